@@ -1,0 +1,71 @@
+# `make` prints this menu. Every target does its own set-up and may be repeated.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STORE := build/model_store
+ARCHIVE := $(STORE)/cifar10.mar
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup serve test check format sanitize archive dist clean
+
+help: ## print this menu
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev ## create .venv with everything development needs
+
+serve: $(ARCHIVE) ## serve the CIFAR-10 model on http://127.0.0.1:8080 until Ctrl-C
+	@$(BIN)/falconet serve $(ARCHIVE) --picture tests/pictures/cifar10/04-frog.png
+
+test: $(VENV)/.dev $(ARCHIVE) ## run all tests, with a real TorchServe
+	$(BIN)/pytest
+
+check: $(VENV)/.dev ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.h
+	@mkdir -p build/types/falconet
+	@ln -sfn "$(CURDIR)/csrc" build/types/falconet/native
+	@for room in model training handler serving cli; do ln -sfn "$(CURDIR)/$$room" build/types/falconet/$$room; done
+	MYPYPATH=build/types $(BIN)/mypy -p falconet
+
+format: $(VENV)/.dev ## format Python and C++
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i csrc/*.cpp csrc/*.h
+
+# The sanitized extension is built beside the usual one, among links to its Python files.
+sanitize: $(VENV)/.dev ## run the native tests under AddressSanitizer and UBSan
+	SANITIZE=1 $(BIN)/python setup.py -q build_ext --build-lib build/sanitize --build-temp build/sanitize/objects
+	@ln -sfn "$(CURDIR)"/csrc/*.py build/sanitize/falconet/native/
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/sanitize \
+	$(BIN)/pytest --noconftest tests/native
+
+archive: $(ARCHIVE) ## export the shipped weights and pack them into a .mar
+
+dist: $(VENV)/.dev ## build wheel and sdist into dist/
+	$(BIN)/python -m build
+
+clean: ## remove what the targets above made, but not the downloads
+	rm -rf build dist *.egg-info .falconet .mypy_cache .pytest_cache .ruff_cache .hypothesis csrc/*.so $(VENV)/.built
+
+# torch and torchvision are built for each other: installed in one go, so that they match.
+$(VENV)/.core: pyproject.toml setup.py
+	$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info < (3, 14) or sys.exit("Python 3.10 to 3.13 is needed, this is " + sys.version + "; name another with: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet 'torch==2.14.*' 'torchvision==0.29.*'
+	$(BIN)/pip install --quiet --editable .
+	@touch $@ $(VENV)/.built
+
+$(VENV)/.built: $(VENV)/.core $(wildcard csrc/*.cpp csrc/*.h)
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core $(VENV)/.built
+	$(BIN)/pip install --quiet --editable '.[dev,training]'
+	@touch $@
+
+$(ARCHIVE): $(VENV)/.core $(VENV)/.built $(wildcard model/*.py model/pretrained/* handler/torchserve_entry.py)
+	$(BIN)/falconet archive --output $@
