@@ -1,0 +1,21 @@
+"""Picture preprocessing in C++: Pillow's resize, bit for bit, and normalization.
+
+Imports nothing else of Falconet, so that a TorchServe worker loads only this and the handler.
+"""
+
+from importlib.metadata import version
+
+from .preprocessor import IMAGENET_MEAN, IMAGENET_STD, Preprocessor, available_cores
+from .resize import FILTERS, resize
+
+__version__ = version("falconet")
+
+__all__ = [
+    "FILTERS",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Preprocessor",
+    "__version__",
+    "available_cores",
+    "resize",
+]

@@ -1,0 +1,153 @@
+"""From decoded pictures of any sizes to one normalized batch."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .resize import Filter
+
+Layout = Literal["NCHW", "NHWC"]
+
+# torchvision's normalization for models trained on ImageNet.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Preprocessor:
+    """Resize, crop and normalize pictures into a float32 batch.
+
+    Equal to torchvision's ``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize`` on PIL pictures:
+    the resized bytes exactly, the normalized values to 1e-6 with the usual mean and std.
+
+    Args:
+        size: ``(height, width)`` of every picture in the batch.
+        resize: ``None`` squashes the whole picture to ``size``. A number resizes the shorter side
+            to that many pixels, in proportion, and keeps the center; what is then smaller than
+            ``size`` is padded with black.
+        filter: see :func:`falconet.native.resize`.
+        mean: one number per channel (1, 3 or 4), for pixels in the range 0 to 1.
+        std: likewise.
+        layout: of the batch: ``"NCHW"`` is ``(N, C, height, width)``, ``"NHWC"`` is
+            ``(N, height, width, C)``.
+        threads: how many threads share a batch, one picture at a time. 0 is one for each core
+            this process may use.
+
+    Raises:
+        TypeError, ValueError: an argument that does not fit, named with what was expected.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        resize: int | None = None,
+        filter: Filter = "bilinear",
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        layout: Layout = "NCHW",
+        threads: int = 0,
+    ) -> None:
+        self.mean = _numbers("mean", mean)
+        self.std = _numbers("std", std)
+        self.threads = available_cores() if threads == 0 else threads
+        self._core = _core.Preprocessor(
+            size, resize, filter, self.mean, self.std, layout, self.threads
+        )
+        self.size = (int(size[0]), int(size[1]))
+        self.resize = resize
+        self.filter = filter
+        self.layout = layout
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], threads: int = 0) -> "Preprocessor":
+        """The preprocessing that a model's ``spec.json`` states.
+
+        Training, evaluation and serving all come through here, so that they cannot differ.
+
+        Raises:
+            ValueError: a field is missing, or asks for a crop that this version does not know.
+        """
+        missing = {"size", "resize", "crop", "filter", "mean", "std"} - spec.keys()
+        if missing:
+            raise ValueError(f"spec: expected the field {min(missing)!r}, got {sorted(spec)}")
+        if spec["crop"] != "center":
+            raise ValueError(f"spec: expected the crop 'center', got {spec['crop']!r}")
+        return cls(
+            size=tuple(spec["size"]),
+            resize=spec["resize"],
+            filter=spec["filter"],
+            mean=spec["mean"],
+            std=spec["std"],
+            threads=threads,
+        )
+
+    def __call__(
+        self, images: Sequence[npt.NDArray[np.uint8]], out: Any = None
+    ) -> npt.NDArray[np.float32]:
+        """Preprocess a batch; the GIL is released meanwhile.
+
+        Args:
+            images: uint8 arrays of shape ``(height, width, channels)``, each of its own size; with
+                one channel, ``(height, width)`` as well. Any strides, as in :func:`resize`.
+            out: where to write: a C-contiguous float32 NumPy array, torch CPU tensor, or other
+                buffer, of the batch's shape.
+
+        Returns:
+            The batch; with ``out``, an array over its memory.
+
+        Raises:
+            TypeError, ValueError: a picture or ``out`` does not fit. A picture is named by its
+                index, and nothing has been written then.
+            MemoryError: there is not enough to work in; ``out`` may be partly written.
+        """
+        return self._core(images, None if out is None else _shared_array(out))
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """What a picture of this size is resized to, before the crop, as ``(height, width)``.
+
+        Raises:
+            ValueError: one side would be longer than 16,777,216 pixels; a batch with such a
+                picture is refused.
+        """
+        return self._core.resized(height, width)
+
+    def __repr__(self) -> str:
+        return (
+            f"Preprocessor(size={self.size}, resize={self.resize}, filter={self.filter!r}, "
+            f"mean={self.mean}, std={self.std}, layout={self.layout!r}, threads={self.threads})"
+        )
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _numbers(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    try:
+        if isinstance(values, str):
+            raise TypeError
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name}: expected one number per channel, got {values!r}") from None
+
+
+def _shared_array(out: Any) -> npt.NDArray[np.float32]:
+    """An array over the memory of ``out``, never a copy, which would lose the result."""
+    if isinstance(out, np.ndarray):
+        return out
+    wanted = "out: expected a float32 array, tensor or buffer"
+    if hasattr(out, "__array__"):  # a torch tensor; one on a GPU raises here
+        array = np.asarray(out)
+        if not np.may_share_memory(array, np.asarray(out)):
+            raise TypeError(f"{wanted}, got a {type(out).__name__}, which gives a copy of its data")
+        return array
+    try:
+        return np.asarray(memoryview(out))
+    except TypeError:
+        raise TypeError(f"{wanted}, got {type(out).__name__}") from None

@@ -1,0 +1,40 @@
+"""Resizing one picture."""
+
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+
+Filter = Literal["box", "bilinear", "hamming", "bicubic", "lanczos"]
+FILTERS: tuple[str, ...] = get_args(Filter)
+
+
+def resize(
+    image: npt.NDArray[np.uint8], size: tuple[int, int], filter: Filter = "bilinear"
+) -> npt.NDArray[np.uint8]:
+    """Resize a picture exactly as Pillow 13's ``Image.resize`` does, to the last bit.
+
+    Args:
+        image: uint8, shape ``(height, width, channels)`` with 1, 3 or 4 channels, or
+            ``(height, width)``. Any strides; where the samples of a row do not lie side by side,
+            as in ``bgr[..., ::-1]``, they are copied first. Four channels are four independent
+            planes, as in Pillow's CMYK: an alpha channel does not weigh the others.
+        size: ``(height, width)`` of the result, in pixels.
+        filter: one of :data:`FILTERS`. All of them antialias when shrinking.
+
+    Returns:
+        A new uint8 array of the given size, with as many dimensions and channels as ``image``.
+
+    Raises:
+        TypeError: an argument of the wrong type or dtype.
+        ValueError: a wrong shape, an empty picture, a side over 16,777,216 pixels, an unknown
+            filter.
+        MemoryError: the result does not fit.
+
+    The arithmetic is that of ``src/libImaging/Resample.c`` in Pillow 13.0.0: 22-bit fixed-point
+    weights, rounding to uint8 after each of the two passes, and the vertical pass first where the
+    height shrinks by more than twice what the width does. Tested on x86-64, against Pillow's wheel.
+    """
+    return _core.resize(image, size, filter)

@@ -1,0 +1,82 @@
+"""What several rooms' tests share: pictures, an exported model, a running server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from falconet.handler import ENTRY
+from falconet.model.archive import Serving, archive
+from falconet.model.export import export
+from falconet.model.network import ConvNet
+from falconet.model.spec import Spec
+from falconet.model.weights import Weights
+from falconet.serving.configuration import Configuration
+from falconet.serving.server import Server
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return TESTS.parent
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path:
+    """The folder with our own pictures; CIFAR-10's are in ``cifar10/`` below it."""
+    return TESTS / "pictures"
+
+
+@pytest.fixture(scope="session")
+def samples(pictures: Path) -> list[Path]:
+    """The first 16 official test images, named NUMBER-CLASS.png."""
+    files = sorted((pictures / "cifar10").iterdir())
+    assert len(files) == 16
+    return files
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped weights, exported."""
+    folder = tmp_path_factory.mktemp("exported")
+    export(Weights.load(), folder)
+    return folder
+
+
+@pytest.fixture
+def small_weights() -> Weights:
+    """An untrained network of three classes, quick to export."""
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    network = ConvNet((8, 8, 8), classes=3)
+    network.initialize_whitening(torch.randn(16, 3, 32, 32))
+    return Weights(
+        network=network.eval(),
+        spec=Spec((32, 32), ("cat", "dog", "fish")),
+        samples=[random.integers(0, 256, (40, 30, 3), np.uint8) for _ in range(4)],
+        card={"made": "for a test"},
+    )
+
+
+@pytest.fixture(scope="session")
+def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real TorchServe with the shipped model, on free ports.
+
+    Its model store also holds ``patient.mar``, the same model, whose batches wait for 16
+    requests, longer than any test does.
+    """
+    folder = tmp_path_factory.mktemp("server")
+    store = folder / "store"
+    archive(exported, store / "cifar10.mar", handler=ENTRY)
+    patient = Serving(batch_size=16, max_batch_delay=100_000)
+    archive(exported, store / "patient.mar", handler=ENTRY, serving=patient)
+    configuration = Configuration.load(inference=0, management=0, metrics=0)
+    running = Server.start(store / "cifar10.mar", folder / "state", configuration)
+    try:
+        running.wait_ready((TESTS / "pictures" / "ship.jpg").read_bytes())
+        yield running
+    finally:
+        running.stop()

@@ -1,0 +1,321 @@
+"""Preprocessor against torchvision on PIL pictures."""
+
+import multiprocessing
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import PIL
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision import transforms as tv
+
+from falconet.native import FILTERS, Preprocessor
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def torchvision(
+    image: np.ndarray, size: tuple[int, int], resize: int | None, filter: str
+) -> np.ndarray:
+    mode = tv.InterpolationMode[filter.upper()]
+    if resize is None:
+        geometry: list[Any] = [tv.Resize(size, mode)]
+    else:
+        geometry = [tv.Resize(resize, mode), tv.CenterCrop(size)]
+    pipeline = tv.Compose([*geometry, tv.ToTensor(), tv.Normalize(MEAN, STD)])
+    return np.asarray(pipeline(Image.fromarray(image)))
+
+
+sides = st.integers(1, 90)
+
+
+@pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="bit for bit as Pillow 13")
+@settings(max_examples=300, deadline=None)
+@given(
+    shape=st.tuples(sides, sides),
+    size=st.tuples(sides, sides),
+    resize=st.none() | st.integers(1, 60),
+    filter=st.sampled_from(FILTERS),
+)
+@example((375, 500), (224, 224), 256, "bilinear")  # 341 - 224 = 117: a half that rounds to 58
+@example((500, 335), (224, 224), 224, "bicubic")  # 334.3 is cut to 334
+@example((256, 343), (224, 224), 256, "bilinear")  # 119 / 2 rounds to 60
+@example((30, 40), (50, 61), 33, "lanczos")  # too small: padded, the odd pixel after
+@example((30, 90), (50, 61), 33, "box")  # padded above and below, cropped left and right
+@example((32, 32), (32, 32), None, "bilinear")  # nothing to resize
+def test_equals_torchvision_to_1e_6(
+    shape: tuple[int, int], size: tuple[int, int], resize: int | None, filter: str
+) -> None:
+    image = noise(*shape, seed=shape[0])
+    (got,) = Preprocessor(size, resize, filter, MEAN, STD)([image])
+    np.testing.assert_allclose(
+        got, torchvision(image, size, resize, filter), rtol=0, atol=1e-6, strict=True
+    )
+
+
+def test_a_batch_of_any_sizes_is_its_pictures_one_by_one() -> None:
+    images = [noise(20 + 3 * i, 90 - 4 * i, seed=i) for i in range(15)]
+    preprocess = Preprocessor((24, 30), 28, "bicubic", threads=3)
+    batch = preprocess(images)
+    assert batch.shape == (15, 3, 24, 30)
+    assert batch.dtype == np.float32
+    for image, expected in zip(images, batch, strict=True):
+        np.testing.assert_array_equal(preprocess([image])[0], expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_layouts_hold_the_same_values(channels: int) -> None:
+    images = [noise(20, 30, channels, i) for i in range(3)]
+    mean, std = [0.5] * channels, [0.25] * channels
+    nchw = Preprocessor((12, 40), 14, mean=mean, std=std)(images)
+    nhwc = Preprocessor((12, 40), 14, mean=mean, std=std, layout="NHWC")(images)
+    assert nhwc.shape == (3, 12, 40, channels)
+    np.testing.assert_array_equal(nhwc.transpose(0, 3, 1, 2), nchw)
+
+
+def test_gray_pictures_may_be_flat() -> None:
+    image = noise(20, 30, 1)
+    preprocess = Preprocessor((8, 8), mean=[0.5], std=[0.5])
+    np.testing.assert_array_equal(preprocess([image[..., 0]]), preprocess([image]))
+
+
+def test_no_pictures_are_an_empty_batch() -> None:
+    assert Preprocessor((8, 9))([]).shape == (0, 3, 8, 9)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda shape: np.full(shape, np.nan, np.float32),
+        lambda shape: torch.full(shape, torch.nan),
+        lambda shape: memoryview(np.full(shape, np.nan, np.float32)),
+    ],
+    ids=["array", "tensor", "buffer"],
+)
+def test_out_is_filled_in_place(make: Any) -> None:
+    images = [noise(20, 30, seed=i) for i in range(4)]
+    preprocess = Preprocessor((10, 11))
+    out = make((4, 3, 10, 11))
+    returned = preprocess(images, out=out)
+    np.testing.assert_array_equal(np.asarray(out), preprocess(images))
+    assert np.shares_memory(returned, np.asarray(out))
+
+
+def unaligned(shape: tuple[int, ...]) -> np.ndarray:
+    size = 4 * int(np.prod(shape))
+    return np.zeros(size + 1, np.uint8)[1:].view(np.float32).reshape(shape)
+
+
+class Copies:
+    """Would take a result and lose it."""
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return np.zeros((1, 3, 8, 8), np.float32)
+
+
+def read_only(shape: tuple[int, ...]) -> np.ndarray:
+    array = np.zeros(shape, np.float32)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (np.zeros((1, 3, 8, 8)), TypeError, "out: expected a writable.*got dtype float64"),
+        (np.zeros((1, 3, 8, 9), np.float32), ValueError, r"\(1, 3, 8, 8\), got shape"),
+        (np.zeros((1, 3, 8, 16), np.float32)[..., ::2], ValueError, "not contiguous"),
+        (read_only((1, 3, 8, 8)), ValueError, "read-only"),
+        (np.zeros((1, 3, 8, 8), ">f4"), TypeError, "got dtype >f4"),
+        (unaligned((1, 3, 8, 8)), ValueError, "not aligned"),
+        (Copies(), TypeError, "got a Copies, which gives a copy of its data"),
+        ([0.0], TypeError, "out: expected a float32 array, tensor or buffer, got list"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.int32), TypeError, "got dtype int32"),
+    ],
+)
+def test_an_out_that_does_not_fit_is_refused(out: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        Preprocessor((8, 8))([noise(5, 5)], out=out)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        ("cat.png", TypeError, r"images\[2\]: expected a uint8 NumPy array.*got str"),
+        (noise(4, 4).astype(np.float32), TypeError, r"images\[2\].*got dtype float32"),
+        (noise(4, 4, 4), ValueError, r"images\[2\].*\(height, width, 3\), got shape \(4, 4, 4\)"),
+        (noise(4, 4)[:, :, 0], ValueError, r"images\[2\].*got shape \(4, 4\)"),
+        (noise(4, 4)[:0], ValueError, r"images\[2\].*got shape \(0, 4, 3\)"),
+    ],
+)
+def test_a_bad_picture_is_named_by_its_index(bad: Any, error: Any, message: str) -> None:
+    out = np.full((4, 3, 8, 8), 7, np.float32)
+    with pytest.raises(error, match=message):
+        Preprocessor((8, 8))([noise(4, 4), noise(5, 5), bad, noise(6, 6)], out=out)
+    assert (out == 7).all()
+
+
+def test_a_picture_too_long_to_resize_is_named_by_its_index() -> None:
+    long = np.zeros((1, 100_000, 3), np.uint8)
+    out = np.full((2, 3, 8, 8), 7, np.float32)
+    preprocess = Preprocessor((8, 8), 256)
+    with pytest.raises(ValueError, match=r"images\[1\]: a picture of 1x100000 .* more than"):
+        preprocess([noise(4, 4), long], out=out)
+    assert (out == 7).all()
+    with pytest.raises(ValueError, match=r"a picture of 1x100000 .* more than"):
+        preprocess.resized(1, 100_000)
+    assert preprocess.resized(1, 1000) == (256, 256_000)
+
+
+def test_only_what_the_crop_keeps_is_computed() -> None:
+    """15 million columns wide before the crop: whole, this would take gigabytes."""
+    strip = noise(1, 60_000)
+    (got,) = Preprocessor((8, 8), 250, "lanczos")([strip])
+    middle = noise(1, 60_000)[:, 29_990:30_010]
+    (expected,) = Preprocessor((8, 8), 250, "lanczos")([middle])
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("images", ["cat.png", None, iter([]), noise(2, 2)])
+def test_pictures_come_as_a_list(images: Any) -> None:
+    with pytest.raises(TypeError, match="images: expected a list of pictures, got"):
+        Preprocessor((8, 8))(images)
+
+
+def test_works_on_after_an_error() -> None:
+    preprocess = Preprocessor((8, 8), threads=3)
+    images = [noise(20, 30, seed=i) for i in range(9)]
+    expected = preprocess(images)
+    endless = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (2**24, 2**24, 3))
+    with pytest.raises(MemoryError):
+        preprocess([*images, endless])
+    np.testing.assert_array_equal(preprocess(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"size": (0, 8)}, ValueError, "height: expected 1 to"),
+        ({"size": "88"}, TypeError, r"size: expected \(height, width\), got '88'"),
+        ({"size": (8, 8), "resize": 0}, ValueError, "shorter side: expected 1 to"),
+        ({"size": (8, 8), "resize": 8.5}, TypeError, "shorter side: expected an integer"),
+        ({"size": (8, 8), "filter": "nearest"}, ValueError, "got 'nearest'"),
+        ({"size": (8, 8), "mean": (0.5,)}, ValueError, "one number per channel in each"),
+        ({"size": (8, 8), "mean": 0.5}, TypeError, "mean: expected one number per channel"),
+        ({"size": (8, 8), "mean": (0, 0), "std": (1, 1)}, ValueError, "1, 3 or 4 channels"),
+        ({"size": (8, 8), "std": (1, 0, 1)}, ValueError, "std: expected finite numbers above"),
+        ({"size": (8, 8), "mean": (0, float("nan"), 0)}, ValueError, "mean: expected finite"),
+        ({"size": (8, 8), "layout": "HWC"}, ValueError, "'NCHW' or 'NHWC', got 'HWC'"),
+        ({"size": (8, 8), "layout": None}, TypeError, "layout: expected a string, got NoneType"),
+        ({"size": (8, 8), "filter": b"box"}, TypeError, "filter: expected a string, got bytes"),
+        ({"size": (8, 8), "mean": "123"}, TypeError, "mean: expected one number per channel"),
+        ({"size": (8, 8), "mean": ("a", 0, 0)}, TypeError, "mean: expected one number per"),
+        ({"size": (8, 8), "std": (1e-60, 1, 1)}, ValueError, "std: .* leave the result finite"),
+        ({"size": (8, 8), "threads": -1}, ValueError, "threads: expected 1 to 1024, got -1"),
+        ({"size": (8, 8), "threads": 2**40}, ValueError, "threads: expected 1 to 1024"),
+        ({"size": (8, 8), "threads": "4"}, TypeError, "threads: expected an integer, got str"),
+    ],
+)
+def test_clear_errors(arguments: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        Preprocessor(**arguments)
+
+
+def test_from_spec_reads_what_a_model_states() -> None:
+    spec = {
+        "size": [24, 30],
+        "resize": 28,
+        "crop": "center",
+        "filter": "bicubic",
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.4, 0.5, 0.6],
+        "classes": ["a"],
+    }
+    expected = Preprocessor((24, 30), 28, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    image = noise(50, 40)
+    np.testing.assert_array_equal(Preprocessor.from_spec(spec)([image]), expected([image]))
+    with pytest.raises(ValueError, match="crop 'center', got 'left'"):
+        Preprocessor.from_spec({**spec, "crop": "left"})
+    with pytest.raises(ValueError, match="expected the field 'filter'"):
+        Preprocessor.from_spec({k: v for k, v in spec.items() if k != "filter"})
+
+
+def test_one_preprocessor_serves_many_threads() -> None:
+    images = [noise(80, 90, seed=i) for i in range(8)]
+    preprocess = Preprocessor((40, 41), 44, threads=3)
+    expected = preprocess(images)
+
+    def right(_: int) -> bool:
+        return np.array_equal(preprocess(images), expected)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(right, range(80)))
+
+
+def test_other_python_threads_run_meanwhile() -> None:
+    """Without the GIL released, the counting thread would not get a turn during the call."""
+    images = [noise(700, 900, seed=i) for i in range(30)]
+    preprocess = Preprocessor((224, 224), 256, "lanczos", threads=1)
+    turns = 0
+    stop = threading.Event()
+
+    def count() -> None:
+        nonlocal turns
+        while not stop.wait(0.001):
+            turns += 1
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # a thread that keeps the GIL keeps it to the end of the call
+    counter = threading.Thread(target=count)
+    try:
+        counter.start()
+        before = turns
+        preprocess(images)
+        during = turns - before
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+        counter.join()
+    assert during > 3
+
+
+def _preprocess_in_child(preprocess: Preprocessor, image: np.ndarray, queue: Any) -> None:
+    queue.put(preprocess([image, image]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_works_in_a_child_forked_during_a_call() -> None:
+    """Its threads are gone there and its locks held for ever: it has to begin anew.
+
+    The child ends by destroying the preprocessor, which must not wait for the threads either.
+    """
+    preprocess = Preprocessor((20, 20), threads=2)
+    image = noise(50, 60)
+    expected = preprocess([image, image])
+    large = [noise(900, 900)] * 400
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_preprocess_in_child, args=(preprocess, image, queue))
+    with ThreadPoolExecutor(1) as other:
+        call = other.submit(preprocess, large)
+        child.start()
+        assert not call.done(), "the call was over before the fork"
+        try:
+            np.testing.assert_array_equal(queue.get(timeout=60), expected)
+            child.join(60)
+            assert child.exitcode == 0
+        finally:
+            child.kill()
+            child.join()
