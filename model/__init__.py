@@ -1,0 +1,1 @@
+"""What is trained and served: the spec, the network, its export, its archive."""

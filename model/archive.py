@@ -1,0 +1,125 @@
+"""Packing an exported model into the .mar file that TorchServe loads."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from . import export, spec
+
+
+class ArchiveError(RuntimeError):
+    """The archive could not be made; the message is the archiver's own."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How TorchServe runs the model; becomes ``model-config.yaml`` in the archive.
+
+    Attributes:
+        workers: processes, each with a copy of the model.
+        batch_size: the most requests answered by one forward pass.
+        max_batch_delay: how long a batch waits to fill, in milliseconds. TorchServe takes 0 for
+            its default of 100.
+        response_timeout: seconds after which a worker that does not answer is restarted.
+        startup_timeout: seconds a worker may take to load.
+        threads: compute threads per worker; 0 shares the cores out among the workers.
+        max_pixels: the largest picture accepted, height times width.
+    """
+
+    workers: int = 1
+    batch_size: int = 16
+    max_batch_delay: int = 2
+    response_timeout: int = 60
+    startup_timeout: int = 120
+    threads: int = 0
+    max_pixels: int = 50_000_000
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            least = 0 if name == "threads" else 1
+            if value < least:
+                raise ValueError(f"{name}: expected a whole number from {least}, got {value}")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(
+            {
+                "minWorkers": self.workers,
+                "maxWorkers": self.workers,
+                "batchSize": self.batch_size,
+                "maxBatchDelay": self.max_batch_delay,
+                "responseTimeout": self.response_timeout,
+                "startupTimeout": self.startup_timeout,
+                "deviceType": "cpu",
+                "falconet": {"threads": self.threads, "max_pixels": self.max_pixels},
+            },
+            sort_keys=False,
+        )
+
+
+def archive(
+    folder: Path,
+    output: Path,
+    *,
+    handler: Path,
+    version: str = "1.0",
+    serving: Serving | None = None,
+) -> None:
+    """Pack ``model.pt`` and ``spec.json`` of a folder into the archive ``output``.
+
+    The model may be any TorchScript file that takes ``(N, C, height, width)`` float32 and returns
+    ``(N, classes)`` logits. The model's name is that of the output file, without ``.mar``.
+
+    Args:
+        folder: as :func:`falconet.model.export.export` leaves it.
+        output: the ``.mar`` file; put in place only when complete.
+        handler: the file that TorchServe imports.
+        version: what TorchServe calls this version of the model.
+        serving: how to run it.
+
+    Raises:
+        FileNotFoundError: the folder lacks one of the two files.
+        ValueError: ``spec.json`` is not valid, or ``output`` does not end in ``.mar``.
+        ArchiveError: torch-model-archiver failed.
+    """
+    if output.suffix != ".mar":
+        raise ValueError(f"output: expected a file that ends in .mar, got {output}")
+    model = folder / export.FILE_NAME
+    if not model.is_file():
+        raise FileNotFoundError(f"{folder}: expected the TorchScript file {model.name} in it")
+    stated = spec.Spec.load(folder)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the output, so that the last step is a rename. The archiver assembles its files in
+    # TMPDIR/<model name>, where two runs at a time would meet.
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".archive-") as temporary:
+        # With every field, also those that a spec written by hand leaves to their defaults.
+        stated.save(Path(temporary))
+        config = Path(temporary, "model-config.yaml")
+        config.write_text((serving or Serving()).to_yaml(), encoding="utf-8")
+        finished = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "model_archiver.model_packaging",
+                *("--model-name", output.stem),
+                *("--version", version),
+                *("--serialized-file", str(model.resolve())),
+                *("--handler", str(handler)),
+                *("--extra-files", spec.FILE_NAME),  # a list of patterns, so by its bare name
+                *("--config-file", config.name),
+                *("--export-path", "."),
+            ],
+            cwd=temporary,
+            env={**os.environ, "TMPDIR": str(Path(temporary).resolve())},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if finished.returncode != 0:
+            raise ArchiveError(f"torch-model-archiver failed:\n{finished.stdout.strip()}")
+        Path(temporary, output.name).replace(output)

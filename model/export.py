@@ -1,0 +1,77 @@
+"""From a trained network to the TorchScript file that serves it."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .weights import Weights
+
+FILE_NAME = "model.pt"
+
+# Folding reorders float32 sums. Logits are of the order of ten, so this is some hundred times what
+# rounding makes of them, and far below what a wrongly folded layer would.
+MAX_DIFFERENCE = 1e-3
+
+
+class ExportError(RuntimeError):
+    """The exported file does not compute what the network does."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the exported file compares with the network it was made from.
+
+    Attributes:
+        pictures: how many were compared.
+        max_difference: the largest absolute difference of two logits.
+        same_top1: on how many pictures both name the same class.
+    """
+
+    pictures: int
+    max_difference: float
+    same_top1: int
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.pictures} pictures the logits differ by at most {self.max_difference:.2g}, "
+            f"the top-1 class is the same on {self.same_top1}"
+        )
+
+
+def export(weights: Weights, folder: Path) -> Parity:
+    """Write ``model.pt`` (frozen TorchScript) and ``spec.json`` into a folder.
+
+    The file, as read back from the disk, is compared with the network on the weights' own
+    pictures before anything is put in place.
+
+    Raises:
+        ExportError: they differ by more than :data:`MAX_DIFFERENCE`, or in a top-1 class.
+    """
+    pictures = torch.from_numpy(weights.spec.preprocessor()(weights.samples))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    partial = path.with_suffix(".partial")
+    with warnings.catch_warnings(), torch.inference_mode():
+        # Deprecated since torch 2.11, and still the format that TorchServe loads.
+        warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        traced = torch.jit.trace(weights.network.folded(), pictures[:2])
+        torch.jit.freeze(traced).save(str(partial))
+        script = torch.jit.load(str(partial))
+        expected, got = weights.network(pictures), script(pictures)
+    parity = Parity(
+        pictures=len(pictures),
+        max_difference=(expected - got).abs().max().item(),
+        same_top1=int((expected.argmax(1) == got.argmax(1)).sum()),
+    )
+    if not parity.max_difference <= MAX_DIFFERENCE or parity.same_top1 != parity.pictures:
+        partial.unlink()
+        raise ExportError(
+            f"the TorchScript file differs from the network: {parity}; expected at most "
+            f"{MAX_DIFFERENCE:g}, and the same class on all. Nothing was written."
+        )
+    partial.replace(path)
+    weights.spec.save(folder)
+    return parity

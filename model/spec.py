@@ -1,0 +1,96 @@
+"""What a model expects of a picture, and what its answers mean."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from falconet.native import IMAGENET_MEAN, IMAGENET_STD, Preprocessor
+
+FORMAT = 1
+FILE_NAME = "spec.json"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The single source of truth about a model's preprocessing and labels.
+
+    Training evaluates with it, export writes it beside the model, the handler reads it there.
+
+    Attributes:
+        size: ``(height, width)`` of the network's input, in pixels.
+        classes: the label of each output, in order.
+        resize: ``None`` squashes a picture to ``size``; a number resizes its shorter side to that.
+        crop: which part of a resized picture is kept; ``"center"`` is torchvision's CenterCrop.
+        filter: one of :data:`falconet.native.FILTERS`.
+        mean: per channel, for pixels in the range 0 to 1; subtracted first.
+        std: per channel; divided by.
+        top_k: how many labels an answer lists at most.
+
+    Raises:
+        ValueError, TypeError: a field does not fit; the message says what was expected.
+    """
+
+    size: tuple[int, int]
+    classes: tuple[str, ...]
+    resize: int | None = None
+    crop: Literal["center"] = "center"
+    filter: Literal["box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    top_k: int = 5
+
+    def __post_init__(self) -> None:
+        if not self.classes or not all(isinstance(name, str) and name for name in self.classes):
+            raise ValueError(f"spec: expected at least one class name, got {self.classes!r}")
+        if len(set(self.classes)) != len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise ValueError(f"spec: the class {twice!r} is listed twice")
+        if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1:
+            raise ValueError(f"spec: expected top_k to be a whole number from 1, got {self.top_k}")
+        self.preprocessor(threads=1)
+
+    def preprocessor(self, threads: int = 0) -> Preprocessor:
+        """The only way from pictures to the network's input."""
+        return Preprocessor.from_spec(asdict(self), threads=threads)
+
+    def to_json(self) -> str:
+        """Canonical text: equal specs give equal bytes."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Spec":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: not JSON, an unknown format, a missing or an unknown field.
+        """
+        data = json.loads(text)
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            found = data.get("format") if isinstance(data, dict) else type(data).__name__
+            raise ValueError(f"spec: expected an object with format {FORMAT}, got {found!r}")
+        del data["format"]
+        known = {field.name for field in fields(cls)}
+        if unknown := data.keys() - known:
+            raise ValueError(f"spec: unknown field {min(unknown)!r}; known are {sorted(known)}")
+        if missing := {"size", "classes"} - data.keys():
+            raise ValueError(f"spec: the field {min(missing)!r} is missing")
+        for name in ("size", "classes", "mean", "std"):
+            if name in data and not isinstance(data[name], list):
+                raise ValueError(f"spec: expected {name} to be a list, got {data[name]!r}")
+        return cls(**{name: _frozen(value) for name, value in data.items()})
+
+    def save(self, folder: Path) -> Path:
+        """Write ``spec.json`` into a folder and return its path."""
+        path = folder / FILE_NAME
+        path.write_text(self.to_json(), encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, folder: Path) -> "Spec":
+        """Read ``spec.json`` from a folder."""
+        return cls.from_json((folder / FILE_NAME).read_text(encoding="utf-8"))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,69 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from falconet.handler.classifier import FORMAT as HANDLER_FORMAT
+from falconet.model.spec import FORMAT, Spec
+from falconet.native import Preprocessor
+
+SPEC = Spec(
+    size=(24, 30),
+    classes=("Katze", "größerer Hund"),
+    resize=28,
+    filter="bicubic",
+    mean=(0.1, 0.2, 0.3),
+    std=(0.4, 0.5, 0.6),
+    top_k=1,
+)
+
+
+def test_survives_json() -> None:
+    assert Spec.from_json(SPEC.to_json()) == SPEC
+    assert "größerer Hund" in SPEC.to_json()
+
+
+def test_survives_a_folder(tmp_path: Path) -> None:
+    assert SPEC.save(tmp_path).name == "spec.json"
+    assert Spec.load(tmp_path) == SPEC
+
+
+def test_writer_and_reader_agree_on_the_format() -> None:
+    assert FORMAT == HANDLER_FORMAT
+
+
+def test_preprocesses_as_it_says() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
+    expected = Preprocessor((24, 30), 28, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    np.testing.assert_array_equal(SPEC.preprocessor()([image]), expected([image]))
+
+
+def changed(**fields: object) -> str:
+    return json.dumps({**json.loads(SPEC.to_json()), **fields})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "expected an object with format 1, got 'list'"),
+        ("{}", "format 1, got None"),
+        ("not json", "Expecting value"),
+        (changed(format=2), "format 1, got 2"),
+        (changed(colour="RGB"), "unknown field 'colour'"),
+        ('{"format": 1, "classes": ["a"]}', "the field 'size' is missing"),
+        (changed(classes="ab"), "expected classes to be a list, got 'ab'"),
+        (changed(size=32), "expected size to be a list, got 32"),
+        (changed(classes=[]), "at least one class name"),
+        (changed(classes=["a", ""]), "at least one class name"),
+        (changed(classes=["a", "b", "a"]), "'a' is listed twice"),
+        (changed(top_k=0), "top_k to be a whole number from 1"),
+        (changed(filter="nearest"), "got 'nearest'"),
+        (changed(crop="left"), "crop 'center', got 'left'"),
+        (changed(std=[0, 1, 1]), "std: expected finite numbers above zero"),
+        (changed(size=[0, 1]), "height: expected 1 to"),
+    ],
+)
+def test_clear_errors(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Spec.from_json(text)
