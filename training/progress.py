@@ -1,0 +1,31 @@
+"""Progress bars, on the standard error, where somebody watches."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from rich import progress
+from rich.console import Console
+
+Item = TypeVar("Item")
+
+console = Console(stderr=True)
+
+
+def track(items: Iterable[Item], doing: str) -> Iterable[Item]:
+    """The items, with a bar that goes when they are through."""
+    hidden = not console.is_terminal
+    return progress.track(items, doing, console=console, transient=True, disable=hidden)
+
+
+def bar(doing: str, total: int, completed: int) -> progress.Progress:
+    """A bar with one task, to be advanced; elsewhere than on a terminal only what is printed."""
+    made = progress.Progress(
+        progress.TextColumn(doing),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    made.add_task(doing, total=total, completed=completed)
+    return made

@@ -1,0 +1,128 @@
+"""The folder a training run leaves: what it did, how it went, how to go on."""
+
+import csv
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from falconet.native import __version__
+
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: ``recipe.json``, ``environment.json``, ``metrics.csv``, ``checkpoint.pt``,
+    and, once it is over, ``weights.pt``.
+    """
+
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.pt"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.csv"
+
+    def check(self, recipe: Recipe, *, resume: bool) -> None:
+        """Make sure, before any work, that a run can begin here or go on.
+
+        Raises:
+            FileExistsError: to begin, where a run has got to its first checkpoint.
+            FileNotFoundError: to go on, where none has.
+            ValueError: to go on with another recipe.
+        """
+        if not resume:
+            if self.checkpoint.exists() or self.weights.exists():
+                raise FileExistsError(
+                    f"{self.folder} holds a run already: continue it with --resume, or name "
+                    "another folder with --output"
+                )
+        elif not self.checkpoint.exists():
+            raise FileNotFoundError(f"{self.folder}: no checkpoint to resume from")
+        elif (self.folder / "recipe.json").read_text() != recipe.to_json():
+            raise ValueError(
+                f"{self.folder}: the recipe is not the one this run began with; see its "
+                "recipe.json, or begin a new run"
+            )
+
+    def begin(self, recipe: Recipe) -> None:
+        """Make the folder for a fresh run."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "recipe.json").write_text(recipe.to_json())
+        environment = json.dumps(describe_environment(), indent=2) + "\n"
+        (self.folder / "environment.json").write_text(environment)
+        self.metrics.unlink(missing_ok=True)
+
+    def save_checkpoint(self, content: dict[str, Any]) -> None:
+        """Replace the checkpoint; a crash leaves either the old or the new one, whole."""
+        partial = self.checkpoint.with_suffix(".partial")
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.checkpoint)
+
+    def load_checkpoint(self, data: str) -> dict[str, Any]:
+        """The checkpoint to go on from; what was logged after it is dropped.
+
+        Args:
+            data: fingerprint of the data set; has to be what was saved under ``"data"``.
+
+        Raises:
+            ValueError: it was made of other data.
+        """
+        content: dict[str, Any] = torch.load(self.checkpoint, "cpu", weights_only=True)
+        if content["data"] != data:
+            raise ValueError(
+                f"{self.folder}: the pictures are not those this run began with; name the same "
+                "folder with --data"
+            )
+        rows = list(csv.DictReader(self.metrics.read_text().splitlines()))
+        self.metrics.unlink()
+        for row in rows:
+            if int(row["epoch"]) <= content["epoch"]:
+                self.log(row)
+        return content
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append a row to ``metrics.csv``."""
+        fresh = not self.metrics.exists()
+        with self.metrics.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if fresh:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def describe_environment() -> dict[str, Any]:
+    """What a result depends on besides the recipe."""
+    return {
+        "falconet": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),  # not its own class, which no safe load accepts
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "processor": processor(),
+        "cpu_threads": torch.get_num_threads(),
+    }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
