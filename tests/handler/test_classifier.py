@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from falconet.handler.classifier import Classifier
+from falconet.handler.decode import decode
+
+
+@pytest.fixture(scope="module")
+def classifier(exported: Path) -> Classifier:
+    return Classifier(exported)
+
+
+def test_the_first_16_test_images(classifier: Classifier, samples: list[Path]) -> None:
+    """The demonstration of the third seed: at least 15 of 16."""
+    decoded = [decode(path.read_bytes(), 10**6) for path in samples]
+    labels = [best[0].label for best in classifier.classify(decoded)]
+    right = [label == path.stem.split("-")[1] for label, path in zip(labels, samples, strict=True)]
+    assert sum(right) >= 15
+
+
+def test_answers_are_sorted_probabilities(classifier: Classifier) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (100, 50, 3), np.uint8)
+    (predictions,) = classifier.classify([noise])
+    assert len(predictions) == 10
+    probabilities = [prediction.probability for prediction in predictions]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+    assert {prediction.label for prediction in predictions} == set(classifier.classes)
+
+
+def test_a_batch_is_its_pictures_one_by_one(classifier: Classifier, samples: list[Path]) -> None:
+    decoded = [decode(path.read_bytes(), 10**6) for path in samples]
+    together = classifier.logits(decoded)
+    alone = torch.cat([classifier.logits([pixels]) for pixels in decoded])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_no_pictures_no_predictions(classifier: Classifier) -> None:
+    assert classifier.classify([]) == []
+
+
+class Mean(nn.Module):
+    """A classifier of two classes: dark and bright."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bright = x.mean((1, 2, 3))
+        return torch.stack([-bright, bright], 1)
+
+
+def folder_with(tmp_path: Path, model: nn.Module, **spec: object) -> Path:
+    torch.jit.script(model).save(tmp_path / "model.pt")
+    full = {
+        "format": 1,
+        "size": [4, 4],
+        "classes": ["dark", "bright"],
+        "resize": 6,
+        "crop": "center",
+        "filter": "bilinear",
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.1, 0.1, 0.1],
+        "top_k": 5,
+    }
+    (tmp_path / "spec.json").write_text(json.dumps({**full, **spec}))
+    return tmp_path
+
+
+def test_any_torchscript_classifier(tmp_path: Path) -> None:
+    classifier = Classifier(folder_with(tmp_path, Mean()))
+    classifier.warm_up([1, 3])
+    dark, bright = np.full((9, 12, 3), 20, np.uint8), np.full((20, 7, 3), 230, np.uint8)
+    answers = classifier.classify([dark, bright])
+    assert [[prediction.label for prediction in best] for best in answers] == [
+        ["dark", "bright"],  # top_k is more than there are
+        ["bright", "dark"],
+    ]
+
+
+def test_a_model_of_gray_pictures_sees_gray(tmp_path: Path) -> None:
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)[:, :2]
+
+    classifier = Classifier(
+        folder_with(tmp_path, Spy(), size=[2, 1], resize=None, mean=[0.0], std=[1.0])
+    )
+    color = np.array([[[255, 0, 0]], [[0, 0, 255]]], np.uint8)
+    seen = classifier.logits([color])
+    expected = np.asarray(Image.fromarray(color).convert("L")).ravel() / 255
+    torch.testing.assert_close(seen[0].numpy(), expected.astype(np.float32), rtol=0, atol=1e-6)
+
+
+def test_what_does_not_fit_is_said_before_serving(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected format 1, got 2; the archive was made by"):
+        Classifier(folder_with(tmp_path, Mean(), format=2))
+    with pytest.raises(ValueError, match=r"gray or RGB pictures, .*, got 4"):
+        Classifier(folder_with(tmp_path, Mean(), mean=[0.0] * 4, std=[1.0] * 4))
+    wrong = Classifier(folder_with(tmp_path, Mean(), classes=["a", "b", "c"]))
+    with pytest.raises(ValueError, match=r"returned \(1, 2\) for a batch of 1; .* 3 classes"):
+        wrong.warm_up([1])

@@ -1,0 +1,249 @@
+"""A worker's handler with TorchServe's own context and response encoder, without a server."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from ts.context import Context, RequestProcessor
+from ts.protocol.otf_message_handler import create_predict_response
+
+import falconet.handler.service
+from falconet.handler import torchserve_entry
+from falconet.handler.classifier import Prediction
+from falconet.handler.decode import Data, Pixels, decode
+from falconet.handler.service import Service
+from falconet.model.export import export
+from falconet.model.weights import Weights
+
+
+def context_for(folder: Path, headers: list[dict[str, str]], **options: int) -> Context:
+    context = Context(
+        "cifar10",
+        str(folder),
+        {"model": {"serializedFile": "model.pt"}},
+        16,
+        None,
+        "0.12.0",
+        model_yaml_config={"maxWorkers": 1, "falconet": options},
+    )
+    context.request_processor = [RequestProcessor(header) for header in headers]
+    return context
+
+
+@pytest.fixture(autouse=True)
+def process_settings(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A worker owns its process; here its settings have to be put back."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def ask(
+    service: Service, batch: list[dict[str, Any]], folder: Path, headers: Any = None
+) -> list[tuple[int, dict[str, Any]]]:
+    """Status and body of each request, after TorchServe's encoder has accepted them."""
+    context = context_for(folder, headers or [{}] * len(batch))
+    answers = service.handle(batch, context)
+    ids = {i: f"id-{i}" for i in range(len(batch))}
+    assert create_predict_response(answers, ids, "Prediction success", 200, context)
+    found = []
+    for i, answer in enumerate(answers):
+        status, phrase = context.get_response_status(i)
+        assert (phrase or "").isascii()
+        assert context.get_response_content_type(i) == "application/json"
+        found.append((status, json.loads(answer)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def service(exported: Path) -> Service:
+    return Service(context_for(exported, [], max_pixels=1_000_000, threads=2))
+
+
+def test_bad_pictures_do_not_touch_their_neighbours(
+    service: Service, exported: Path, samples: list[Path], pictures: Path
+) -> None:
+    batch: list[dict[str, Any]] = [{"body": bytearray(path.read_bytes())} for path in samples]
+    alone = [ask(service, [request], exported)[0] for request in batch]
+    jpeg = (pictures / "ship.jpg").read_bytes()
+    bad = {
+        2: ({"body": bytearray(jpeg[: len(jpeg) // 2])}, 422),
+        5: ({"image": bytearray(b"just text")}, 415),
+        6: ({}, 400),
+        15: ({"body": bytearray(jpeg.replace(b"\x01\xe0\x02\x80", b"\x4e\x20\x4e\x20"))}, 413),
+    }
+    for i, (request, _) in bad.items():
+        batch[i] = request
+
+    answers = ask(service, batch, exported)
+    for i, (status, body) in enumerate(answers):
+        if i in bad:
+            assert status == bad[i][1] == body["error"]["code"]
+            assert body["success"] is False
+            assert body["error"]["message"]
+        else:
+            assert status == 200
+            assert body["predictions"][0]["label"] == alone[i][1]["predictions"][0]["label"]
+            assert body["predictions"][0]["probability"] == pytest.approx(
+                alone[i][1]["predictions"][0]["probability"], abs=1e-4
+            )
+
+
+def test_a_batch_of_bad_pictures_only(service: Service, exported: Path) -> None:
+    answers = ask(service, [{"body": b"a"}, {}], exported)
+    assert [status for status, _ in answers] == [415, 400]
+
+
+def test_answer_format(service: Service, exported: Path, samples: list[Path]) -> None:
+    ((status, body),) = ask(service, [{"data": samples[4].read_bytes()}], exported)
+    assert status == 200
+    assert body.keys() == {"success", "predictions"}
+    assert body["success"] is True
+    assert len(body["predictions"]) == 10
+    assert all(entry.keys() == {"label", "probability"} for entry in body["predictions"])
+    assert body["predictions"][0]["label"] == "frog"
+
+
+def kserve(*pictures: bytes) -> bytes:
+    instances = [{"b64": base64.b64encode(picture).decode()} for picture in pictures]
+    return json.dumps({"instances": instances}).encode()
+
+
+def test_kserve_requests_have_an_entry_per_instance(
+    service: Service, exported: Path, samples: list[Path]
+) -> None:
+    frog, truck, dog = (samples[i].read_bytes() for i in (4, 11, 12))
+    batch = [{"body": kserve(frog, truck)}, {"body": dog}, {"body": kserve(*[dog] * 20)}]
+    (_, first), (_, second), (_, third) = ask(service, batch, exported)
+    assert [entry["label"] for entry in first["predictions"]] == ["frog", "truck"]
+    assert first["predictions"][0]["top"][0]["label"] == "frog"
+    assert len(first["predictions"][0]["top"]) == 10
+    assert second["predictions"][0]["label"] == "dog"
+    assert [entry["label"] for entry in third["predictions"]] == ["dog"] * 20
+
+
+def test_a_bad_instance_is_named(service: Service, exported: Path, samples: list[Path]) -> None:
+    ((status, body),) = ask(service, [{"body": kserve(samples[0].read_bytes(), b"text")}], exported)
+    assert status == 415
+    assert body["error"]["message"].startswith("instances[1]: expected a picture")
+
+
+def test_instances_share_the_limit_of_pixels(
+    service: Service, exported: Path, pictures: Path
+) -> None:
+    ship = (pictures / "ship.jpg").read_bytes()  # 640 x 480
+    batch = [{"body": kserve(*[ship] * 3)}, {"body": kserve(*[ship] * 4)}]
+    (status, _), (refused, body) = ask(service, batch, exported)
+    assert (status, refused) == (200, 413)
+    assert body["error"]["message"].startswith("instances[3]: expected a picture of at most 78400")
+
+
+def test_explanations_are_refused_for_their_request_only(
+    service: Service, exported: Path, samples: list[Path]
+) -> None:
+    request = {"body": samples[0].read_bytes()}
+    headers = [{"explain": "True"}, {"describe": "True"}]
+    (status, body), (other, _) = ask(service, [request, request], exported, headers)
+    assert (status, other) == (501, 200)
+    assert "explanations are not available" in body["error"]["message"]
+
+
+def test_a_picture_that_breaks_the_batch_fails_alone(
+    service: Service, exported: Path, samples: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify = service.classifier.classify
+
+    def fail_on_large(pictures: Sequence[Pixels]) -> list[list[Prediction]]:
+        if any(pixels.shape[0] > 32 for pixels in pictures):
+            raise MemoryError("too much for me")
+        return classify(pictures)
+
+    small = {"body": samples[4].read_bytes()}
+    large = {"body": (samples[0].parent.parent / "ship.jpg").read_bytes()}
+    with monkeypatch.context() as patch:
+        patch.setattr(service.classifier, "classify", fail_on_large)
+        answers = ask(service, [small, large, small, {"body": b"text"}], exported)
+    assert [status for status, _ in answers] == [200, 500, 200, 415]
+    assert answers[0][1]["predictions"][0]["label"] == "frog"
+    assert answers[1][1]["error"]["message"] == (
+        "a request could not be predicted; the server's model log says why"
+    )
+    assert ask(service, [large], exported)[0][0] == 200
+
+
+def test_a_request_that_breaks_the_decoder_fails_alone(
+    service: Service, exported: Path, samples: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(data: Data, max_pixels: int) -> Pixels:
+        if len(data) > 10_000:
+            raise MemoryError
+        return decode(data, max_pixels)
+
+    small = {"body": samples[4].read_bytes()}
+    large = {"body": (samples[0].parent.parent / "ship.jpg").read_bytes()}
+    monkeypatch.setattr(falconet.handler.service, "decode", no_memory)
+    answers = ask(service, [large, small], exported)
+    assert [status for status, _ in answers] == [500, 200]
+
+
+def test_large_pictures_are_not_all_held_at_once(
+    service: Service, exported: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify = service.classifier.classify
+    sizes: list[int] = []
+
+    def count(pixels: Sequence[Pixels]) -> list[list[Prediction]]:
+        sizes.append(len(pixels))
+        return classify(pixels)
+
+    monkeypatch.setattr(service.classifier, "classify", count)
+    ship = {"body": (pictures / "ship.jpg").read_bytes()}  # 0.3 of the million pixels allowed
+    answers = ask(service, [ship] * 10, exported)
+    assert [status for status, _ in answers] == [200] * 10
+    assert sizes == [4, 4, 2]
+
+
+def test_a_picture_too_thin_to_resize_is_refused_alone(
+    small_weights: Weights, tmp_path: Path
+) -> None:
+    """A few hundred bytes, 70,000 pixels: resized in proportion, 18 million long."""
+    export(replace(small_weights, spec=replace(small_weights.spec, resize=256)), tmp_path)
+    service = Service(context_for(tmp_path, []))
+    file = io.BytesIO()
+    Image.new("1", (70_000, 1)).save(file, "PNG")
+    good = io.BytesIO()
+    Image.new("RGB", (300, 200)).save(good, "PNG")
+    answers = ask(service, [{"body": good.getvalue()}, {"body": file.getvalue()}], tmp_path)
+    assert [status for status, _ in answers] == [200, 422]
+    assert "70000" in answers[1][1]["error"]["message"]
+
+
+def test_threads_are_shared_out_among_workers(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(falconet.handler.service, "available_cores", lambda: 8)
+    context = context_for(exported, [])
+    context.model_yaml_config["maxWorkers"] = 3
+    assert Service(context).classifier.preprocess.threads == 2
+    assert torch.get_num_threads() == 2
+    context.model_yaml_config["maxWorkers"] = 30
+    assert Service(context).classifier.preprocess.threads == 1
+
+
+def test_the_archives_entry_loads_then_answers(
+    exported: Path, samples: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torchserve_entry, "_service", None)
+    context = context_for(exported, [{}])
+    assert torchserve_entry.handle(None, context) is None
+    answers = torchserve_entry.handle([{"body": samples[0].read_bytes()}], context)
+    assert answers is not None
+    assert json.loads(answers[0])["predictions"][0]["label"] == "cat"
