@@ -1,0 +1,1 @@
+"""Operating a TorchServe server from outside."""

@@ -1,0 +1,86 @@
+"""TorchServe's config.properties, with other ports."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .errors import ServerError
+from .ports import HOST, Ports, free_ports
+
+FILE_NAME = "config.properties"
+# Ours, as installed. In a checkout this is a link to the file at its top.
+DEFAULT = Path(__file__).parent / FILE_NAME
+
+_KEYS = {
+    "inference": "inference_address",
+    "management": "management_address",
+    "metrics": "metrics_address",
+    "grpc_inference": "grpc_inference_port",
+    "grpc_management": "grpc_management_port",
+}
+
+# Where TorchServe listens if the file does not say.
+_USUAL = asdict(Ports(8080, 8081, 8082, 7070, 7071))
+
+
+def _key(line: str) -> str:
+    """The key that a line sets; empty for a comment."""
+    return "" if line.startswith("#") else line.partition("=")[0].strip()
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The lines of a properties file, and the ports that replace those it names."""
+
+    lines: tuple[str, ...]
+    ports: Ports
+
+    @classmethod
+    def load(
+        cls,
+        path: Path = DEFAULT,
+        inference: int | None = None,
+        management: int | None = None,
+        metrics: int | None = None,
+    ) -> "Configuration":
+        """Read a properties file and choose ports.
+
+        Args:
+            path: the file.
+            inference, management, metrics: ``None`` takes the port in the file, 0 any free one.
+                Where one of them is given, gRPC moves to free ports too, so that a second server
+                needs no more than its own three.
+
+        Raises:
+            ServerError: there is no such file.
+        """
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise ServerError(f"no configuration at {path}") from None
+        values = {_key(line): line.partition("=")[2].strip() for line in lines}
+        chosen = {"inference": inference, "management": management, "metrics": metrics}
+        if any(port is not None for port in chosen.values()):
+            chosen |= {"grpc_inference": 0, "grpc_management": 0}
+        free = iter(free_ports(len(_KEYS)))
+        ports = {}
+        for name, key in _KEYS.items():
+            port = chosen.get(name)
+            if port is None:
+                port = int(values.get(key, "").rpartition(":")[2] or _USUAL[name])
+            ports[name] = port or next(free)
+        return cls(tuple(lines), Ports(**ports))
+
+    def write(self, folder: Path) -> Path:
+        """Write the file that a server is started with.
+
+        What it serves is said on its command line, and so left out here.
+        """
+        ours = {*_KEYS.values(), "model_store", "load_models"}
+        kept = [line for line in self.lines if _key(line) not in ours]
+        own = [
+            f"{_KEYS[name]}={port if name.startswith('grpc') else f'http://{HOST}:{port}'}"
+            for name, port in asdict(self.ports).items()
+        ]
+        path = folder / FILE_NAME
+        path.write_text("\n".join([*kept, "", *own, ""]), encoding="utf-8")
+        return path

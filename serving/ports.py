@@ -1,0 +1,67 @@
+"""The addresses a server listens on."""
+
+import errno
+import socket
+from dataclasses import asdict, dataclass
+
+import psutil
+
+from .errors import ServerError
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports on 127.0.0.1. TorchServe opens the two of gRPC whether they are used or not."""
+
+    inference: int
+    management: int
+    metrics: int
+    grpc_inference: int
+    grpc_management: int
+
+    def url(self, name: str) -> str:
+        return f"http://{HOST}:{getattr(self, name)}"
+
+    def check(self) -> None:
+        """Make sure that nobody else listens on them.
+
+        Raises:
+            ServerError: one is taken; names it and, where this user may know, by whom.
+        """
+        for name, port in asdict(self).items():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((HOST, port))
+                except OSError as error:
+                    used = error.errno == errno.EADDRINUSE
+                    why = f"is taken{_owner(port)}" if used else f"cannot be used ({error})"
+                    raise ServerError(
+                        f"the {name.replace('_', ' ')} port {port} {why}; stop what uses it, or "
+                        "choose another port (0 is any free one)"
+                    ) from error
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at the moment, all different."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def _owner(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN
+            if listens and getattr(connection.laddr, "port", 0) == port and connection.pid:
+                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    except psutil.Error:
+        pass
+    return ""

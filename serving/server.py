@@ -1,0 +1,220 @@
+"""Starting, watching and stopping one TorchServe."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from .client import Client, model_name
+from .configuration import Configuration
+from .errors import ServerError
+from .java import find_java
+from .ports import Ports
+from .processes import MARK, belongs, processes_of, stop_processes
+
+STATE = "server.json"
+POLL_SECONDS = 0.25
+# How much of a log an error shows.
+LOG_LINES = 30
+# What TorchServe 0.12 logs when a worker has ended, for whatever reason.
+WORKER_DIED = "backend worker process died."
+# What its workers write first.
+WORKER_STARTS = "s_name_part0="
+
+
+@dataclass(frozen=True)
+class Server:
+    """A TorchServe with one archive, and the folder that remembers it.
+
+    The folder holds ``server.json`` while the server runs, its ``config.properties``, and
+    ``logs/``.
+
+    Attributes:
+        folder: of the state.
+        model: the name it is served under.
+        ports: where it listens.
+        pid: of the process that waits for Java.
+        temporary: a folder for sockets and unpacked archives, which also marks the server's
+            processes; gone after :meth:`stop`.
+        child: the process, where this one started it and so has to collect it.
+    """
+
+    folder: Path
+    model: str
+    ports: Ports
+    pid: int
+    temporary: Path
+    child: "subprocess.Popen[bytes] | None" = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def start(cls, archive: Path, folder: Path, configuration: Configuration) -> "Server":
+        """Start TorchServe with an archive; :meth:`wait_ready` tells when it serves.
+
+        Raises:
+            ServerError: no archive, no Java, a port is taken, or a server runs here already.
+        """
+        if not archive.is_file():
+            raise ServerError(f"no archive at {archive}; make one with: falconet archive")
+        if not zipfile.is_zipfile(archive):
+            raise ServerError(f"{archive} is not an archive; make one with: falconet archive")
+        running = cls.find(folder)
+        if running is not None:
+            raise ServerError(
+                f"a server runs here already (process {running.pid}); stop it with: falconet stop"
+            )
+        java_home = find_java()
+        configuration.ports.check()
+        folder.mkdir(parents=True, exist_ok=True)
+        logs = folder / "logs"
+        shutil.rmtree(logs, ignore_errors=True)
+        logs.mkdir()
+        config = configuration.write(folder)
+        # TorchServe puts Unix sockets here, and their paths may be 107 bytes long at most.
+        temporary = Path(tempfile.mkdtemp(prefix="falconet-"))
+        environment = {
+            **os.environ,
+            MARK: str(temporary),
+            "JAVA_HOME": str(java_home),
+            "LOG_LOCATION": str(logs.resolve()),
+            "METRICS_LOCATION": str(logs.resolve()),
+            "TEMP": str(temporary),
+            "TMPDIR": str(temporary),
+        }
+        environment.pop("TS_CONFIG_FILE", None)  # TorchServe would prefer it to --ts-config
+        with (logs / "console.log").open("wb") as console:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"),
+                    *("--ts-config", str(config.resolve())),
+                    *("--model-store", str(archive.parent.resolve())),
+                    *("--models", f"{model_name(archive)}={archive.name}"),
+                ],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C in the terminal is for us: we stop the server in order.
+                start_new_session=True,
+            )
+        server = cls(
+            folder=folder,
+            model=model_name(archive),
+            ports=configuration.ports,
+            pid=process.pid,
+            temporary=temporary,
+            child=process,
+        )
+        try:
+            server._save()
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    @classmethod
+    def find(cls, folder: Path) -> "Server | None":
+        """The server of this folder, if any of its processes runs."""
+        try:
+            state = json.loads((folder / STATE).read_text())
+        except FileNotFoundError:
+            return None
+        server = cls(
+            folder=folder,
+            model=state["model"],
+            ports=Ports(**state["ports"]),
+            pid=state["pid"],
+            temporary=Path(state["temporary"]),
+        )
+        return server if processes_of(server.temporary) else None
+
+    def _save(self) -> None:
+        state = {
+            "model": self.model,
+            "ports": asdict(self.ports),
+            "pid": self.pid,
+            "temporary": str(self.temporary),
+        }
+        partial = self.folder / f"{STATE}.partial"
+        partial.write_text(json.dumps(state, indent=2) + "\n")
+        partial.replace(self.folder / STATE)
+
+    @property
+    def client(self) -> Client:
+        return Client(self.ports.url("inference"), self.ports.url("management"))
+
+    def running(self) -> bool:
+        """Whether TorchServe still runs, or has ended by itself."""
+        try:
+            return belongs(psutil.Process(self.pid), self.temporary)
+        except psutil.NoSuchProcess:
+            return False
+
+    def wait_ready(self, picture: bytes, timeout: float = 120.0) -> None:
+        """Return when every worker has loaded the model and a picture has been answered.
+
+        ``/ping`` says healthy before either.
+
+        Args:
+            picture: any picture that the model should answer.
+            timeout: seconds.
+
+        Raises:
+            ServerError: the server or a worker died, it refuses the picture, or time is up; with
+                what its log says about it.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            if not self.running():
+                raise ServerError(f"TorchServe has ended:\n{_tail(self._log('console.log'))}")
+            if any(WORKER_DIED in line for line in self._log("ts_log.log")):
+                time.sleep(POLL_SECONDS)  # TorchServe copies a worker's output line by line
+                raise ServerError(f"a worker died while it loaded the model:\n{self._last_words()}")
+            try:
+                if self.client.workers_ready(self.model):
+                    break
+                waiting_for = "the workers to load the model"
+            except ServerError as error:
+                waiting_for = str(error)
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"not ready after {timeout:.0f} seconds, waiting for: {waiting_for}\n"
+                    f"{_tail(self._log('ts_log.log'))}"
+                )
+            time.sleep(POLL_SECONDS)
+        answer = self.client.predict(self.model, picture)
+        if not answer["success"]:
+            raise ServerError(f"the workers are there, but a test picture was answered: {answer}")
+
+    def stop(self) -> None:
+        """Stop the server and everything it started, and wait until all of it is gone."""
+        stop_processes(self.temporary)
+        if self.child is not None:
+            self.child.wait()
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        (self.folder / STATE).unlink(missing_ok=True)
+
+    def _last_words(self) -> str:
+        """What the first worker that died wrote at the end."""
+        lines = [line.partition(" MODEL_LOG - ")[2] for line in self._log("model_log.log")]
+        # Its successor comes at once.
+        starts = [i for i, line in enumerate(lines) if line.startswith(WORKER_STARTS)]
+        return _tail(lines[: starts[1]] if len(starts) > 1 else lines)
+
+    def _log(self, name: str) -> list[str]:
+        try:
+            return (self.folder / "logs" / name).read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+
+
+def _tail(lines: list[str]) -> str:
+    return "\n".join(lines[-LOG_LINES:])

