@@ -1,0 +1,36 @@
+"""falconet export"""
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument(
+    "weights",
+    required=False,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/cifar10"),
+    show_default=True,
+    help="Folder to write into.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def export(weights: Path | None, output: Path, as_json: bool) -> None:
+    """Turn WEIGHTS into a TorchScript file, model.pt, and its spec.json.
+
+    WEIGHTS is the weights.pt of a training run; without it, the CIFAR-10 weights that come along.
+    The file is compared with the network on real pictures, and not written if they disagree.
+    """
+    from falconet.model.export import export as export_weights  # imports torch
+    from falconet.model.weights import PRETRAINED, Weights
+
+    parity = export_weights(Weights.load(weights or PRETRAINED), output)
+    if as_json:
+        click.echo(json.dumps({"folder": str(output), **vars(parity)}))
+    else:
+        click.echo(f"{output / 'model.pt'}: {parity}")

@@ -1,0 +1,55 @@
+"""The command ``falconet``."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+# Each command's module, imported when it is used: most need torch, which takes seconds.
+COMMANDS = {
+    "train": "train",
+    "evaluate": "evaluate",
+    "export": "export",
+    "archive": "archive",
+    "serve": "serve",
+    "stop": "serve",
+    "status": "serve",
+    "predict": "predict",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module on its first use, and turns expected errors into messages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = import_module(f".{COMMANDS[name]}", __package__)
+        command = getattr(module, name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # These are raised with messages for the one who typed the command. RuntimeError covers
+        # our own: ServerError, ExportError, ArchiveError.
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except (OSError, ValueError, RuntimeError, ImportError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="falconet")
+def main() -> None:
+    """Train an image classifier, pack it, and serve it with TorchServe.
+
+    \b
+    falconet serve                    serve the CIFAR-10 model that comes along
+    falconet predict cat.png          what is in a picture, without a server
+    falconet COMMAND --help           more about each command
+    """

@@ -1,0 +1,34 @@
+"""Opening a model for use in this process, whatever form it is in."""
+
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from falconet.handler.classifier import Classifier
+from falconet.model.export import export
+from falconet.model.weights import Weights
+
+
+@contextmanager
+def open_classifier(source: Path | None) -> Iterator[Classifier]:
+    """The classifier that would serve this model: same decoding, preprocessing and TorchScript.
+
+    Args:
+        source: an archive (``.mar``), a folder with ``model.pt`` and ``spec.json``, a weights file
+            (``.pt``), or ``None`` for the weights that come with the package.
+    """
+    if source is not None and source.is_dir():
+        yield Classifier(source)
+        return
+    with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
+        folder = Path(temporary)
+        if source is not None and source.suffix == ".mar":
+            if not zipfile.is_zipfile(source):
+                raise ValueError(f"{source} is not an archive; make one with: falconet archive")
+            with zipfile.ZipFile(source) as archive:
+                archive.extractall(folder)
+        else:
+            export(Weights.load() if source is None else Weights.load(source), folder)
+        yield Classifier(folder)

@@ -1,0 +1,181 @@
+"""The commands that need no server."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from falconet.cli.main import COMMANDS, main
+from falconet.model.weights import Weights
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def test_set(samples: list[Path], tmp_path: Path) -> Path:
+    """The 16 sample pictures as a folder per class."""
+    for path in samples:
+        folder = tmp_path / "data" / "test" / path.stem.split("-")[1]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+    return tmp_path / "data"
+
+
+def test_help_lists_every_command() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for name in COMMANDS:
+        assert f"\n  {name} " in result.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert len(result.output.split("Options:")[0]) > 60
+    if name not in ("serve", "stop"):
+        assert "--json" in result.output
+
+
+def test_an_unknown_command_is_named() -> None:
+    result = run("trian")
+    assert result.exit_code == 2
+    assert "trian" in result.output
+
+
+def test_predict_shows_labels_probabilities_and_bars(samples: list[Path]) -> None:
+    result = run("predict", samples[4])
+    assert result.exit_code == 0
+    assert str(samples[4].name) in result.output.replace("\n", "")
+    best = next(line for line in result.output.splitlines() if "frog" in line and "%" in line)
+    assert "━" * 10 in best
+
+
+def test_predict_json_has_a_line_per_picture(samples: list[Path], pictures: Path) -> None:
+    result = run("predict", "--json", samples[4], pictures / "make.py", samples[11])
+    assert result.exit_code == 1
+    frog, refused, truck = map(json.loads, result.output.splitlines())
+    assert frog["predictions"][0]["label"] == "frog"
+    assert refused["error"]["code"] == 415
+    assert refused["picture"] == str(pictures / "make.py")
+    assert truck["predictions"][0]["label"] == "truck"
+
+
+def test_predict_takes_a_model_or_a_server_not_both(samples: list[Path], exported: Path) -> None:
+    result = run("predict", samples[0], "--model", exported, "--url", "http://x")
+    assert result.exit_code == 2
+    assert "name one" in result.output
+
+
+def test_export_archive_and_predict_agree(
+    small_weights: Weights, samples: list[Path], tmp_path: Path
+) -> None:
+    weights, folder, mar = tmp_path / "pets.pt", tmp_path / "exported", tmp_path / "pets.mar"
+    small_weights.save(weights)
+    parity = json.loads(run("export", weights, "--output", folder, "--json").output)
+    assert (parity["pictures"], parity["same_top1"]) == (4, 4)
+    assert parity["max_difference"] < 1e-3
+
+    made = json.loads(
+        run("archive", folder, "--output", mar, "--workers", 2, "--version", "3", "--json").output
+    )
+    packed = run("archive", weights, "--output", tmp_path / "other.mar").output
+    assert "exported: on 4 pictures the logits differ by at most" in packed
+    assert (made["model"], made["version"], made["workers"]) == ("pets", "3", 2)
+    answers = [
+        json.loads(run("predict", "--json", samples[0], "--model", model).output)
+        for model in (weights, folder, mar)
+    ]
+    assert answers[0] == answers[1] == answers[2]
+    assert len(answers[0]["predictions"]) == 3
+
+
+def test_export_says_how_the_file_compares(tmp_path: Path) -> None:
+    result = run("export", "--output", tmp_path)
+    assert result.exit_code == 0
+    assert "on 64 pictures the logits differ by at most" in result.output
+    assert "the top-1 class is the same on 64" in result.output
+
+
+def test_evaluate_counts(test_set: Path) -> None:
+    result = run("evaluate", "--data", test_set, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert found["pictures"] == 16
+    assert found["right"] >= 15
+    assert found["accuracy"] == found["right"] / 16
+    assert f"({found['right']} of 16 pictures)" in run("evaluate", "--data", test_set).output
+
+
+def test_evaluate_names_a_picture_that_cannot_be_read(test_set: Path) -> None:
+    (test_set / "test" / "cat" / "bad.png").write_bytes(b"no picture")
+    result = run("evaluate", "--data", test_set)
+    assert result.exit_code == 1
+    assert "cat/bad.png: expected a picture" in "".join(result.output.splitlines())
+
+
+def test_evaluate_refuses_a_test_set_of_other_classes(test_set: Path) -> None:
+    (test_set / "test" / "cat").rename(test_set / "test" / "wombat")
+    result = run("evaluate", "--data", test_set)
+    assert result.exit_code == 1
+    assert "Error: the model does not know the class 'wombat'" in result.output
+
+
+def test_train_evaluate_and_predict_own_data(
+    samples: list[Path], test_set: Path, tmp_path: Path
+) -> None:
+    """Not to learn much: that every step takes what the one before it leaves."""
+    shutil.copytree(test_set / "test", test_set / "train")
+    fields = ["epochs=2", "widths=8,8,8", "batch_size=4", "validation=0"]
+    output = tmp_path / "run"
+    result = run("train", "fast", *fields, "--data", test_set, "--output", output, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"folder": str(output), "validation_accuracy": None}
+
+    weights = output / "weights.pt"
+    found = json.loads(run("evaluate", weights, "--data", test_set, "--json").output)
+    assert found["pictures"] == 16
+    answer = json.loads(run("predict", "--json", "--model", weights, samples[0]).output)
+    assert {p["label"] for p in answer["predictions"]} <= {p.stem[3:] for p in samples}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "slow"], 2, "unknown recipe 'slow'; there are: fast"),
+        (["train", "fast", "epoch=1"], 2, "unknown field 'epoch'"),
+        (["train", "fast", "epochs=x"], 2, "epochs: expected int, got 'x'"),
+        (["train", "fast", "--output", "x", "--resume", "."], 2, "name one"),
+        (["train", "fast", "--resume", "."], 1, "no checkpoint to resume from"),
+        (["archive", "--output", "x.zip"], 1, "expected a file that ends in .mar"),
+        (["archive", "--workers", "0"], 1, "workers: expected a whole number from 1"),
+        (["archive", "."], 1, "expected the TorchScript file model.pt"),
+        (["export", "setup.py"], 1, "setup.py: expected a weights file, got something else"),
+        (["serve", "no.mar"], 1, "no archive at no.mar; make one with: falconet archive"),
+        (["predict", "no.png"], 2, "'no.png' does not exist"),
+        (["predict", "setup.py", "--model", "bad.mar"], 1, "bad.mar is not an archive"),
+        (["serve", "--port", "99999"], 2, "99999 is not in the range"),
+        (["evaluate", "--data", "."], 1, "expected a folder with a folder for each class in it"),
+    ],
+)
+def test_clear_errors(
+    arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("setup.py").write_text("not weights")
+    Path("bad.mar").write_text("not an archive")
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    assert message in " ".join(result.output.split())
+
+
+def test_nothing_to_stop(tmp_path: Path) -> None:
+    result = run("stop", "--state", tmp_path)
+    assert (result.exit_code, result.output) == (0, f"no server runs with {tmp_path}\n")
+    result = run("status", "--state", tmp_path, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.output) == {"running": False, "ready": False, "workers": []}

@@ -1,0 +1,177 @@
+"""falconet serve, status, stop, and what asks a server."""
+
+import json
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from falconet.cli.main import main
+from falconet.handler import ENTRY
+from falconet.model.archive import archive
+from falconet.serving.processes import processes_of
+from falconet.serving.server import Server
+
+pytestmark = pytest.mark.server
+
+ANY_PORTS = ["--port", "0", "--management-port", "0", "--metrics-port", "0"]
+
+
+@pytest.fixture(scope="module")
+def mar(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "cifar10.mar"
+    archive(exported, path, handler=ENTRY)
+    return path
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """A state folder whose server, if it still runs, does not outlive the test."""
+    yield tmp_path / "state"
+    server = Server.find(tmp_path / "state")
+    if server is not None:
+        server.stop()
+
+
+def falconet() -> str:
+    path = shutil.which("falconet", path=str(Path(sys.executable).parent))
+    assert path is not None
+    return path
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_serves_in_the_foreground_until_it_is_ended(
+    mar: Path, samples: list[Path], state: Path, ending: signal.Signals, tmp_path: Path
+) -> None:
+    picture = tmp_path / "my frog.png"
+    shutil.copy(samples[4], picture)
+    process = psutil.Popen(
+        ["falconet", "serve", mar, *ANY_PORTS, "--picture", picture, "--state", state],
+        executable=falconet(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+    )
+    try:
+        ready, curl, hint = (process.stdout.readline().strip() for _ in range(3))
+        assert ready.startswith("ready: cifar10"), ready + process.stdout.read()
+        assert hint == "Ctrl-C stops it."
+        server = Server.find(state)
+        assert server is not None
+        assert len(processes_of(server.temporary)) == 3, "what waits for Java, Java, and a worker"
+        # The line works as printed.
+        assert curl.startswith("curl -X POST -F 'image=@")
+        answer = subprocess.run(
+            [*shlex.split(curl), "--silent"], capture_output=True, text=True, check=True
+        )
+        assert json.loads(answer.stdout)["predictions"][0]["label"] == "frog"
+        process.send_signal(ending)
+        assert process.wait(timeout=60) == 0
+        assert process.stdout.read() == "stopped\n"
+        assert not processes_of(server.temporary)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.stdout.close()
+    assert Server.find(state) is None
+
+
+def test_a_terminal_that_closes_ends_it(mar: Path, state: Path) -> None:
+    """Whatever the command says after that cannot be written any more."""
+    process = psutil.Popen(
+        ["falconet", "serve", mar, *ANY_PORTS, "--state", state],
+        executable=falconet(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline().startswith("ready: cifar10")
+        process.stdout.close()
+        server = Server.find(state)
+        assert server is not None
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
+        process.wait(timeout=60)
+        assert not processes_of(server.temporary)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def test_serves_in_the_background_until_it_is_stopped(
+    mar: Path, samples: list[Path], state: Path
+) -> None:
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [falconet(), *map(str, arguments)], capture_output=True, text=True, check=False
+        )
+
+    started = run("serve", mar, *ANY_PORTS, "--background", "--state", state)
+    assert started.returncode == 0, started.stdout + started.stderr
+    assert started.stdout.startswith("ready: cifar10")
+
+    status = run("status", "--state", state, "--json")
+    assert status.returncode == 0
+    found = json.loads(status.stdout)
+    assert found["ready"] is True
+    assert [worker["status"] for worker in found["workers"]] == ["READY"]
+    text = run("status", "--state", state).stdout
+    assert text.startswith("cifar10: ready\n")
+    assert found["inference"] in text
+
+    url = f"{found['inference']}/predictions/cifar10"
+    asked = run("predict", samples[11], "--url", url, "--json")
+    assert json.loads(asked.stdout)["predictions"][0]["label"] == "truck"
+
+    server = Server.find(state)
+    assert server is not None
+    stopped = run("stop", "--state", state)
+    assert stopped.stdout == f"stopped cifar10 (process {found['pid']})\n"
+    assert not processes_of(server.temporary)
+    assert run("status", "--state", state, "--json").returncode == 1
+
+
+def test_evaluate_compares_with_a_server(
+    server: Server, samples: list[Path], exported: Path, tmp_path: Path
+) -> None:
+    for path in samples:
+        folder = tmp_path / "test" / path.stem.split("-")[1]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+    url = server.client.prediction_url("cifar10")
+    arguments = ["evaluate", str(exported), "--data", str(tmp_path), "--url", url]
+    result = CliRunner().invoke(main, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert found["served"]["answered"] == found["served"]["same_label"] == 16
+    assert found["served"]["right"] == found["right"] >= 15
+    text = CliRunner().invoke(main, arguments).output
+    assert "16 answered, 16 with the same label" in text
+
+
+def test_evaluate_ends_with_1_if_the_server_disagrees(
+    server: Server, pictures: Path, exported: Path, tmp_path: Path
+) -> None:
+    """A picture that the server refuses: larger than it accepts."""
+    from PIL import Image
+
+    (tmp_path / "test" / "ship").mkdir(parents=True)
+    shutil.copy(pictures / "ship.jpg", tmp_path / "test" / "ship")
+    Image.new("1", (8000, 7000)).save(tmp_path / "test" / "ship" / "large.png")
+    url = server.client.prediction_url("cifar10")
+    result = CliRunner().invoke(
+        main, ["evaluate", str(exported), "--data", str(tmp_path), "--url", url, "--json"]
+    )
+    assert result.exit_code == 1
+    found = json.loads(result.output)
+    assert (found["served"]["answered"], found["served"]["same_label"]) == (1, 1)
