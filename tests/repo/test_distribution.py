@@ -1,0 +1,124 @@
+"""The wheel and the sdist hold what they should, and nothing else."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def dist(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An sdist, and a wheel built from it, of the files that git tracks or would."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    source = tmp_path_factory.mktemp("source")
+    for name in listed.stdout.splitlines():
+        if (repository / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(repository / name, source / name, follow_symlinks=False)
+    output = tmp_path_factory.mktemp("dist")
+    finished = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(output), str(source)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout
+    compiler_warnings = re.findall(r"^csrc/.*warning:.*", finished.stdout, re.MULTILINE)
+    assert not compiler_warnings
+    return output
+
+
+def test_the_wheel_holds_the_namespace_alone(dist: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        names = file.namelist()
+        tops = {name.split("/")[0] for name in names}
+        assert {top.partition("-")[0] for top in tops} == {"falconet"}
+        assert "falconet/__init__.py" not in names
+        assert "falconet/native/_core.pyi" in names
+        assert "falconet/model/pretrained/cifar10.pt" in names
+        config = file.read("falconet/serving/config.properties")
+    assert b"inference_address=http://127.0.0.1:8080" in config
+
+
+def test_the_sdist_holds_what_a_build_needs(dist: Path) -> None:
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    needed = {
+        "LICENSE",
+        "README.md",
+        "config.properties",
+        "csrc/resize.cpp",
+        "csrc/resize.h",
+        "csrc/_core.pyi",
+        "handler/torchserve_entry.py",
+        "pyproject.toml",
+        "serving/config.properties",
+        "setup.py",
+    }
+    assert needed <= names
+
+
+@pytest.fixture(scope="module")
+def clean(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the wheel, and none of this checkout.
+
+    What the wheel depends on is borrowed from the environment of the tests: a path in a .pth file
+    does not run the .pth files found there, which is where an editable install hides.
+    """
+    environment = tmp_path_factory.mktemp("clean") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    python = environment / "bin" / "python"
+    (wheel,) = dist.glob("*.whl")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
+    program = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(subprocess.check_output([python, "-c", program], text=True).strip())
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def run(python: Path, *arguments: str, cwd: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    finished = subprocess.run(
+        [python, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_every_room_imports_from_the_wheel(clean: Path, repository: Path, tmp_path: Path) -> None:
+    program = (
+        "import importlib, pkgutil\n"
+        "for room in ('native', 'model', 'training', 'handler', 'serving', 'cli'):\n"
+        "    package = importlib.import_module(f'falconet.{room}')\n"
+        "    print(package.__file__)\n"
+        "    for found in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "        importlib.import_module(found.name)\n"
+    )
+    files = run(clean, "-W", "ignore", "-c", program, cwd=tmp_path).split()
+    assert len(files) == 6
+    for file in files:
+        assert str(clean.parent.parent) in file
+        assert not Path(file).is_relative_to(repository)
+
+
+def test_the_wheel_predicts_by_itself(clean: Path, samples: list[Path], tmp_path: Path) -> None:
+    falconet = clean.parent / "falconet"
+    output = run(clean, str(falconet), "predict", "--json", str(samples[4]), cwd=tmp_path)
+    assert '"label": "frog"' in output.split("}")[0]
+    assert run(clean, str(falconet), "--version", cwd=tmp_path).startswith("falconet, version ")
