@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 ROOMS = {
     "falconet.native": "csrc",
@@ -30,6 +31,17 @@ if os.environ.get("SANITIZE") == "1":
     compile_args += sanitizers
     link_args += sanitizers
 
+
+class BuildPy(build_py):
+    """Also puts config.properties, which lies at the top for TorchServe, beside what reads it."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, "falconet", "serving", "config.properties")
+            self.copy_file("config.properties", str(target))
+
+
 setup(
     packages=list(ROOMS),
     package_dir=ROOMS,
@@ -37,7 +49,6 @@ setup(
         "": ["py.typed"],
         "falconet.native": ["_core.pyi"],
         "falconet.model": ["pretrained/*"],
-        "falconet.serving": ["config.properties"],
     },
     ext_modules=[
         Pybind11Extension(
@@ -49,5 +60,5 @@ setup(
             extra_link_args=link_args,
         )
     ],
-    cmdclass={"build_ext": build_ext},
+    cmdclass={"build_ext": build_ext, "build_py": BuildPy},
 )

@@ -7,8 +7,9 @@ from .errors import ServerError
 from .ports import HOST, Ports, free_ports
 
 FILE_NAME = "config.properties"
-# Ours, as installed. In a checkout this is a link to the file at its top.
-DEFAULT = Path(__file__).parent / FILE_NAME
+# Ours: beside this file where it is installed, at the top in a checkout.
+_INSTALLED = Path(__file__).with_name(FILE_NAME)
+DEFAULT = _INSTALLED if _INSTALLED.exists() else Path(__file__).parent.parent / FILE_NAME
 
 _KEYS = {
     "inference": "inference_address",
