@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
-    small = ["widths=8,8,8", "size=20,24", "cutout=4", "batch_size=30", "validation=60"]
+    small = ["widths=16,16,16", "size=20,24", "cutout=4", "batch_size=30", "validation=60"]
     return recipes.load("fast").override([*small, "epochs=4", "ema_decay=0.8"])
 
 
