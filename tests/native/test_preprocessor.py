@@ -193,6 +193,7 @@ def test_pictures_come_as_a_list(images: Any) -> None:
         Preprocessor((8, 8))(images)
 
 
+@pytest.mark.bad_alloc
 def test_works_on_after_an_error() -> None:
     preprocess = Preprocessor((8, 8), threads=3)
     images = [noise(20, 30, seed=i) for i in range(9)]

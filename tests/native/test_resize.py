@@ -160,6 +160,7 @@ def test_a_result_too_large_for_memory_is_a_memory_error() -> None:
         resize(np.zeros((1, 1, 4), np.uint8), (2**24, 2**24))
 
 
+@pytest.mark.bad_alloc
 def test_a_view_too_large_to_copy_is_a_memory_error() -> None:
     endless = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (2**24, 2**24, 3))
     with pytest.raises(MemoryError):
