@@ -14,7 +14,6 @@ from falconet.training.progress import track
 
 BATCH = 100
 CONNECTIONS = 16
-MAX_PIXELS = 178_956_970  # Pillow's own limit
 
 
 @click.command()
@@ -41,7 +40,7 @@ def evaluate(model: Path | None, data: Path | None, url: str | None, as_json: bo
     from falconet.handler.decode import decode
     from falconet.handler.errors import RequestError
 
-    from .model import open_classifier
+    from .model import MAX_PIXELS, open_classifier
 
     dataset = datasets.load(data, "test")
     names = [dataset.classes[label] for label in dataset.labels]

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from falconet.handler.classifier import Classifier
 from falconet.model.export import export
-from falconet.model.weights import Weights
+from falconet.model.weights import PRETRAINED, Weights
+
+MAX_PIXELS = 178_956_970  # of a picture that is decoded in this process; Pillow's own limit
 
 
 @contextmanager
@@ -30,5 +32,5 @@ def open_classifier(source: Path | None) -> Iterator[Classifier]:
             with zipfile.ZipFile(source) as archive:
                 archive.extractall(folder)
         else:
-            export(Weights.load() if source is None else Weights.load(source), folder)
+            export(Weights.load(source or PRETRAINED), folder)
         yield Classifier(folder)

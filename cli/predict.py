@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 BAR_WIDTH = 40
-MAX_PIXELS = 178_956_970  # Pillow's own limit
 
 
 @click.command()
@@ -57,7 +56,7 @@ def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]
     from falconet.handler.decode import decode
     from falconet.handler.errors import RequestError
 
-    from .model import open_classifier
+    from .model import MAX_PIXELS, open_classifier
 
     answers = []
     with open_classifier(model) as classifier:

@@ -1,4 +1,4 @@
-"""The networks: plain convolutions whose batch norms fold away for serving."""
+"""The networks: convolutions whose batch norms fold away for serving."""
 
 import copy
 from collections.abc import Sequence

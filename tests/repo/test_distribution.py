@@ -27,7 +27,7 @@ def dist(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in listed.stdout.splitlines():
         if (repository / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(repository / name, source / name, follow_symlinks=False)
+            shutil.copy(repository / name, source / name)
     output = tmp_path_factory.mktemp("dist")
     finished = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(output), str(source)],
