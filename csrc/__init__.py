@@ -6,7 +6,7 @@ Imports nothing else of Falconet, so that a TorchServe worker loads only this an
 from importlib.metadata import version
 
 from .preprocessor import IMAGENET_MEAN, IMAGENET_STD, Preprocessor, available_cores
-from .resize import FILTERS, resize
+from .resize import FILTERS, REFERENCES, implementations, resize
 
 __version__ = version("falconet")
 
@@ -14,8 +14,10 @@ __all__ = [
     "FILTERS",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "REFERENCES",
     "Preprocessor",
     "__version__",
     "available_cores",
+    "implementations",
     "resize",
 ]

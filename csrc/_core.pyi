@@ -1,10 +1,16 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+def implementations() -> tuple[str, ...]: ...
 def resize(
-    image: npt.NDArray[np.uint8], size: Sequence[int], filter: str
+    image: npt.NDArray[np.uint8],
+    size: Sequence[int],
+    filter: str,
+    reference: str,
+    implementation: str | None,
 ) -> npt.NDArray[np.uint8]: ...
 
 class Preprocessor:
@@ -13,14 +19,17 @@ class Preprocessor:
         size: Sequence[int],
         resize: int | None,
         filter: str,
+        reference: str,
         mean: Sequence[float],
         std: Sequence[float],
         layout: str,
+        dtype: str,
         threads: int,
+        implementation: str | None,
     ) -> None: ...
     def __call__(
-        self,
-        images: Sequence[npt.NDArray[np.uint8]],
-        out: npt.NDArray[np.float32] | None,
-    ) -> npt.NDArray[np.float32]: ...
+        self, images: Sequence[npt.NDArray[np.uint8]], out: npt.NDArray[Any] | None
+    ) -> npt.NDArray[Any]: ...
     def resized(self, height: int, width: int) -> tuple[int, int]: ...
+    @property
+    def implementation(self) -> str: ...

@@ -5,10 +5,13 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "implementation.h"
 #include "preprocessor.h"
 #include "thread_pool.h"
 
@@ -20,6 +23,13 @@ namespace {
 std::string type_name(py::handle object) {
   return py::str(py::type::of(object).attr("__name__")).cast<std::string>();
 }
+
+bool is_uint8(const py::array& array) {
+  return py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr)
+             ->type_num == py::detail::npy_api::NPY_UBYTE_;
+}
+
+bool side_fits(py::ssize_t side) { return side >= 1 && side <= kMaxSide; }
 
 std::string shape_of(const py::array& array) {
   return py::str(array.attr("shape")).cast<std::string>();
@@ -67,31 +77,38 @@ struct HeldImage {
   Image image;
 };
 
-// `channels` 0 accepts 1, 3 or 4; anything else only that number.
-HeldImage image_from(py::handle value, int channels, const std::string& what) {
+[[noreturn]] void refuse_image(const py::handle& value, int channels, const std::string& what) {
   const std::string wanted = channels == 0 ? "1, 3 or 4" : std::to_string(channels);
   const std::string expected = what + ": expected a uint8 NumPy array of shape (height, width, " +
                                wanted + ")" + (channels <= 1 ? " or (height, width)" : "");
   if (!py::isinstance<py::array>(value)) {
     throw py::type_error(expected + ", got " + type_name(value));
   }
-  auto array = py::reinterpret_borrow<py::array>(value);
-  if (!array.dtype().equal(py::dtype::of<std::uint8_t>())) {
+  const auto array = py::reinterpret_borrow<py::array>(value);
+  if (!is_uint8(array)) {
     throw py::type_error(expected + ", got dtype " + py::str(array.dtype()).cast<std::string>());
   }
-  const bool flat = array.ndim() == 2;
-  if (!flat && array.ndim() != 3) {
-    throw py::value_error(expected + ", got shape " + shape_of(array));
+  const bool sides_fit =
+      array.ndim() < 2 || (side_fits(array.shape(0)) && side_fits(array.shape(1)));
+  if (!sides_fit && array.shape(0) > 0 && array.shape(1) > 0) {
+    throw py::value_error(what + ": expected sides of 1 to " + std::to_string(kMaxSide) +
+                          " pixels, got shape " + shape_of(array));
   }
-  const py::ssize_t got = flat ? 1 : array.shape(2);
-  if (channels == 0 ? got != 1 && got != 3 && got != 4 : got != channels) {
-    throw py::value_error(expected + ", got shape " + shape_of(array));
-  }
-  for (int axis = 0; axis < 2; ++axis) {
-    if (array.shape(axis) < 1 || array.shape(axis) > kMaxSide) {
-      throw py::value_error(what + ": expected sides of 1 to " + std::to_string(kMaxSide) +
-                            " pixels, got shape " + shape_of(array));
-    }
+  throw py::value_error(expected + ", got shape " + shape_of(array));
+}
+
+// `channels` 0 accepts 1, 3 or 4; anything else only that number. `what` names the picture. Errors
+// are put into words elsewhere, as this is done for each of many small pictures.
+template <class Name>
+HeldImage image_from(py::handle value, int channels, const Name& what) {
+  if (!py::isinstance<py::array>(value)) refuse_image(value, channels, what());
+  auto array = py::reinterpret_borrow<py::array>(value);
+  const py::ssize_t dimensions = array.ndim();
+  const bool flat = dimensions == 2;
+  const py::ssize_t got = flat ? 1 : dimensions == 3 ? array.shape(2) : 0;
+  const bool fits = channels == 0 ? got == 1 || got == 3 || got == 4 : got == channels;
+  if (!is_uint8(array) || !fits || !side_fits(array.shape(0)) || !side_fits(array.shape(1))) {
+    refuse_image(value, channels, what());
   }
   const Image image{static_cast<const std::uint8_t*>(array.data()),
                     static_cast<int>(array.shape(0)),
@@ -103,17 +120,41 @@ HeldImage image_from(py::handle value, int channels, const std::string& what) {
   return {std::move(array), image};
 }
 
-py::array resize_bound(py::handle picture, py::handle size_argument, py::handle filter_argument) {
-  const HeldImage held = image_from(picture, 0, "image");
+// None leaves the choice to the environment, and that to us.
+const Kernels& kernels_from(py::handle value) {
+  if (!value.is_none()) return implementation_from_name(string_from(value, "implementation"));
+  const char* const forced = std::getenv("FALCONET_IMPLEMENTATION");
+  try {
+    return implementation_from_name(forced == nullptr ? "" : forced);
+  } catch (const std::invalid_argument& error) {
+    throw py::value_error("the environment variable FALCONET_IMPLEMENTATION as " +
+                          std::string(error.what()));
+  }
+}
+
+py::tuple implementations_bound() {
+  py::list names;
+  for (const Kernels* kernels : implementations()) names.append(kernels->name);
+  return py::tuple(names);
+}
+
+py::array resize_bound(py::handle picture, py::handle size_argument, py::handle filter_argument,
+                       py::handle reference_argument, py::handle implementation) {
+  const HeldImage held = image_from(picture, 0, [] { return std::string("image"); });
   const Size size = size_from(size_argument);
   const Filter filter = filter_from_name(string_from(filter_argument, "filter"));
+  const Reference reference = reference_from_name(string_from(reference_argument, "reference"));
+  if (reference == Reference::torch) check_torch_filter(filter);
+  const Kernels& kernels = kernels_from(implementation);
   std::vector<py::ssize_t> shape = {size.height, size.width};
   if (held.owner.ndim() == 3) shape.push_back(held.image.channels);
   py::array_t<std::uint8_t> out(shape);
-  std::uint8_t* data = out.mutable_data();
+  const Target target = {{out.mutable_data(), Element::uint8, Layout::nhwc, 0},
+                         static_cast<std::ptrdiff_t>(size.width) * held.image.channels,
+                         nullptr};
   {
     const py::gil_scoped_release release;
-    resize(held.image, size, filter, {0, 0, size.height, size.width}, data);
+    run(held.image, {size, {0, 0, size.height, size.width}, filter, reference}, kernels, target);
   }
   return out;
 }
@@ -130,14 +171,23 @@ std::optional<int> resize_from(py::handle value) {
   return side_from(value, "resize, the shorter side");
 }
 
+Element element_from(py::handle value) {
+  const std::string name = string_from(value, "dtype");
+  if (name == "float32") return Element::float32;
+  if (name == "bfloat16") return Element::bfloat16;
+  throw py::value_error("dtype: expected 'float32' or 'bfloat16', got '" + name + "'");
+}
+
 class BoundPreprocessor {
  public:
-  BoundPreprocessor(py::handle size, py::handle resize, py::handle filter,
+  BoundPreprocessor(py::handle size, py::handle resize, py::handle filter, py::handle reference,
                     const std::vector<double>& mean, const std::vector<double>& std,
-                    py::handle layout, py::handle threads)
-      : preprocessor_(size_from(size), resize_from(resize),
-                      filter_from_name(string_from(filter, "filter")), mean, std,
-                      layout_from(layout)),
+                    py::handle layout, py::handle dtype, py::handle threads,
+                    py::handle implementation)
+      : preprocessor_({size_from(size), resize_from(resize),
+                       filter_from_name(string_from(filter, "filter")),
+                       reference_from_name(string_from(reference, "reference")), mean, std,
+                       layout_from(layout), element_from(dtype), &kernels_from(implementation)}),
         threads_(integer_from(threads, 1, kMaxThreads, "threads")) {}
 
   ~BoundPreprocessor() { abandon_after_fork(); }
@@ -153,23 +203,33 @@ class BoundPreprocessor {
     // All checks come before anything is written.
     std::vector<HeldImage> held;
     held.reserve(count);
+    std::size_t bytes = 0;
     for (std::size_t i = 0; i < count; ++i) {
-      const std::string what = "images[" + std::to_string(i) + "]";
+      const auto what = [i] { return "images[" + std::to_string(i) + "]"; };
       held.push_back(image_from(images[i], channels, what));
+      const Image& image = held.back().image;
+      bytes += static_cast<std::size_t>(image.height) * image.width * channels;
       try {
-        preprocessor_.resized({held[i].image.height, held[i].image.width});
+        preprocessor_.resized({image.height, image.width});
       } catch (const std::invalid_argument& error) {
-        throw py::value_error(what + ": " + error.what());
+        throw py::value_error(what() + ": " + error.what());
       }
     }
-    py::array out = given ? checked(*given, count) : py::array_t<float>(shape(count));
-    auto* data = static_cast<float*>(out.mutable_data());
-    const std::size_t floats = preprocessor_.floats_per_image();
-    ThreadPool& threads = pool();
-    {
+    py::array out = given ? checked(*given, count) : py::array(dtype(), shape(count));
+    auto* data = static_cast<char*>(out.mutable_data());
+    const std::size_t image_bytes =
+        preprocessor_.elements_per_image() * preprocessor_.element_bytes();
+    bytes += count * image_bytes;
+    const auto task = [&](std::size_t i) {
+      preprocessor_.run(held[i].image, data + i * image_bytes);
+    };
+    if (threads_ == 1 || count <= 1 || bytes < kWorthThreads) {
       const py::gil_scoped_release release;
-      threads.run(count,
-                  [&](std::size_t i) { preprocessor_.run(held[i].image, data + i * floats); });
+      for (std::size_t i = 0; i < count; ++i) task(i);
+    } else {
+      ThreadPool& threads = pool();
+      const py::gil_scoped_release release;
+      threads.run(count, task);
     }
     return out;
   }
@@ -180,36 +240,49 @@ class BoundPreprocessor {
     return py::make_tuple(size.height, size.width);
   }
 
+  std::string implementation() const { return preprocessor_.options().kernels->name; }
+
  private:
   static constexpr int kMaxThreads = 1024;
+  // Bytes read and written for which it pays to wake threads up.
+  static constexpr std::size_t kWorthThreads = std::size_t{1} << 20;
+
+  // NumPy has no bfloat16: its bits come as uint16.
+  py::dtype dtype() const {
+    return preprocessor_.options().element == Element::float32 ? py::dtype::of<float>()
+                                                               : py::dtype::of<std::uint16_t>();
+  }
 
   std::vector<py::ssize_t> shape(std::size_t count) const {
     const auto n = static_cast<py::ssize_t>(count);
-    const Size size = preprocessor_.size();
+    const Size size = preprocessor_.options().size;
     const int channels = preprocessor_.channels();
-    if (preprocessor_.layout() == Layout::nchw) return {n, channels, size.height, size.width};
+    if (preprocessor_.options().layout == Layout::nchw)
+      return {n, channels, size.height, size.width};
     return {n, size.height, size.width, channels};
   }
 
   py::array checked(const py::array& out, std::size_t count) const {
     const std::vector<py::ssize_t> wanted = shape(count);
-    const std::string expected =
-        "out: expected a writable, aligned, C-contiguous float32 array of shape " +
-        py::str(py::tuple(py::cast(wanted))).cast<std::string>();
-    if (!out.dtype().equal(py::dtype::of<float>())) {
+    const bool same_shape =
+        std::equal(wanted.begin(), wanted.end(), out.shape(), out.shape() + out.ndim());
+    const int needed = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_ |
+                       py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+    const bool same_type = out.dtype().is(dtype()) || out.dtype().equal(dtype());
+    if (same_type && same_shape && (out.flags() & needed) == needed) return out;
+    // Which of them it is.
+    const std::string expected = "out: expected a writable, aligned, C-contiguous " +
+                                 py::str(dtype()).cast<std::string>() + " array of shape " +
+                                 py::str(py::tuple(py::cast(wanted))).cast<std::string>();
+    if (!same_type) {
       throw py::type_error(expected + ", got dtype " + py::str(out.dtype()).cast<std::string>());
     }
-    if (std::vector<py::ssize_t>(out.shape(), out.shape() + out.ndim()) != wanted) {
-      throw py::value_error(expected + ", got shape " + shape_of(out));
-    }
+    if (!same_shape) throw py::value_error(expected + ", got shape " + shape_of(out));
     if ((out.flags() & py::array::c_style) == 0) {
       throw py::value_error(expected + ", got one that is not contiguous");
     }
-    if ((out.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0) {
-      throw py::value_error(expected + ", got one that is not aligned");
-    }
     if (!out.writeable()) throw py::value_error(expected + ", got a read-only one");
-    return out;
+    throw py::value_error(expected + ", got one that is not aligned");
   }
 
   // Started by the first call, and again after a fork, which threads do not survive. Needs the GIL.
@@ -240,13 +313,16 @@ class BoundPreprocessor {
 PYBIND11_MODULE(_core, module) {
   using falconet::BoundPreprocessor;
   module.doc() = "The compiled half of falconet.native; import that instead.";
+  module.def("implementations", &falconet::implementations_bound);
   module.def("resize", &falconet::resize_bound, py::arg("image"), py::arg("size"),
-             py::arg("filter"));
+             py::arg("filter"), py::arg("reference"), py::arg("implementation"));
   py::class_<BoundPreprocessor>(module, "Preprocessor")
-      .def(py::init<py::handle, py::handle, py::handle, const std::vector<double>&,
-                    const std::vector<double>&, py::handle, py::handle>(),
-           py::arg("size"), py::arg("resize"), py::arg("filter"), py::arg("mean"), py::arg("std"),
-           py::arg("layout"), py::arg("threads"))
+      .def(py::init<py::handle, py::handle, py::handle, py::handle, const std::vector<double>&,
+                    const std::vector<double>&, py::handle, py::handle, py::handle, py::handle>(),
+           py::arg("size"), py::arg("resize"), py::arg("filter"), py::arg("reference"),
+           py::arg("mean"), py::arg("std"), py::arg("layout"), py::arg("dtype"), py::arg("threads"),
+           py::arg("implementation"))
       .def("__call__", &BoundPreprocessor::call, py::arg("images"), py::arg("out"))
-      .def("resized", &BoundPreprocessor::resized, py::arg("height"), py::arg("width"));
+      .def("resized", &BoundPreprocessor::resized, py::arg("height"), py::arg("width"))
+      .def_property_readonly("implementation", &BoundPreprocessor::implementation);
 }

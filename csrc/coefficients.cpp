@@ -1,129 +1,151 @@
-// The filters and the fixed-point weights of Pillow's resampling (Pillow 13.0.0,
-// src/libImaging/Resample.c), whose results `resize` has to equal to the last bit. The order of
-// every floating-point operation matters here: compile without FMA contraction
-// (-ffp-contract=off) and without -ffast-math. That is how Pillow's own wheels for x86-64 come out;
-// on other processors its compiler may contract, and a weight differ by 2^-22.
+// Fixed-point weights as in Pillow 13.0.0 (src/libImaging/Resample.c) and in torch's uint8 kernel
+// (aten/src/ATen/native/cpu/UpSampleKernel.cpp), which takes over Pillow-SIMD's. They differ in the
+// precision alone. Compile without FMA contraction, as filter.cpp: that is how Pillow's own wheels
+// for x86-64 come out; on other processors its compiler may contract, and a weight differ by 2^-22.
 
 #include "coefficients.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <stdexcept>
-#include <utility>
 
 namespace falconet {
 namespace {
 
-constexpr double kPi = 3.14159265358979323846;
+// 32 bits less 8 for the pixel and 2 for what overshoots.
+constexpr int kMaxPrecision = 32 - 8 - 2;
 
-constexpr std::array<std::pair<Filter, const char*>, 5> kFilters = {{
-    {Filter::box, "box"},
-    {Filter::bilinear, "bilinear"},
-    {Filter::hamming, "hamming"},
-    {Filter::bicubic, "bicubic"},
-    {Filter::lanczos, "lanczos"},
-}};
+// How an axis is resampled, in double precision.
+class Resampling {
+ public:
+  explicit Resampling(const Coefficients::Key& key)
+      : in_size_(key.in_size),
+        filter_(key.filter),
+        scale_(static_cast<double>(key.in_size) / key.out_size),
+        // Shrinking widens the filter so that every input sample counts; enlarging does not narrow
+        // it.
+        filter_scale_(std::max(scale_, 1.0)),
+        support_(support_of(filter_) * filter_scale_) {}
 
-// Half the filter's width, in input samples when enlarging.
-double support_of(Filter filter) {
-  switch (filter) {
-    case Filter::box:
-      return 0.5;
-    case Filter::bilinear:
-    case Filter::hamming:
-      return 1.0;
-    case Filter::bicubic:
-      return 2.0;
-    case Filter::lanczos:
-      return 3.0;
+  int first(int out) const { return std::max(0, static_cast<int>(center(out) - support_ + 0.5)); }
+
+  int count(int out) const {
+    return std::min(in_size_, static_cast<int>(center(out) + support_ + 0.5)) - first(out);
   }
-  throw std::logic_error("unreachable filter");
-}
 
-double sinc(double x) {
-  if (x == 0.0) return 1.0;
-  x *= kPi;
-  return std::sin(x) / x;
-}
-
-double hamming(double x) {
-  x = std::fabs(x);
-  if (x == 0.0) return 1.0;
-  if (x >= 1.0) return 0.0;
-  // The window's constants are single precision in Pillow, and so in the result.
-  return sinc(x) * (0.54f + 0.46f * std::cos(x * kPi));
-}
-
-double bicubic(double x) {
-  constexpr double a = -0.5;
-  x = std::fabs(x);
-  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
-  if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
-  return 0.0;
-}
-
-double evaluate(Filter filter, double x) {
-  switch (filter) {
-    case Filter::box:
-      return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
-    case Filter::bilinear:
-      return std::max(0.0, 1.0 - std::fabs(x));
-    case Filter::hamming:
-      return hamming(x);
-    case Filter::bicubic:
-      return bicubic(x);
-    case Filter::lanczos:
-      return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
+  // They add up to one.
+  void weights(int out, std::vector<double>* weights) const {
+    const double inverse_filter_scale = 1.0 / filter_scale_;
+    const int first = this->first(out);
+    weights->resize(count(out));
+    double sum = 0.0;
+    for (std::size_t i = 0; i < weights->size(); ++i) {
+      const double place = static_cast<double>(static_cast<int>(i) + first);
+      (*weights)[i] = evaluate(filter_, (place - center(out) + 0.5) * inverse_filter_scale);
+      sum += (*weights)[i];
+    }
+    if (sum == 0.0) return;
+    for (double& weight : *weights) weight /= sum;
   }
-  throw std::logic_error("unreachable filter");
+
+ private:
+  double center(int out) const { return (out + 0.5) * scale_; }
+
+  int in_size_;
+  Filter filter_;
+  double scale_;
+  double filter_scale_;
+  double support_;
+};
+
+// torch takes as many bits as leave the largest weight of the whole axis below 2^15.
+int torch_precision(const Resampling& resampling, int out_size) {
+  double largest = 0.0;
+  std::vector<double> weights;
+  for (int out = 0; out < out_size; ++out) {
+    resampling.weights(out, &weights);
+    for (const double weight : weights) largest = std::max(largest, weight);
+  }
+  int precision = 0;
+  while (precision < kMaxPrecision &&
+         static_cast<int>(0.5 + largest * (1 << (precision + 1))) < 1 << 15) {
+    ++precision;
+  }
+  return precision;
 }
 
-std::int32_t to_fixed_point(double weight) {
-  const double scaled = weight * (1 << kPrecisionBits);
+std::int32_t to_fixed_point(double weight, int precision) {
+  const double scaled = weight * (1 << precision);
   return static_cast<std::int32_t>(weight < 0 ? scaled - 0.5 : scaled + 0.5);
 }
 
+int rounded_up(int number, int multiple) { return (number + multiple - 1) / multiple * multiple; }
+
 }  // namespace
 
-Filter filter_from_name(const std::string& name) {
-  for (const auto& [filter, known] : kFilters) {
-    if (name == known) return filter;
-  }
-  throw std::invalid_argument(
-      "filter: expected 'box', 'bilinear', 'hamming', 'bicubic' or 'lanczos', got '" + name + "'");
+Reference reference_from_name(const std::string& name) {
+  if (name == "pillow") return Reference::pillow;
+  if (name == "torch") return Reference::torch;
+  throw std::invalid_argument("reference: expected 'pillow' or 'torch', got '" + name + "'");
 }
 
-Coefficients::Coefficients(int in_size, int out_size, Filter filter, int begin, int end)
-    : begin_(begin) {
-  const double scale = static_cast<double>(in_size) / out_size;
-  // Shrinking widens the filter so that every input sample counts; enlarging does not narrow it.
-  const double filter_scale = std::max(scale, 1.0);
-  const double inverse_filter_scale = 1.0 / filter_scale;
-  const double support = support_of(filter) * filter_scale;
+void check_torch_filter(Filter filter) {
+  if (filter == Filter::box || filter == Filter::hamming) {
+    throw std::invalid_argument(
+        "reference: 'torch' resizes with the filters 'bilinear', 'bicubic' and 'lanczos' only");
+  }
+}
 
-  max_count_ = std::min(in_size, static_cast<int>(std::ceil(support)) * 2 + 1);
-  first_.reserve(end - begin);
-  count_.reserve(end - begin);
-  weights_.assign(static_cast<std::size_t>(end - begin) * max_count_, 0);
+bool Coefficients::Key::operator==(const Key& other) const {
+  return in_size == other.in_size && out_size == other.out_size && filter == other.filter &&
+         reference == other.reference && begin == other.begin && end == other.end &&
+         kernels == other.kernels;
+}
 
-  std::vector<double> window(max_count_);
-  for (int out = begin; out < end; ++out) {
-    const double center = (out + 0.5) * scale;
-    const int first = std::max(0, static_cast<int>(center - support + 0.5));
-    const int count = std::min(in_size, static_cast<int>(center + support + 0.5)) - first;
-    double sum = 0.0;
-    for (int i = 0; i < count; ++i) {
-      window[i] = evaluate(filter, (i + first - center + 0.5) * inverse_filter_scale);
-      sum += window[i];
-    }
-    first_.push_back(first);
-    count_.push_back(count);
-    std::int32_t* fixed = weights_.data() + static_cast<std::size_t>(out - begin) * max_count_;
-    for (int i = 0; i < count; ++i) {
-      fixed[i] = to_fixed_point(sum != 0.0 ? window[i] / sum : window[i]);
+Coefficients::Coefficients(const Key& key) : key_(key) {
+  const Resampling resampling(key);
+  const int size = key.end - key.begin;
+  const int padded_size = rounded_up(size, 4);
+  const int precision =
+      key.reference == Reference::torch ? torch_precision(resampling, key.out_size) : kMaxPrecision;
+  for (int out = key.begin; out < key.end; ++out) {
+    first_.push_back(resampling.first(out));
+    count_.push_back(resampling.count(out));
+    max_count_ = std::max(max_count_, count_.back());
+  }
+  // Those added repeat the last place, where there is something to read, with no weight. Kernels
+  // read four places at a time, from anywhere.
+  first_.resize(padded_size + 3, first_.back());
+  count_.resize(padded_size, 0);
+
+  const int groups = rounded_up(max_count_, 4) / 4;
+  groups_.resize(static_cast<std::size_t>(groups) * padded_size / 4);
+  auto* const tap_groups = reinterpret_cast<TapGroup*>(groups_.data());
+  std::vector<double> weights;
+  std::vector<std::int32_t> fixed(4 * static_cast<std::size_t>(groups));
+  for (int i = 0; i < size; ++i) {
+    resampling.weights(key.begin + i, &weights);
+    std::fill(fixed.begin(), fixed.end(), 0);
+    std::transform(weights.begin(), weights.end(), fixed.begin(),
+                   [&](double weight) { return to_fixed_point(weight, precision); });
+    for (int group = 0; group < groups; ++group) {
+      key.kernels->split(fixed.data() + 4 * group,
+                         tap_groups + static_cast<std::size_t>(group) * padded_size + i);
     }
   }
+  int reach2 = 0;
+  int reach4 = 0;
+  for (int i = 0; i < padded_size; i += 4) {
+    const int* first = &first_[i];
+    reach2 = std::max({reach2, first[1] - first[0], first[3] - first[2]});
+    reach4 = std::max(reach4, first[3] - first[0]);
+  }
+  axis_ = {size,   padded_size, first_.data(), count_.data(), groups,
+           reach2, reach4,      tap_groups,    precision};
+}
+
+std::size_t Coefficients::bytes() const {
+  return groups_.size() * sizeof(CacheLine) + (first_.size() + count_.size()) * sizeof(int);
 }
 
 }  // namespace falconet

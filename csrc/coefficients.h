@@ -1,41 +1,61 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "filter.h"
+#include "kernels.h"
+
 namespace falconet {
 
-enum class Filter { box, bilinear, hamming, bicubic, lanczos };
+// Whose arithmetic a resize follows to the last bit.
+enum class Reference {
+  pillow,  // Pillow 13
+  torch,   // torch's kernel for uint8 tensors on a CPU with AVX2
+};
 
-// Throws std::invalid_argument for a name that is none of the five.
-Filter filter_from_name(const std::string& name);
+// Throws std::invalid_argument for a name that is none of them.
+Reference reference_from_name(const std::string& name);
 
-// Fixed point, as in Pillow: 32 bits less 8 for the pixel and 2 for what overshoots.
-constexpr int kPrecisionBits = 32 - 8 - 2;
+// torch resizes with three of the filters. Throws std::invalid_argument for the others.
+void check_torch_filter(Filter filter);
 
-// Which input samples, and how much of each, make one output sample along one axis; for the output
-// samples [begin, end) of an axis resized from in_size to out_size.
+// The weights of one axis of a resize from `in_size` to `out_size` samples, for the output samples
+// [begin, end).
 class Coefficients {
  public:
-  Coefficients(int in_size, int out_size, Filter filter, int begin, int end);
+  struct Key {
+    int in_size;
+    int out_size;
+    Filter filter;
+    Reference reference;
+    int begin;
+    int end;
+    const Kernels* kernels;  // whose form the weights are in
 
-  int first(int out) const { return first_[out - begin_]; }
-  int count(int out) const { return count_[out - begin_]; }
-  const std::int32_t* weights(int out) const {
-    return weights_.data() + static_cast<std::size_t>(out - begin_) * max_count_;
-  }
+    bool operator==(const Key& other) const;
+  };
 
-  // The input samples [in_begin, in_end) that all of them together need.
-  int in_begin() const { return first_.front(); }
-  int in_end() const { return first_.back() + count_.back(); }
+  explicit Coefficients(const Key& key);
+  Coefficients(const Coefficients&) = delete;
+  Coefficients& operator=(const Coefficients&) = delete;
+
+  const Key& key() const { return key_; }
+  const Axis& axis() const { return axis_; }
+  std::size_t bytes() const;
+
+  // The input samples [in_begin, in_end) that all output samples together need.
+  int in_begin() const { return axis_.first[0]; }
+  int in_end() const { return axis_.first[axis_.size - 1] + axis_.count[axis_.size - 1]; }
+  int max_count() const { return max_count_; }
 
  private:
-  int begin_;
-  int max_count_;
+  Key key_;
+  int max_count_ = 0;
   std::vector<int> first_;
   std::vector<int> count_;
-  std::vector<std::int32_t> weights_;
+  std::vector<CacheLine> groups_;  // four to each
+  Axis axis_;
 };
 
 }  // namespace falconet

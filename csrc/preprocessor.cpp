@@ -1,8 +1,11 @@
 #include "preprocessor.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
+
+#include "workspace.h"
 
 namespace falconet {
 namespace {
@@ -21,12 +24,9 @@ Span center(int available, int wanted) {
   return {static_cast<int>(std::nearbyint((available - wanted) / 2.0)), wanted, 0};
 }
 
-}  // namespace
-
-Preprocessor::Preprocessor(Size size, std::optional<int> resize, Filter filter,
-                           const std::vector<double>& mean, const std::vector<double>& std,
-                           Layout layout)
-    : size_(size), resize_(resize), filter_(filter), layout_(layout) {
+void check(const Preprocessor::Options& options) {
+  const std::vector<double>& mean = options.mean;
+  const std::vector<double>& std = options.std;
   if (mean.size() != std.size()) {
     throw std::invalid_argument("mean and std: expected one number per channel in each, got " +
                                 std::to_string(mean.size()) + " and " + std::to_string(std.size()));
@@ -35,7 +35,6 @@ Preprocessor::Preprocessor(Size size, std::optional<int> resize, Filter filter,
     throw std::invalid_argument("mean and std: expected 1, 3 or 4 channels, got " +
                                 std::to_string(mean.size()));
   }
-  normalized_.reserve(256 * mean.size());
   for (std::size_t c = 0; c < mean.size(); ++c) {
     if (!std::isfinite(mean[c])) {
       throw std::invalid_argument("mean: expected finite numbers, got " + std::to_string(mean[c]));
@@ -44,62 +43,83 @@ Preprocessor::Preprocessor(Size size, std::optional<int> resize, Filter filter,
       throw std::invalid_argument("std: expected finite numbers above zero, got " +
                                   std::to_string(std[c]));
     }
-    for (int byte = 0; byte < 256; ++byte) {
-      const double value = (byte / 255.0 - mean[c]) / std[c];
-      if (std::fabs(value) > std::numeric_limits<float>::max()) {
-        throw std::invalid_argument("std: expected numbers that leave the result finite, got " +
-                                    std::to_string(std[c]));
-      }
-      normalized_.push_back(static_cast<float>(value));
+    // Half the range, so that rounding to bfloat16 stays in it as well.
+    if ((std::fabs(mean[c]) + 1) / std[c] > std::numeric_limits<float>::max() / 2) {
+      throw std::invalid_argument("std: expected numbers that leave the result finite, got " +
+                                  std::to_string(std[c]));
     }
   }
+  if (options.reference == Reference::torch) check_torch_filter(options.filter);
+}
+
+}  // namespace
+
+Preprocessor::Preprocessor(const Options& options) : options_(options) {
+  check(options);
+  const int channels = static_cast<int>(options.mean.size());
+  normalization_.channels = channels;
+  for (int i = 0; i < kPattern; ++i) {
+    const double std = options.std[i % channels];
+    normalization_.scale[i] = static_cast<float>(1.0 / (255.0 * std));
+    normalization_.bias[i] = static_cast<float>(-options.mean[i % channels] / std);
+  }
+  table_.resize(256 * static_cast<std::size_t>(channels));
+  for (std::size_t i = 0; i < table_.size(); ++i) {
+    const float byte = static_cast<float>(i % 256);
+    table_[i] = std::fma(byte, normalization_.scale[i / 256], normalization_.bias[i / 256]);
+  }
+  normalization_.table = table_.data();
 }
 
 Size Preprocessor::resized(Size image) const {
-  if (!resize_) return size_;
+  if (!options_.resize) return options_.size;
+  const int shorter_side = *options_.resize;
   const bool portrait = image.width <= image.height;
   const int shorter = portrait ? image.width : image.height;
   const int longer = portrait ? image.height : image.width;
-  const double length = static_cast<double>(static_cast<std::int64_t>(*resize_) * longer) / shorter;
+  const double length =
+      static_cast<double>(static_cast<std::int64_t>(shorter_side) * longer) / shorter;
   if (length > kMaxSide) {
     throw std::invalid_argument("a picture of " + std::to_string(image.height) + "x" +
                                 std::to_string(image.width) + " with its shorter side resized to " +
-                                std::to_string(*resize_) + " would be more than " +
+                                std::to_string(shorter_side) + " would be more than " +
                                 std::to_string(kMaxSide) + " long");
   }
   const int other = static_cast<int>(length);
-  return portrait ? Size{other, *resize_} : Size{*resize_, other};
+  return portrait ? Size{other, shorter_side} : Size{shorter_side, other};
 }
 
-void Preprocessor::run(const Image& image, float* out) const {
+void Preprocessor::run(const Image& image, void* out) const {
+  const Size size = options_.size;
   const Size full = resized({image.height, image.width});
-  const Span rows = center(full.height, size_.height);
-  const Span columns = center(full.width, size_.width);
+  const Span rows = center(full.height, size.height);
+  const Span columns = center(full.width, size.width);
   const Window window{rows.start, columns.start, rows.length, columns.length};
-  const int channels = this->channels();
+  if (!(Size{window.height, window.width} == size)) pad(out);
 
-  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(window.height) * window.width *
-                                  channels);
-  resize(image, full, filter_, window, bytes.data());
+  const bool planar = options_.layout == Layout::nchw;
+  const std::ptrdiff_t per_pixel = planar ? 1 : channels();
+  const std::ptrdiff_t start =
+      (static_cast<std::ptrdiff_t>(rows.padding) * size.width + columns.padding) * per_pixel;
+  const Destination first_row = {
+      static_cast<char*>(out) + start * static_cast<std::ptrdiff_t>(element_bytes()),
+      options_.element, options_.layout, static_cast<std::ptrdiff_t>(size.height) * size.width};
+  falconet::run(image, {full, window, options_.filter, options_.reference}, *options_.kernels,
+                {first_row, size.width * per_pixel, &normalization_});
+}
 
-  const std::size_t plane = static_cast<std::size_t>(size_.height) * size_.width;
-  const std::size_t pixel_stride = layout_ == Layout::nchw ? 1 : channels;
-  const std::size_t channel_stride = layout_ == Layout::nchw ? plane : 1;
-  for (int c = 0; c < channels; ++c) {
-    const float* normalized = normalized_.data() + 256 * c;
-    float* channel = out + c * channel_stride;
-    if (!(Size{window.height, window.width} == size_)) {
-      for (std::size_t i = 0; i < plane; ++i) channel[i * pixel_stride] = normalized[0];
-    }
-    for (int y = 0; y < window.height; ++y) {
-      const std::uint8_t* row =
-          bytes.data() + static_cast<std::size_t>(y) * window.width * channels + c;
-      const std::size_t at = static_cast<std::size_t>(rows.padding + y) * size_.width;
-      float* target = channel + (at + columns.padding) * pixel_stride;
-      for (int x = 0; x < window.width; ++x) {
-        target[x * pixel_stride] = normalized[row[static_cast<std::size_t>(x) * channels]];
-      }
-    }
+// All black, row by row.
+void Preprocessor::pad(void* out) const {
+  const std::ptrdiff_t width = options_.size.width;
+  const std::ptrdiff_t plane = width * options_.size.height;
+  const std::ptrdiff_t row = options_.layout == Layout::nchw ? width : width * channels();
+  const std::size_t bytes = static_cast<std::size_t>(width) * channels();
+  std::uint8_t* black = Workspace::of_thread().rows.get(bytes);
+  std::memset(black, 0, bytes);
+  for (std::ptrdiff_t y = 0; y < options_.size.height; ++y) {
+    char* start = static_cast<char*>(out) + y * row * static_cast<std::ptrdiff_t>(element_bytes());
+    options_.kernels->normalize(black, width, normalization_,
+                                {start, options_.element, options_.layout, plane});
   }
 }
 

@@ -3,44 +3,56 @@
 #include <optional>
 #include <vector>
 
-#include "resize.h"
+#include "pipeline.h"
 
 namespace falconet {
 
-enum class Layout { nchw, nhwc };
-
-// Turns one picture of any size into one normalized float32 picture of a fixed size.
+// Turns one picture of any size into one normalized picture of a fixed size.
 // Immutable once made: any number of threads may share one.
 class Preprocessor {
  public:
-  // `resize`: nothing squashes the whole picture to `size`; a length resizes the shorter side to it
-  // and keeps the center. `mean` and `std` are per channel, in units of the pixel range [0, 1].
-  Preprocessor(Size size, std::optional<int> resize, Filter filter, const std::vector<double>& mean,
-               const std::vector<double>& std, Layout layout);
+  struct Options {
+    Size size;
+    // Nothing squashes the whole picture to `size`; a length resizes the shorter side to it and
+    // keeps the center.
+    std::optional<int> resize;
+    Filter filter;
+    Reference reference;
+    // Per channel, in units of the pixel range [0, 1].
+    std::vector<double> mean;
+    std::vector<double> std;
+    Layout layout;
+    Element element;  // float32 or bfloat16
+    const Kernels* kernels;
+  };
 
-  Size size() const { return size_; }
-  int channels() const { return static_cast<int>(normalized_.size()) / 256; }
-  Layout layout() const { return layout_; }
-  std::size_t floats_per_image() const {
-    return static_cast<std::size_t>(size_.height) * size_.width * channels();
+  // Throws std::invalid_argument for options that do not fit together.
+  explicit Preprocessor(const Options& options);
+  Preprocessor(const Preprocessor&) = delete;
+  Preprocessor& operator=(const Preprocessor&) = delete;
+
+  const Options& options() const { return options_; }
+  int channels() const { return normalization_.channels; }
+  std::size_t elements_per_image() const {
+    return static_cast<std::size_t>(options_.size.height) * options_.size.width * channels();
   }
+  std::size_t element_bytes() const { return options_.element == Element::float32 ? 4 : 2; }
 
   // What a picture is resized to, before the crop. The longer side grows in proportion and is cut
   // to whole pixels, as torchvision's Resize does. Throws std::invalid_argument if it gets longer
   // than kMaxSide.
   Size resized(Size image) const;
 
-  // Writes floats_per_image() floats. `image.channels` has to equal channels(), and resized() has
-  // to have a result.
-  void run(const Image& image, float* out) const;
+  // Writes elements_per_image() elements. `image.channels` has to equal channels(), and resized()
+  // has to have a result. Throws std::bad_alloc, with some of them written.
+  void run(const Image& image, void* out) const;
 
  private:
-  Size size_;
-  std::optional<int> resize_;
-  Filter filter_;
-  Layout layout_;
-  // The normalized value of every byte, 256 for each channel.
-  std::vector<float> normalized_;
+  void pad(void* out) const;
+
+  Options options_;
+  std::vector<float> table_;
+  Normalization normalization_;
 };
 
 }  // namespace falconet

@@ -1,6 +1,7 @@
 """From decoded pictures of any sizes to one normalized batch."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -8,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .resize import Filter
+from .resize import Filter, Reference
 
 Layout = Literal["NCHW", "NHWC"]
+DType = Literal["float32", "bfloat16"]
 
 # torchvision's normalization for models trained on ImageNet.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -18,10 +20,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Preprocessor:
-    """Resize, crop and normalize pictures into a float32 batch.
+    """Resize, crop and normalize pictures into a batch.
 
     Equal to torchvision's ``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize`` on PIL pictures:
-    the resized bytes exactly, the normalized values to 1e-6 with the usual mean and std.
+    the resized bytes exactly, the normalized values to 1e-6 with the usual mean and std. With
+    ``reference="torch"``, equal to the same on uint8 tensors.
 
     Args:
         size: ``(height, width)`` of every picture in the batch.
@@ -34,7 +37,12 @@ class Preprocessor:
         layout: of the batch: ``"NCHW"`` is ``(N, C, height, width)``, ``"NHWC"`` is
             ``(N, height, width, C)``.
         threads: how many threads share a batch, one picture at a time. 0 is one for each core
-            this process may use.
+            this process may use. A batch of a few small pictures is not worth waking them up.
+        dtype: of the batch: ``"float32"``, or ``"bfloat16"``, the nearest to it.
+        reference: see :func:`falconet.native.resize`.
+        implementation: one of :func:`falconet.native.implementations`, or ``None`` for the fastest.
+
+    The normalized value of a byte is ``fma(byte, 1 / (255 * std), -mean / std)``, in float32.
 
     Raises:
         TypeError, ValueError: an argument that does not fit, named with what was expected.
@@ -49,17 +57,32 @@ class Preprocessor:
         std: Sequence[float] = IMAGENET_STD,
         layout: Layout = "NCHW",
         threads: int = 0,
+        dtype: DType = "float32",
+        reference: Reference = "pillow",
+        implementation: str | None = None,
     ) -> None:
         self.mean = _numbers("mean", mean)
         self.std = _numbers("std", std)
         self.threads = available_cores() if threads == 0 else threads
         self._core = _core.Preprocessor(
-            size, resize, filter, self.mean, self.std, layout, self.threads
+            size,
+            resize,
+            filter,
+            reference,
+            self.mean,
+            self.std,
+            layout,
+            dtype,
+            self.threads,
+            implementation,
         )
         self.size = (int(size[0]), int(size[1]))
         self.resize = resize
         self.filter = filter
         self.layout = layout
+        self.dtype = dtype
+        self.reference = reference
+        self.implementation = self._core.implementation
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], threads: int = 0) -> "Preprocessor":
@@ -79,6 +102,7 @@ class Preprocessor:
             size=tuple(spec["size"]),
             resize=spec["resize"],
             filter=spec["filter"],
+            reference=spec.get("reference", "pillow"),  # specs of earlier versions have none
             mean=spec["mean"],
             std=spec["std"],
             threads=threads,
@@ -86,17 +110,19 @@ class Preprocessor:
 
     def __call__(
         self, images: Sequence[npt.NDArray[np.uint8]], out: Any = None
-    ) -> npt.NDArray[np.float32]:
+    ) -> npt.NDArray[Any]:
         """Preprocess a batch; the GIL is released meanwhile.
 
         Args:
             images: uint8 arrays of shape ``(height, width, channels)``, each of its own size; with
                 one channel, ``(height, width)`` as well. Any strides, as in :func:`resize`.
-            out: where to write: a C-contiguous float32 NumPy array, torch CPU tensor, or other
-                buffer, of the batch's shape.
+            out: where to write: a C-contiguous NumPy array, torch CPU tensor (pinned as well), or
+                other buffer, of the batch's shape and dtype.
 
         Returns:
-            The batch; with ``out``, an array over its memory.
+            The batch; with ``out``, an array over its memory. NumPy has no bfloat16: its bits come
+            as uint16, for ``torch.from_numpy(batch).view(torch.bfloat16)``, and an ``out`` that is
+            no tensor has that dtype.
 
         Raises:
             TypeError, ValueError: a picture or ``out`` does not fit. A picture is named by its
@@ -117,7 +143,9 @@ class Preprocessor:
     def __repr__(self) -> str:
         return (
             f"Preprocessor(size={self.size}, resize={self.resize}, filter={self.filter!r}, "
-            f"mean={self.mean}, std={self.std}, layout={self.layout!r}, threads={self.threads})"
+            f"mean={self.mean}, std={self.std}, layout={self.layout!r}, threads={self.threads}, "
+            f"dtype={self.dtype!r}, reference={self.reference!r}, "
+            f"implementation={self.implementation!r})"
         )
 
 
@@ -137,11 +165,13 @@ def _numbers(name: str, values: Sequence[float]) -> tuple[float, ...]:
         raise TypeError(f"{name}: expected one number per channel, got {values!r}") from None
 
 
-def _shared_array(out: Any) -> npt.NDArray[np.float32]:
+def _shared_array(out: Any) -> npt.NDArray[Any]:
     """An array over the memory of ``out``, never a copy, which would lose the result."""
     if isinstance(out, np.ndarray):
         return out
-    wanted = "out: expected a float32 array, tensor or buffer"
+    wanted = "out: expected an array, tensor or buffer"
+    if str(getattr(out, "dtype", None)) == "torch.bfloat16":
+        out = out.view(sys.modules["torch"].uint16)
     if hasattr(out, "__array__"):  # a torch tensor; one on a GPU raises here
         array = np.asarray(out)
         if not np.may_share_memory(array, np.asarray(out)):

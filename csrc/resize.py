@@ -10,9 +10,26 @@ from . import _core
 Filter = Literal["box", "bilinear", "hamming", "bicubic", "lanczos"]
 FILTERS: tuple[str, ...] = get_args(Filter)
 
+Reference = Literal["pillow", "torch"]
+REFERENCES: tuple[str, ...] = get_args(Reference)
+
+
+def implementations() -> tuple[str, ...]:
+    """The implementations of the arithmetic that this processor can run, the fastest first.
+
+    ``"avx512"`` (with VNNI and VBMI), ``"avx2"``, ``"neon"``, and ``"scalar"``, which is plain C++
+    and always there. All give the same bytes. The first is used, unless a caller or the environment
+    variable ``FALCONET_IMPLEMENTATION`` names another.
+    """
+    return _core.implementations()
+
 
 def resize(
-    image: npt.NDArray[np.uint8], size: tuple[int, int], filter: Filter = "bilinear"
+    image: npt.NDArray[np.uint8],
+    size: tuple[int, int],
+    filter: Filter = "bilinear",
+    reference: Reference = "pillow",
+    implementation: str | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Resize a picture exactly as Pillow 13's ``Image.resize`` does, to the last bit.
 
@@ -23,6 +40,11 @@ def resize(
             planes, as in Pillow's CMYK: an alpha channel does not weigh the others.
         size: ``(height, width)`` of the result, in pixels.
         filter: one of :data:`FILTERS`. All of them antialias when shrinking.
+        reference: ``"pillow"``, or ``"torch"`` for the bytes of
+            ``torch.nn.functional.interpolate(..., antialias=True)`` on uint8 tensors, on a CPU with
+            AVX2, and of torchvision's ``Resize`` on tensors; for models trained with those. It has
+            no ``"box"`` and no ``"hamming"``.
+        implementation: one of :func:`implementations`, or ``None`` for the fastest.
 
     Returns:
         A new uint8 array of the given size, with as many dimensions and channels as ``image``.
@@ -30,11 +52,12 @@ def resize(
     Raises:
         TypeError: an argument of the wrong type or dtype.
         ValueError: a wrong shape, an empty picture, a side over 16,777,216 pixels, an unknown
-            filter.
+            filter, reference or implementation.
         MemoryError: the result does not fit.
 
     The arithmetic is that of ``src/libImaging/Resample.c`` in Pillow 13.0.0: 22-bit fixed-point
     weights, rounding to uint8 after each of the two passes, and the vertical pass first where the
-    height shrinks by more than twice what the width does. Tested on x86-64, against Pillow's wheel.
+    height shrinks by more than twice what the width does. torch's has weights of 16 bits, and the
+    horizontal pass first always. Tested on x86-64, against both.
     """
-    return _core.resize(image, size, filter)
+    return _core.resize(image, size, filter, reference, implementation)

@@ -15,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms as tv
+from torchvision.transforms import v2
 
-from falconet.native import FILTERS, Preprocessor
+from falconet.native import FILTERS, Preprocessor, implementations
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -62,6 +63,80 @@ def test_equals_torchvision_to_1e_6(
     np.testing.assert_allclose(
         got, torchvision(image, size, resize, filter), rtol=0, atol=1e-6, strict=True
     )
+
+
+@pytest.mark.parametrize("implementation", implementations())
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("reference", ["pillow", "torch"])
+def test_every_implementation_gives_the_same_bytes(
+    implementation: str, channels: int, layout: Any, dtype: Any, reference: Any
+) -> None:
+    images = [noise(20, 30 + i, channels, i) for i in range(3)]
+    images += [noise(25, 27, channels)]  # as it comes, but for the crop
+    images += [noise(70, 300, channels), noise(300, 40, channels), noise(9, 8, channels)]
+    mean, std = (0.1, 0.5, 0.9, 0.3)[:channels], (0.25, 0.5, 1.5, 3.0)[:channels]
+    for size, resize in [((24, 26), 25), ((31, 33), 9), ((5, 7), None), ((1, 1), 3)]:
+        batches = [
+            Preprocessor(
+                size,
+                resize,
+                "bicubic",
+                mean,
+                std,
+                layout,
+                dtype=dtype,
+                reference=reference,
+                implementation=name,
+            )(images)
+            for name in (implementation, "scalar")
+        ]
+        np.testing.assert_array_equal(*batches, strict=True)
+
+
+def test_bfloat16_is_the_nearest_to_float32() -> None:
+    """For every byte, with ImageNet's and CLIP's numbers, and where a float32 lies halfway."""
+    image = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    clip = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+    halves = ((0.0,) * 3, (1 / 255 / 1.00390625,) * 3)
+    for mean, std in [(MEAN, STD), clip, halves]:
+        exact = torch.from_numpy(Preprocessor((16, 16), None, "box", mean, std)([image]))
+        bits = Preprocessor((16, 16), None, "box", mean, std, dtype="bfloat16")([image])
+        assert bits.dtype == np.uint16
+        rounded = torch.from_numpy(bits).view(torch.bfloat16)
+        assert torch.equal(rounded, exact.to(torch.bfloat16))
+
+
+def test_bfloat16_into_a_tensor() -> None:
+    images = [noise(20, 30, seed=i) for i in range(4)]
+    preprocess = Preprocessor((10, 11), dtype="bfloat16")
+    out = torch.full((4, 3, 10, 11), torch.nan, dtype=torch.bfloat16)
+    preprocess(images, out=out)
+    np.testing.assert_array_equal(out.view(torch.uint16).numpy(), preprocess(images))
+    with pytest.raises(TypeError, match=r"out: .* uint16 array .* got dtype float32"):
+        preprocess(images, out=torch.zeros(4, 3, 10, 11))
+
+
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),
+    reason="elsewhere torch has other arithmetic",
+)
+@pytest.mark.parametrize("filter", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("shape", [(375, 500), (500, 375), (256, 300), (120, 90), (700, 300)])
+def test_equals_torchvision_on_tensors(filter: Any, shape: tuple[int, int]) -> None:
+    image = noise(*shape)
+    pipeline = v2.Compose(
+        [
+            v2.Resize(256, v2.InterpolationMode[filter.upper()], antialias=True),
+            v2.CenterCrop(224),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+        ]
+    )
+    expected = pipeline(torch.from_numpy(image).permute(2, 0, 1))
+    (got,) = Preprocessor((224, 224), 256, filter, MEAN, STD, reference="torch")([image])
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
 
 
 def test_a_batch_of_any_sizes_is_its_pictures_one_by_one() -> None:
@@ -140,7 +215,7 @@ def read_only(shape: tuple[int, ...]) -> np.ndarray:
         (np.zeros((1, 3, 8, 8), ">f4"), TypeError, "got dtype >f4"),
         (unaligned((1, 3, 8, 8)), ValueError, "not aligned"),
         (Copies(), TypeError, "got a Copies, which gives a copy of its data"),
-        ([0.0], TypeError, "out: expected a float32 array, tensor or buffer, got list"),
+        ([0.0], TypeError, "out: expected an array, tensor or buffer, got list"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.int32), TypeError, "got dtype int32"),
     ],
 )
@@ -223,6 +298,14 @@ def test_works_on_after_an_error() -> None:
         ({"size": (8, 8), "mean": "123"}, TypeError, "mean: expected one number per channel"),
         ({"size": (8, 8), "mean": ("a", 0, 0)}, TypeError, "mean: expected one number per"),
         ({"size": (8, 8), "std": (1e-60, 1, 1)}, ValueError, "std: .* leave the result finite"),
+        (
+            {"size": (8, 8), "dtype": "float16"},
+            ValueError,
+            "'bfloat16', got 'float16'",
+        ),
+        ({"size": (8, 8), "reference": "cv2"}, ValueError, "'pillow' or 'torch', got 'cv2'"),
+        ({"size": (8, 8), "reference": "torch", "filter": "box"}, ValueError, "reference: 'torch'"),
+        ({"size": (8, 8), "implementation": "mmx"}, ValueError, "implementation: expected one"),
         ({"size": (8, 8), "threads": -1}, ValueError, "threads: expected 1 to 1024, got -1"),
         ({"size": (8, 8), "threads": 2**40}, ValueError, "threads: expected 1 to 1024"),
         ({"size": (8, 8), "threads": "4"}, TypeError, "threads: expected an integer, got str"),

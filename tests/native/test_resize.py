@@ -1,18 +1,26 @@
-"""resize against Pillow: not one byte may differ."""
+"""resize against Pillow and torch, in every implementation: not one byte may differ."""
+
+import ctypes
+import mmap
 
 import numpy as np
 import PIL
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.nn.functional import interpolate
 
-from falconet.native import FILTERS, resize
+from falconet.native import FILTERS, implementations, resize
 
 # Pillow 13 changed which pass goes first, and with it the rounding. We follow 13.
 pillow_13 = pytest.mark.skipif(
     int(PIL.__version__.split(".")[0]) < 13, reason="bit for bit as Pillow 13"
 )
+# torch has it since 2.12.
+TORCH_HAS_LANCZOS = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 12)
+PROT_NONE = 0
 MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 
@@ -31,10 +39,18 @@ def picture(height: int, width: int, channels: int, seed: int) -> np.ndarray:
     return random.integers(0, 256, (height, width, channels), np.uint8)
 
 
+def torch_resize(image: np.ndarray, size: tuple[int, int], filter: str) -> np.ndarray:
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+    resized = interpolate(tensor, size=size, mode=filter, antialias=True)
+    return resized[0].permute(1, 2, 0).numpy()
+
+
 sides = st.integers(1, 70)
+every_implementation = pytest.mark.parametrize("implementation", implementations())
 
 
 @pillow_13
+@every_implementation
 @settings(max_examples=600, deadline=None)
 @given(
     shape=st.tuples(sides, sides),
@@ -53,13 +69,20 @@ sides = st.integers(1, 70)
 @example((40, 30), (20, 20), 3, "bilinear", 0)  # 20 rows less, 10 columns less: just not
 @example((41, 30), (20, 20), 3, "bilinear", 0)  # 21 rows less: vertical first
 def test_equals_pillow(
-    shape: tuple[int, int], size: tuple[int, int], channels: int, filter: str, seed: int
+    implementation: str,
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    channels: int,
+    filter: str,
+    seed: int,
 ) -> None:
     image = picture(*shape, channels, seed)
-    np.testing.assert_array_equal(resize(image, size, filter), pillow(image, size, filter))
+    resized = resize(image, size, filter, implementation=implementation)
+    np.testing.assert_array_equal(resized, pillow(image, size, filter))
 
 
 @pillow_13
+@every_implementation
 @pytest.mark.parametrize("filter", FILTERS)
 @pytest.mark.parametrize(
     ("shape", "size"),
@@ -71,13 +94,100 @@ def test_equals_pillow(
         ((2400, 1080), (224, 224)),
         ((20, 30), (700, 900)),
         ((3, 2000), (3, 1)),
+        ((40, 3000), (30, 250)),  # two, and one, output pixels to a load of 64 bytes
+        ((40, 3000), (30, 90)),
+        ((2000, 3), (20, 3)),
     ],
 )
 def test_equals_pillow_at_real_sizes(
-    shape: tuple[int, int], size: tuple[int, int], filter: str
+    shape: tuple[int, int], size: tuple[int, int], filter: str, implementation: str
 ) -> None:
     image = picture(*shape, 3, 2)
-    np.testing.assert_array_equal(resize(image, size, filter), pillow(image, size, filter))
+    resized = resize(image, size, filter, implementation=implementation)
+    np.testing.assert_array_equal(resized, pillow(image, size, filter))
+
+
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),
+    reason="elsewhere torch has other arithmetic",
+)
+@every_implementation
+@settings(max_examples=300, deadline=None)
+@given(
+    shape=st.tuples(sides, sides),
+    size=st.tuples(sides, sides),
+    channels=st.sampled_from([1, 3, 4]),
+    filter=st.sampled_from(["bilinear", "bicubic", "lanczos"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@example((64, 40), (10, 32), 3, "bicubic", 1)  # which Pillow would do vertically first
+@example((375, 500), (256, 341), 3, "bilinear", 0)
+def test_equals_torch(
+    implementation: str,
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    channels: int,
+    filter: str,
+    seed: int,
+) -> None:
+    if filter == "lanczos" and not TORCH_HAS_LANCZOS:
+        filter = "bicubic"
+    image = picture(*shape, channels, seed)
+    resized = resize(image, size, filter, "torch", implementation)
+    np.testing.assert_array_equal(resized, torch_resize(image, size, filter))
+
+
+@pillow_13
+def test_the_references_differ() -> None:
+    """Each test above could tell one from the other."""
+    image = picture(375, 500, 3, 2)
+    with_pillow, with_torch = (resize(image, (256, 341), reference=r) for r in ("pillow", "torch"))
+    differing = with_pillow != with_torch
+    assert 0 < differing.mean() < 0.02
+    assert np.abs(with_pillow.astype(int) - with_torch).max() == 1
+
+
+@every_implementation
+@settings(max_examples=150, deadline=None)
+@given(
+    shape=st.tuples(sides, sides),
+    size=st.tuples(sides, sides),
+    channels=st.sampled_from([1, 3, 4]),
+    filter=st.sampled_from(FILTERS),
+    at_end=st.booleans(),
+)
+def test_reads_no_byte_outside_the_picture(
+    implementation: str,
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    channels: int,
+    filter: str,
+    at_end: bool,
+) -> None:
+    """The page before or after the picture cannot be read: whoever tries is killed."""
+    image = picture(*shape, channels, 0)
+    guarded = between_guard_pages(image, at_end)
+    np.testing.assert_array_equal(
+        resize(guarded, size, filter, implementation=implementation),
+        resize(image, size, filter, implementation="scalar"),
+    )
+
+
+def between_guard_pages(image: np.ndarray, at_end: bool) -> np.ndarray:
+    """A copy that ends, or begins, right where the readable memory does."""
+    page = mmap.PAGESIZE
+    pages = (image.nbytes + page - 1) // page
+    memory = mmap.mmap(-1, (pages + 2) * page)
+    bytes_ = np.frombuffer(memory, np.uint8)
+    start = page + (pages * page - image.nbytes if at_end else 0)
+    copy = bytes_[start : start + image.nbytes].reshape(image.shape)
+    copy[:] = image
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    for guard in (0, (pages + 1) * page):
+        address = ctypes.c_void_p(bytes_.ctypes.data + guard)
+        if protect(address, ctypes.c_size_t(page), PROT_NONE) != 0:
+            raise OSError(ctypes.get_errno(), "mprotect")
+    return copy
 
 
 def test_the_pass_order_matters() -> None:
@@ -165,3 +275,26 @@ def test_a_view_too_large_to_copy_is_a_memory_error() -> None:
     endless = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (2**24, 2**24, 3))
     with pytest.raises(MemoryError):
         resize(endless, (4, 4))
+
+
+def test_an_implementation_is_chosen_by_the_caller_or_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = picture(20, 30, 3, 8)
+    assert implementations()[-1] == "scalar"
+    with pytest.raises(ValueError, match=r"implementation: expected one .*'scalar', got 'mmx'"):
+        resize(image, (4, 4), implementation="mmx")
+    with pytest.raises(TypeError, match="implementation: expected a string, got int"):
+        resize(image, (4, 4), implementation=2)  # type: ignore[arg-type]
+    monkeypatch.setenv("FALCONET_IMPLEMENTATION", "mmx")
+    with pytest.raises(ValueError, match=r"FALCONET_IMPLEMENTATION.*'scalar', got 'mmx'"):
+        resize(image, (4, 4))
+    resize(image, (4, 4), implementation="scalar")  # the caller is asked first
+
+
+def test_torch_has_neither_box_nor_hamming() -> None:
+    image = picture(20, 30, 3, 8)
+    with pytest.raises(ValueError, match="reference: 'torch' resizes with the filters 'bilinear'"):
+        resize(image, (4, 4), "box", "torch")
+    with pytest.raises(ValueError, match="reference: expected 'pillow' or 'torch', got 'pil'"):
+        resize(image, (4, 4), reference="pil")  # type: ignore[arg-type]

@@ -3,8 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "coefficients.h"
-
 namespace falconet {
 
 // The longest side handled, in pixels. Pillow holds lengths in single precision, which is exact up
@@ -22,12 +20,9 @@ struct Image {
   std::ptrdiff_t channel_stride;
 
   const std::uint8_t* row(int y) const { return data + y * row_stride; }
-  // Whether the samples of a row lie side by side, as all arithmetic needs them.
+  // Whether the samples of a row lie side by side, as the kernels need them.
   bool packed() const { return pixel_stride == channels && (channels == 1 || channel_stride == 1); }
 };
-
-// A picture with packed rows over memory of one's own.
-Image packed_image(const std::uint8_t* data, int height, int width, int channels);
 
 struct Size {
   int height;
@@ -45,10 +40,5 @@ struct Window {
   int height;
   int width;
 };
-
-// Resizes `image` to `size` as Pillow's Image.resize does and stores `window` of the result in
-// `out`, rows packed: window.height * window.width * channels bytes. Only the samples that
-// `window` needs are computed.
-void resize(const Image& image, Size size, Filter filter, Window window, std::uint8_t* out);
 
 }  // namespace falconet

@@ -1,0 +1,111 @@
+#pragma once
+
+// What a kernel is, and what it works on.
+//
+// The arithmetic of a resize is three loops: along rows, across rows, and from bytes to normalized
+// numbers. They are written once per instruction set, in kernels_<name>.cpp, each giving the same
+// bytes. Read kernels_scalar.cpp first: it is the definition, the others differ from it only in how
+// they get there.
+//
+// Files with instructions beyond the baseline include nothing but this header and intrinsics, keep
+// all but their table to themselves, and mark each function with what it needs. So the compiler can
+// neither use such an instruction elsewhere, nor share a function that has one with other files.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace falconet {
+
+// The weights of four successive input samples ("taps"), in the form that an implementation
+// multiplies with.
+struct alignas(16) TapGroup {
+  std::uint8_t bytes[16];
+};
+
+struct alignas(64) CacheLine {
+  std::uint8_t bytes[64];
+};
+
+// Which input samples, and how much of each, make each output sample along one axis. Fixed point:
+// output = (sum of sample * weight + 2^(precision - 1)) >> precision, clipped to 0..255.
+struct Axis {
+  int size;          // output samples
+  int padded_size;   // with those added so that kernels may work on four at a time
+  const int* first;  // by output sample: the first tap's place in the input
+  const int* count;  // by output sample: how many taps
+  int groups;        // tap groups of each output sample; weights past `count` are zero
+  int reach2;        // the largest distance of places in pairs of outputs, 0 and 1, 2 and 3, ...
+  int reach4;        // and in fours
+  const TapGroup* weights;
+  int precision;
+
+  const TapGroup& group(int output, int index) const {
+    return weights[static_cast<std::ptrdiff_t>(index) * padded_size + output];
+  }
+};
+
+enum class Element { uint8, float32, bfloat16 };
+enum class Layout { nchw, nhwc };
+
+// After how many samples of an interleaved row the channels repeat in step with 16 lanes, for 1, 3
+// and 4 channels alike.
+constexpr int kPattern = 48;
+
+// normalized = fma(byte, scale, bias), rounded once to float32, and from there to the nearest
+// bfloat16. `scale` and `bias` repeat the channels' numbers.
+struct Normalization {
+  int channels;
+  float scale[kPattern];
+  float bias[kPattern];
+  const float* table;  // 256 normalized values per channel, for those without a fused multiply-add
+};
+
+// Where a row of normalized samples goes, in elements of the batch.
+struct Destination {
+  void* data;  // channel 0 of the row's first pixel
+  Element element;
+  Layout layout;
+  std::ptrdiff_t plane;  // NCHW: from a channel to the next
+};
+
+struct Kernels {
+  const char* name;
+
+  bool (*supported)();
+
+  // Turns four fixed-point weights into a group.
+  void (*split)(const std::int32_t weights[4], TapGroup* group);
+
+  // Four rows of pixels with 1, 3 or 4 interleaved channels, each to `axis.size` pixels. `in`
+  // begins at input column `left`. Reads whole groups of taps and up to kOverread bytes more; may
+  // write kOverwrite bytes after each row.
+  void (*horizontal)(const std::uint8_t* const in[4], int left, int channels, const Axis& axis,
+                     std::uint8_t* const out[4]);
+
+  // One row of `samples` bytes out of rows: `taps` points to 4 * axis.groups of them, those for
+  // output sample `output`. Reads and writes no byte more.
+  void (*vertical)(const std::uint8_t* const* taps, const Axis& axis, int output,
+                   std::ptrdiff_t samples, std::uint8_t* out);
+
+  // One row of `pixels` pixels to float32 or bfloat16. Reads and writes no byte more.
+  void (*normalize)(const std::uint8_t* in, std::ptrdiff_t pixels,
+                    const Normalization& normalization, const Destination& out);
+};
+
+constexpr std::ptrdiff_t kOverread = 64;
+constexpr std::ptrdiff_t kOverwrite = 32;
+
+// The nearest bfloat16, ties to even. `bits` are those of a finite float32.
+inline std::uint16_t bfloat16_from(std::uint32_t bits) {
+  return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+extern const Kernels kScalarKernels;
+#if defined(__x86_64__)
+extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
+#elif defined(__aarch64__)
+extern const Kernels kNeonKernels;
+#endif
+
+}  // namespace falconet

@@ -1,0 +1,341 @@
+// The kernels for AVX-512 with VNNI and VBMI (Ice Lake, Zen 4 and later).
+//
+// VNNI multiplies unsigned bytes with signed bytes and adds four neighboring products to a 32-bit
+// sum, 64 products per instruction. The pixels are unsigned bytes already. The weights, of up to 24
+// bits, are split into three signed bytes, digits to the base 256:
+//
+//     weight = d0 + d1 * 2^8 + d2 * 2^16,    each digit from -128 to 127
+//     sum of pixel * weight = sum of pixel * d0 + (sum of pixel * d1) * 2^8 + ... * 2^16
+//
+// Integers all along, so the result is the scalar kernel's: three sums that are put together at the
+// end. Where a sum leaves 32 bits it does so as modulo 2^32, as the final one, which fits, is
+// right.
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes its own intrinsics' undefined operands for ours (its bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+#define AVX512 \
+  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,bmi2")))
+
+namespace falconet {
+namespace {
+
+bool supported() {
+  return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+         __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+         __builtin_cpu_supports("avx512vbmi") != 0 && __builtin_cpu_supports("avx512vnni") != 0 &&
+         __builtin_cpu_supports("bmi2") != 0;
+}
+
+// A group is four digits d0, four d1, four d2, and four bytes that are not used.
+void split(const std::int32_t weights[4], TapGroup* group) {
+  std::memset(group->bytes, 0, sizeof group->bytes);
+  for (int i = 0; i < 4; ++i) {
+    std::int32_t rest = weights[i];
+    for (int digit = 0; digit < 3; ++digit) {
+      const auto low = static_cast<std::int8_t>(rest & 0xff);
+      group->bytes[4 * digit + i] = static_cast<std::uint8_t>(low);
+      rest = (rest - low) / 256;
+    }
+  }
+}
+
+// Partial sums by digit to one.
+AVX512 inline __m512i combine(const __m512i sum[3]) {
+  const __m512i high = _mm512_add_epi32(sum[1], _mm512_slli_epi32(sum[2], 8));
+  return _mm512_add_epi32(sum[0], _mm512_slli_epi32(high, 8));
+}
+
+// Shifts four vectors of sums to pixels. Packing clips those to bytes: four to each 32 bits, one of
+// each vector.
+AVX512 inline __m512i to_bytes(const __m512i sum[4], __m128i precision) {
+  const __m512i low =
+      _mm512_packs_epi32(_mm512_sra_epi32(sum[0], precision), _mm512_sra_epi32(sum[1], precision));
+  const __m512i high =
+      _mm512_packs_epi32(_mm512_sra_epi32(sum[2], precision), _mm512_sra_epi32(sum[3], precision));
+  return _mm512_packus_epi16(low, high);
+}
+
+// Where in 64 loaded bytes each lane of a vector finds its pixels: four groups of taps, one in each
+// 128-bit lane, sorted by channel, four bytes of each, as VNNI adds them up. They are those of P
+// neighboring output pixels, as many as lie within one load, and so 4 / P successive groups of
+// each.
+template <int C, int P>
+class Places {
+ public:
+  AVX512 Places() {
+    alignas(64) std::uint8_t by_channel[64];
+    alignas(64) std::uint8_t pixel_of_lane[64];
+    for (int i = 0; i < 64; ++i) {
+      const int lane = i / 16;
+      const int tap = 4 * (lane % (4 / P)) + i % 4;
+      by_channel[i] = static_cast<std::uint8_t>(tap * C + i % 16 / 4 % C);
+      pixel_of_lane[i] = static_cast<std::uint8_t>(4 * (lane / (4 / P)));
+    }
+    by_channel_ = _mm512_load_si512(by_channel);
+    pixel_of_lane_ = _mm512_load_si512(pixel_of_lane);
+  }
+
+  // `first` are the places of the output pixels in the input. The load begins at the first of them.
+  AVX512 __m512i of(const int* first) const {
+    const __m128i pixels = _mm_sub_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(first)),
+                                         _mm_set1_epi32(*first));
+    const __m128i bytes = _mm_mullo_epi32(pixels, _mm_set1_epi32(C));
+    return _mm512_add_epi8(by_channel_,
+                           _mm512_permutexvar_epi8(pixel_of_lane_, _mm512_castsi128_si512(bytes)));
+  }
+
+ private:
+  __m512i by_channel_;
+  __m512i pixel_of_lane_;
+};
+
+// The weights that go with them. `group` is the first pixel's; the next pixel's is the next in
+// memory, and its next group `stride` further on, if it has that many `left`.
+template <int P>
+AVX512 inline __m512i load_weights(const TapGroup* group, std::ptrdiff_t stride, int left) {
+  if (P == 4) return _mm512_load_si512(group);
+  __m512i lanes = _mm512_setzero_si512();
+  for (int i = 0; i < 4 / P && i < left; ++i) {
+    for (int pixel = 0; pixel < P; ++pixel) {
+      const auto lane = static_cast<__mmask16>(0xf << 4 * (pixel * (4 / P) + i));
+      const auto* const place = reinterpret_cast<const __m128i*>(group + i * stride + pixel);
+      lanes = _mm512_mask_broadcast_i32x4(lanes, lane, _mm_load_si128(place));
+    }
+  }
+  return lanes;
+}
+
+// Lane 0 with lane 1, and 2 with 3, of both: half as many lanes for each pixel.
+AVX512 inline __m512i add_lanes(__m512i a, __m512i b) {
+  return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
+}
+
+// Four output pixels at a time, in four rows at a time, which share the loading of the weights.
+template <int C, int P>
+AVX512 void horizontal_rows(const std::uint8_t* const in[4], int left, const Axis& axis,
+                            std::uint8_t* const out[4]) {
+  constexpr int kVectors = 4 / P;
+  alignas(64) std::int8_t by_row[64] = {};
+  for (int r = 0; r < 4; ++r) {
+    for (int i = 0; i < 4 * C; ++i) {
+      by_row[16 * r + i] = static_cast<std::int8_t>(16 * (i / C) + 4 * r + i % C);
+    }
+  }
+  const __m512i transpose = _mm512_load_si512(by_row);
+  // For rounding; in one lane of each pixel.
+  const __m512i half = _mm512_maskz_set1_epi32(P == 4   ? 0xffff
+                                               : P == 2 ? 0x0f0f
+                                                        : 0x000f,
+                                               1 << (axis.precision - 1));
+  const __m128i precision = _mm_cvtsi32_si128(axis.precision);
+  const Places<C, P> places;
+  const int size = axis.size;
+  const int groups = axis.groups;
+  const std::ptrdiff_t stride = axis.padded_size;
+
+  for (int x = 0; x < size; x += 4) {
+    __m512i value[kVectors][4];
+    for (int v = 0; v < kVectors; ++v) {
+      const int* const first = axis.first + x + P * v;
+      const __m512i place = places.of(first);
+      std::ptrdiff_t at = static_cast<std::ptrdiff_t>(*first - left) * C;
+      const TapGroup* group = axis.weights + x + P * v;
+      __m512i sum[4][3];
+      for (int r = 0; r < 4; ++r) {
+        sum[r][0] = half;
+        sum[r][1] = sum[r][2] = _mm512_setzero_si512();
+      }
+      for (int g = 0; g < groups; g += kVectors) {
+        const __m512i weights = load_weights<P>(group, stride, groups - g);
+        const __m512i d0 = _mm512_shuffle_epi32(weights, _MM_PERM_AAAA);
+        const __m512i d1 = _mm512_shuffle_epi32(weights, _MM_PERM_BBBB);
+        const __m512i d2 = _mm512_shuffle_epi32(weights, _MM_PERM_CCCC);
+        for (int r = 0; r < 4; ++r) {
+          const __m512i pixels = _mm512_permutexvar_epi8(place, _mm512_loadu_si512(in[r] + at));
+          sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], pixels, d0);
+          sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], pixels, d1);
+          sum[r][2] = _mm512_dpbusd_epi32(sum[r][2], pixels, d2);
+        }
+        at += 4 * C * kVectors;
+        group += stride * kVectors;
+      }
+      for (int r = 0; r < 4; ++r) value[v][r] = combine(sum[r]);
+    }
+    __m512i pixel[4];  // one in each lane
+    for (int r = 0; r < 4; ++r) {
+      if constexpr (P == 4) pixel[r] = value[0][r];
+      if constexpr (P == 2) pixel[r] = add_lanes(value[0][r], value[1][r]);
+      if constexpr (P == 1) {
+        pixel[r] =
+            add_lanes(add_lanes(value[0][r], value[1][r]), add_lanes(value[2][r], value[3][r]));
+      }
+    }
+    // A lane is now one pixel in four rows. It becomes one row's four pixels.
+    const __m512i rows = _mm512_permutexvar_epi8(transpose, to_bytes(pixel, precision));
+    const __m128i lanes[4] = {_mm512_castsi512_si128(rows), _mm512_extracti32x4_epi32(rows, 1),
+                              _mm512_extracti32x4_epi32(rows, 2),
+                              _mm512_extracti32x4_epi32(rows, 3)};
+    for (int r = 0; r < 4; ++r) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out[r] + static_cast<std::ptrdiff_t>(x) * C),
+                       lanes[r]);
+    }
+  }
+}
+
+template <int C>
+void horizontal_channels(const std::uint8_t* const in[4], int left, const Axis& axis,
+                         std::uint8_t* const out[4]) {
+  constexpr int kLoaded = 64 / C;  // input pixels
+  if (axis.reach4 + 4 <= kLoaded) return horizontal_rows<C, 4>(in, left, axis, out);
+  if (axis.reach2 + 8 <= kLoaded) return horizontal_rows<C, 2>(in, left, axis, out);
+  return horizontal_rows<C, 1>(in, left, axis, out);
+}
+
+void horizontal(const std::uint8_t* const in[4], int left, int channels, const Axis& axis,
+                std::uint8_t* const out[4]) {
+  if (channels == 1) return horizontal_channels<1>(in, left, axis, out);
+  if (channels == 3) return horizontal_channels<3>(in, left, axis, out);
+  return horizontal_channels<4>(in, left, axis, out);
+}
+
+// 64 samples at a time, from four rows at a time, woven so that the four taps of a sample are
+// neighbors. Weaving, and packing later on, work within 128-bit lanes, and the one undoes the
+// other's order.
+AVX512 void vertical(const std::uint8_t* const* taps, const Axis& axis, int output,
+                     std::ptrdiff_t samples, std::uint8_t* out) {
+  const __m512i half = _mm512_set1_epi32(1 << (axis.precision - 1));
+  const __m128i precision = _mm_cvtsi32_si128(axis.precision);
+  const int groups = axis.groups;
+  for (std::ptrdiff_t s = 0; s < samples; s += 64) {
+    const auto left = static_cast<unsigned>(samples - s < 64 ? samples - s : 64);
+    const __mmask64 mask = _bzhi_u64(~0ULL, left);
+    __m512i sum[4][3];
+    for (int q = 0; q < 4; ++q) {
+      sum[q][0] = half;
+      sum[q][1] = sum[q][2] = _mm512_setzero_si512();
+    }
+    for (int g = 0; g < groups; ++g) {
+      const __m512i row0 = _mm512_maskz_loadu_epi8(mask, taps[4 * g] + s);
+      const __m512i row1 = _mm512_maskz_loadu_epi8(mask, taps[4 * g + 1] + s);
+      const __m512i row2 = _mm512_maskz_loadu_epi8(mask, taps[4 * g + 2] + s);
+      const __m512i row3 = _mm512_maskz_loadu_epi8(mask, taps[4 * g + 3] + s);
+      const __m512i low01 = _mm512_unpacklo_epi8(row0, row1);
+      const __m512i high01 = _mm512_unpackhi_epi8(row0, row1);
+      const __m512i low23 = _mm512_unpacklo_epi8(row2, row3);
+      const __m512i high23 = _mm512_unpackhi_epi8(row2, row3);
+      const __m512i woven[4] = {
+          _mm512_unpacklo_epi16(low01, low23), _mm512_unpackhi_epi16(low01, low23),
+          _mm512_unpacklo_epi16(high01, high23), _mm512_unpackhi_epi16(high01, high23)};
+      std::int32_t digits[3];
+      std::memcpy(digits, axis.group(output, g).bytes, sizeof digits);
+      for (int d = 0; d < 3; ++d) {
+        const __m512i weights = _mm512_set1_epi32(digits[d]);
+        for (int q = 0; q < 4; ++q) sum[q][d] = _mm512_dpbusd_epi32(sum[q][d], woven[q], weights);
+      }
+    }
+    __m512i value[4];
+    for (int q = 0; q < 4; ++q) value[q] = combine(sum[q]);
+    _mm512_mask_storeu_epi8(out + s, mask, to_bytes(value, precision));
+  }
+}
+
+AVX512 inline void store(float* out, __mmask16 mask, __m512 values) {
+  _mm512_mask_storeu_ps(out, mask, values);
+}
+
+AVX512 inline void store(std::uint16_t* out, __mmask16 mask, __m512 values) {
+  const __m512i bits = _mm512_castps_si512(values);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  _mm256_mask_storeu_epi16(out, mask, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+}
+
+AVX512 inline __m512 to_float(__m512i bytes, __m512 scale, __m512 bias) {
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(bytes), scale, bias);
+}
+
+// Sixteen pixels at a time. Each becomes 32 bits wide, of which each channel takes its eight.
+template <int C, class T>
+AVX512 void normalize_planar(const std::uint8_t* in, std::ptrdiff_t pixels,
+                             const Normalization& normalization, T* out, std::ptrdiff_t plane) {
+  alignas(64) std::uint8_t widen[64];
+  for (int i = 0; i < 64; ++i) widen[i] = static_cast<std::uint8_t>(C * (i / 4) + i % 4);
+  const __m512i widening = _mm512_load_si512(widen);
+  const __m512i low_byte = _mm512_set1_epi32(0xff);
+  __m512 scale[C];
+  __m512 bias[C];
+  for (int c = 0; c < C; ++c) {
+    scale[c] = _mm512_set1_ps(normalization.scale[c]);
+    bias[c] = _mm512_set1_ps(normalization.bias[c]);
+  }
+  for (std::ptrdiff_t x = 0; x < pixels; x += 16) {
+    const unsigned count = pixels - x < 16 ? static_cast<unsigned>(pixels - x) : 16;
+    const __m512i bytes = _mm512_maskz_loadu_epi8(_bzhi_u64(~0ULL, C * count), in + C * x);
+    const __m512i wide = _mm512_permutexvar_epi8(widening, bytes);
+    const auto mask = static_cast<__mmask16>(_bzhi_u32(0xffff, count));
+    for (int c = 0; c < C; ++c) {
+      const __m512i channel =
+          _mm512_and_si512(_mm512_srl_epi32(wide, _mm_cvtsi32_si128(8 * c)), low_byte);
+      store(out + c * plane + x, mask, to_float(channel, scale[c], bias[c]));
+    }
+  }
+}
+
+// Sixteen samples at a time, whatever their channels: the tables repeat those.
+template <class T>
+AVX512 void normalize_interleaved(const std::uint8_t* in, std::ptrdiff_t samples,
+                                  const Normalization& normalization, T* out) {
+  for (std::ptrdiff_t s = 0; s < samples; s += kPattern) {
+    for (int i = 0; i < kPattern && s + i < samples; i += 16) {
+      const std::ptrdiff_t left = samples - s - i;
+      const unsigned count = left < 16 ? static_cast<unsigned>(left) : 16;
+      const auto mask = static_cast<__mmask16>(_bzhi_u32(0xffff, count));
+      const __m512i bytes = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, in + s + i));
+      store(out + s + i, mask,
+            to_float(bytes, _mm512_loadu_ps(normalization.scale + i),
+                     _mm512_loadu_ps(normalization.bias + i)));
+    }
+  }
+}
+
+template <class T>
+void normalize_to(const std::uint8_t* in, std::ptrdiff_t pixels, const Normalization& normalization,
+                  const Destination& out) {
+  T* data = static_cast<T*>(out.data);
+  if (out.layout == Layout::nhwc || normalization.channels == 1) {
+    normalize_interleaved(in, pixels * normalization.channels, normalization, data);
+  } else if (normalization.channels == 3) {
+    normalize_planar<3>(in, pixels, normalization, data, out.plane);
+  } else {
+    normalize_planar<4>(in, pixels, normalization, data, out.plane);
+  }
+}
+
+void normalize(const std::uint8_t* in, std::ptrdiff_t pixels, const Normalization& normalization,
+               const Destination& out) {
+  if (out.element == Element::float32) {
+    normalize_to<float>(in, pixels, normalization, out);
+  } else {
+    normalize_to<std::uint16_t>(in, pixels, normalization, out);
+  }
+}
+
+}  // namespace
+
+const Kernels kAvx512Kernels = {"avx512", supported, split, horizontal, vertical, normalize};
+
+}  // namespace falconet
+
+#endif
