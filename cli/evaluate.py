@@ -37,7 +37,6 @@ def evaluate(model: Path | None, data: Path | None, url: str | None, as_json: bo
     weights that come along. With --url, ends with status 1 unless the server gave every picture
     the same label as this process.
     """
-    from falconet.handler.decode import decode
     from falconet.handler.errors import RequestError
 
     from .model import MAX_PIXELS, open_classifier
@@ -53,7 +52,8 @@ def evaluate(model: Path | None, data: Path | None, url: str | None, as_json: bo
             pixels = []
             for picture in dataset.pictures[start : start + BATCH]:
                 try:
-                    pixels.append(decode(datasets.encode(picture), MAX_PIXELS))
+                    encoded = classifier.open(datasets.encode(picture), MAX_PIXELS)
+                    pixels.append(classifier.decode(encoded))
                 except RequestError as error:
                     raise ValueError(f"{picture}: {error.message}") from error
             found += [best[0].label for best in classifier.classify(pixels)]

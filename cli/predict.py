@@ -53,7 +53,6 @@ def _asked(pictures: tuple[Path, ...], url: str) -> list[dict[str, Any]]:
 
 def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]]:
     from falconet.handler import answer  # imports torch
-    from falconet.handler.decode import decode
     from falconet.handler.errors import RequestError
 
     from .model import MAX_PIXELS, open_classifier
@@ -62,7 +61,7 @@ def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]
     with open_classifier(model) as classifier:
         for picture in pictures:
             try:
-                pixels = decode(picture.read_bytes(), MAX_PIXELS)
+                pixels = classifier.decode(classifier.open(picture.read_bytes(), MAX_PIXELS))
                 body = answer.success(classifier.classify([pixels]), instances=False)
             except RequestError as error:
                 body = answer.failure(error)

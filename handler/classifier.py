@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from falconet.native import Preprocessor
 
-from .decode import Pixels
+from .decode import Data, Encoded, Pixels
 from .errors import RequestError
 
 FORMAT = 1  # of spec.json
+
+# Shrinking while decoding leaves this many times the sides that the picture is resized to, so that
+# the resize has something to filter.
+HEADROOM = 2
 
 
 class Prediction(NamedTuple):
@@ -55,6 +60,7 @@ class Classifier:
                 f"spec.json: expected a model of gray or RGB pictures, with 1 or 3 numbers in mean "
                 f"and std, got {self.channels}"
             )
+        self.fast_decoding = spec.get("decode", "exact") == "fast"
         self.classes: list[str] = spec["classes"]
         self.top_k = min(spec["top_k"], len(self.classes))
         with warnings.catch_warnings():
@@ -69,44 +75,66 @@ class Classifier:
         Raises:
             ValueError: the model does not return ``(N, classes)``.
         """
-        black = np.zeros((*self.preprocess.size, 3), np.uint8)
         for size in batch_sizes:
             for _ in range(3):  # profile, optimize, run
-                shape = tuple(self.logits([black] * size).shape)
+                shape = tuple(self.logits(np.zeros_like(self.batch(size))).shape)
                 if shape != (size, len(self.classes)):
                     raise ValueError(
                         f"the model returned {shape} for a batch of {size}; expected one number "
                         f"for each of the {len(self.classes)} classes in spec.json"
                     )
 
-    def check(self, pixels: Pixels) -> None:
-        """Make sure that a picture can be preprocessed, before it joins a batch.
+    def open(self, data: Data, max_pixels: int) -> Encoded:
+        """Read a picture's header, and make sure that it can be preprocessed.
 
         Raises:
-            RequestError: 422 for one so long and thin that it cannot be resized in proportion.
+            RequestError: as :class:`Encoded`; 422 for a picture so long and thin that it cannot be
+                resized in proportion.
         """
+        encoded = Encoded(data, max_pixels)
         try:
-            self.preprocess.resized(*pixels.shape[:2])
+            self.preprocess.resized(encoded.height, encoded.width)
         except ValueError as error:
             raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        return encoded
 
-    @torch.inference_mode()
-    def logits(self, pictures: Sequence[Pixels]) -> Tensor:
-        """``(N, classes)`` float32 for RGB pictures of any sizes, in one forward pass."""
+    def decode(self, encoded: Encoded) -> Pixels:
+        """The pixels of a picture, decoded as ``spec.json`` states."""
+        if not self.fast_decoding:
+            return encoded.decode()
+        height, width = self.preprocess.resized(encoded.height, encoded.width)
+        return encoded.decode(least=(HEADROOM * height, HEADROOM * width))
+
+    def batch(self, pictures: int) -> npt.NDArray[np.float32]:
+        """Room for the network's input, ``(pictures, C, height, width)``."""
+        return np.empty((pictures, self.channels, *self.preprocess.size), np.float32)
+
+    def prepare(self, pictures: Sequence[Pixels], out: npt.NDArray[np.float32]) -> None:
+        """Preprocess RGB pictures of any sizes into rows of a batch."""
         if self.channels == 1:
             pictures = [np.asarray(Image.fromarray(pixels).convert("L")) for pixels in pictures]
-        batch = torch.from_numpy(self.preprocess(pictures))
-        output: Tensor = self.model(batch)
+        self.preprocess(pictures, out=out)
+
+    @torch.inference_mode()
+    def logits(self, batch: npt.NDArray[np.float32]) -> Tensor:
+        """``(N, classes)`` float32 for a batch, in one forward pass."""
+        output: Tensor = self.model(torch.from_numpy(batch))
         return output
 
-    def classify(self, pictures: Sequence[Pixels]) -> list[list[Prediction]]:
-        """The most likely classes of each RGB picture, best first."""
-        if not pictures:
+    def predict(self, batch: npt.NDArray[np.float32]) -> list[list[Prediction]]:
+        """The most likely classes of each row of a batch, best first."""
+        if len(batch) == 0:
             return []
-        best = self.logits(pictures).softmax(1).topk(self.top_k)
+        best = self.logits(batch).softmax(1).topk(self.top_k)
         return [
             [Prediction(self.classes[i], p) for i, p in zip(indices, probabilities, strict=True)]
             for indices, probabilities in zip(
                 best.indices.tolist(), best.values.tolist(), strict=True
             )
         ]
+
+    def classify(self, pictures: Sequence[Pixels]) -> list[list[Prediction]]:
+        """The most likely classes of each RGB picture, best first."""
+        batch = self.batch(len(pictures))
+        self.prepare(pictures, batch)
+        return self.predict(batch)

@@ -1,12 +1,17 @@
 """What a TorchServe worker runs: a batch of requests in, an answer to each out."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -14,22 +19,26 @@ from falconet.native import available_cores
 
 from . import answer
 from .classifier import Classifier, Prediction
-from .decode import Pixels, decode
+from .decode import Encoded
 from .errors import RequestError
 from .request import Request, parse
 
 logger = logging.getLogger(__name__)
 
-# What a request comes to: the predictions for each of its pictures, or its error.
-Outcome = list[list[Prediction]] | RequestError
-
 
 @dataclass(frozen=True)
 class Waiting:
-    """A decoded request that waits for its predictions."""
+    """A picture that waits to be decoded.
 
-    index: int
-    pictures: list[Pixels]
+    Attributes:
+        request: the index in the batch of the request that it came with.
+        instance: its own index there, for a KServe request, which may have several.
+        picture: the picture.
+    """
+
+    request: int
+    instance: int | None
+    picture: Encoded
 
 
 class Service:
@@ -45,22 +54,24 @@ class Service:
         self.max_pixels: int = options.get("max_pixels", 50_000_000)
         self.batch_size: int = context.system_properties["batch_size"]
         workers = config.get("maxWorkers", 1)
-        threads = options.get("threads") or max(1, available_cores() // workers)
-        torch.set_num_threads(threads)
+        self.threads: int = options.get("threads") or max(1, available_cores() // workers)
+        torch.set_num_threads(self.threads)
         Image.MAX_IMAGE_PIXELS = None  # max_pixels is checked on the header, before Pillow would
 
         self.classifier = Classifier(
             Path(context.system_properties["model_dir"]),
             context.manifest["model"]["serializedFile"],
-            threads,
+            self.threads,
         )
+        self._pool = ThreadPoolExecutor(self.threads, "preprocess")
+        self._one_large_picture = Lock()
         # Now, while the worker is not READY yet, rather than on somebody's request.
         self.classifier.warm_up(sorted({1, 2, self.batch_size}))
 
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer every request of a batch, each with its own status."""
         requests: list[Request | None] = [None] * len(batch)
-        outcomes: dict[int, Outcome] = {}
+        errors: dict[int, RequestError] = {}
         waiting: list[Waiting] = []
         for i, fields in enumerate(batch):
             try:
@@ -70,68 +81,104 @@ class Service:
                         "explanations are not available; ask /predictions",
                     )
                 requests[i] = request = parse(fields)
-                waiting.append(Waiting(i, self._decode(request)))
+                waiting += self._open(i, request)
             except RequestError as error:
-                outcomes[i] = error
+                errors[i] = error
             except Exception:  # a bug, or no memory: this request's alone
-                outcomes[i] = _failed("a request could not be read")
-            # Usually all requests are predicted together. Very large pictures are not all held.
-            if _pixels(waiting) > self.max_pixels:
-                outcomes |= self._predict(waiting)
-                waiting = []
-        outcomes |= self._predict(waiting)
+                errors[i] = _failed("a request could not be read")
+
+        predictions: list[list[list[Prediction]]] = [[] for _ in batch]
+        # One pass, but for KServe requests with so many instances that memory has to be bounded.
+        for start in range(0, len(waiting), self.batch_size):
+            some = waiting[start : start + self.batch_size]
+            for item, found in self._predict([w for w in some if w.request not in errors], errors):
+                predictions[item.request].append(found)
 
         # The only place where outcomes become responses.
         answers = []
         for i, parsed in enumerate(requests):
-            outcome = outcomes[i]
             context.set_response_content_type(i, answer.CONTENT_TYPE)
-            if isinstance(outcome, RequestError):
-                context.set_response_status(outcome.status.value, outcome.status.phrase, i)
-                answers.append(answer.failure(outcome))
+            if i in errors:
+                status = errors[i].status
+                context.set_response_status(status.value, status.phrase, i)
+                answers.append(answer.failure(errors[i]))
             else:
                 assert parsed is not None
-                answers.append(answer.success(outcome, instances=parsed.instances))
+                answers.append(answer.success(predictions[i], instances=parsed.instances))
         return answers
 
-    def _decode(self, request: Request) -> list[Pixels]:
+    def _open(self, index: int, request: Request) -> list[Waiting]:
         """The request's pictures, which share its limit of pixels."""
-        decoded: list[Pixels] = []
+        opened: list[Waiting] = []
         left = self.max_pixels
         for i, data in enumerate(request.pictures):
+            instance = i if request.instances else None
             try:
-                pixels = decode(data, left)
-                self.classifier.check(pixels)
+                picture = self.classifier.open(data, left)
             except RequestError as error:
-                if request.instances:
-                    message = f"instances[{i}]: {error.message}"
-                    raise RequestError(error.status, message) from error
-                raise
-            left -= pixels.shape[0] * pixels.shape[1]
-            decoded.append(pixels)
-        return decoded
+                raise _named(error, instance) from error
+            left -= picture.height * picture.width
+            opened.append(Waiting(index, instance, picture))
+        return opened
 
-    def _predict(self, waiting: list[Waiting]) -> dict[int, Outcome]:
-        """Predict requests together; if that fails, each by itself."""
+    def _predict(
+        self, waiting: list[Waiting], errors: dict[int, RequestError]
+    ) -> list[tuple[Waiting, list[Prediction]]]:
+        """What pictures show. Requests that fail are left out, and noted in ``errors``."""
+        rows = self.classifier.batch(len(waiting))
+        row_of_each = [rows[i : i + 1] for i in range(len(waiting))]
+        # Decoding and resizing leave the GIL to others. A single picture waits for no thread.
+        run = self._pool.map if len(waiting) > 1 and self.threads > 1 else map
+        failed = list(run(self._prepare, waiting, row_of_each))
+        for item, error in zip(waiting, failed, strict=True):
+            if error is not None:
+                errors.setdefault(item.request, error)
+        good = [i for i, item in enumerate(waiting) if item.request not in errors]
+        if len(good) < len(waiting):
+            rows = rows[good]
+        return self._predict_rows([waiting[i] for i in good], rows, errors)
+
+    def _prepare(self, item: Waiting, row: npt.NDArray[np.float32]) -> RequestError | None:
+        """Decode and preprocess a picture into its row of the batch, or say what is wrong."""
         try:
-            predictions = iter(self._classify([p for item in waiting for p in item.pictures]))
+            with self._room_for(item.picture):
+                self.classifier.prepare([self.classifier.decode(item.picture)], row)
+        except RequestError as error:
+            return _named(error, item.instance)
+        except Exception:  # a bug, or no memory: this request's alone
+            return _failed("a request could not be read")
+        return None
+
+    @contextmanager
+    def _room_for(self, picture: Encoded) -> Iterator[None]:
+        """Waits, so that all pictures held decoded have at most twice ``max_pixels``."""
+        if picture.height * picture.width <= self.max_pixels // self.threads:
+            yield
+        else:
+            with self._one_large_picture:
+                yield
+
+    def _predict_rows(
+        self, items: list[Waiting], rows: npt.NDArray[np.float32], errors: dict[int, RequestError]
+    ) -> list[tuple[Waiting, list[Prediction]]]:
+        """Predict pictures together; if that fails, each by itself."""
+        try:
+            return list(zip(items, self.classifier.predict(rows), strict=True))
         except Exception:
-            if len(waiting) == 1:
-                return {waiting[0].index: _failed("a request could not be predicted")}
-            return {i: found for item in waiting for i, found in self._predict([item]).items()}
-        return {item.index: [next(predictions) for _ in item.pictures] for item in waiting}
-
-    def _classify(self, pictures: list[Pixels]) -> list[list[Prediction]]:
-        # One pass, but for KServe requests with so many instances that memory has to be bounded.
-        return [
-            prediction
-            for start in range(0, len(pictures), self.batch_size)
-            for prediction in self.classifier.classify(pictures[start : start + self.batch_size])
-        ]
+            if len(items) == 1:
+                errors[items[0].request] = _failed("a request could not be predicted")
+                return []
+            each = (
+                self._predict_rows([item], rows[i : i + 1], errors) for i, item in enumerate(items)
+            )
+            return [found for alone in each for found in alone]
 
 
-def _pixels(waiting: list[Waiting]) -> int:
-    return sum(p.shape[0] * p.shape[1] for item in waiting for p in item.pictures)
+def _named(error: RequestError, instance: int | None) -> RequestError:
+    """The error with the instance's index, where a request may have several."""
+    if instance is None:
+        return error
+    return RequestError(error.status, f"instances[{instance}]: {error.message}")
 
 
 def _failed(what: str) -> RequestError:

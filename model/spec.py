@@ -25,6 +25,10 @@ class Spec:
         filter: one of :data:`falconet.native.FILTERS`.
         mean: per channel, for pixels in the range 0 to 1; subtracted first.
         std: per channel; divided by.
+        reference: whose resize the bytes are equal to: ``"pillow"``, or ``"torch"`` for a model
+            trained on tensors.
+        decode: ``"exact"``, or ``"fast"``: a JPEG more than twice too large is shrunk in passing
+            while it is decoded. Faster, and not quite the same pixels.
         top_k: how many labels an answer lists at most.
 
     Raises:
@@ -38,6 +42,8 @@ class Spec:
     filter: Literal["box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    reference: Literal["pillow", "torch"] = "pillow"
+    decode: Literal["exact", "fast"] = "exact"
     top_k: int = 5
 
     def __post_init__(self) -> None:
@@ -48,6 +54,8 @@ class Spec:
             raise ValueError(f"spec: the class {twice!r} is listed twice")
         if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1:
             raise ValueError(f"spec: expected top_k to be a whole number from 1, got {self.top_k}")
+        if self.decode not in ("exact", "fast"):
+            raise ValueError(f"spec: expected decode to be 'exact' or 'fast', got {self.decode!r}")
         self.preprocessor(threads=1)
 
     def preprocessor(self, threads: int = 0) -> Preprocessor:

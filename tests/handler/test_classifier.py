@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -36,8 +37,10 @@ def test_answers_are_sorted_probabilities(classifier: Classifier) -> None:
 
 def test_a_batch_is_its_pictures_one_by_one(classifier: Classifier, samples: list[Path]) -> None:
     decoded = [decode(path.read_bytes(), 10**6) for path in samples]
-    together = classifier.logits(decoded)
-    alone = torch.cat([classifier.logits([pixels]) for pixels in decoded])
+    batch = classifier.batch(len(decoded))
+    classifier.prepare(decoded, batch)
+    together = classifier.logits(batch)
+    alone = torch.cat([classifier.logits(row[None]) for row in batch])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
@@ -92,7 +95,9 @@ def test_a_model_of_gray_pictures_sees_gray(tmp_path: Path) -> None:
         folder_with(tmp_path, Spy(), size=[2, 1], resize=None, mean=[0.0], std=[1.0])
     )
     color = np.array([[[255, 0, 0]], [[0, 0, 255]]], np.uint8)
-    seen = classifier.logits([color])
+    batch = classifier.batch(1)
+    classifier.prepare([color], batch)
+    seen = classifier.logits(batch)
     expected = np.asarray(Image.fromarray(color).convert("L")).ravel() / 255
     torch.testing.assert_close(seen[0].numpy(), expected.astype(np.float32), rtol=0, atol=1e-6)
 
@@ -105,3 +110,40 @@ def test_what_does_not_fit_is_said_before_serving(tmp_path: Path) -> None:
     wrong = Classifier(folder_with(tmp_path, Mean(), classes=["a", "b", "c"]))
     with pytest.raises(ValueError, match=r"returned \(1, 2\) for a batch of 1; .* 3 classes"):
         wrong.warm_up([1])
+
+
+def test_fast_decoding_shrinks_large_jpegs_only(tmp_path: Path) -> None:
+    """By 2, 4 or 8, and never below twice what the picture is resized to."""
+    exact = Classifier(folder_with(tmp_path, Mean(), size=[8, 8], resize=10))
+    fast = Classifier(folder_with(tmp_path, Mean(), size=[8, 8], resize=10, decode="fast"))
+    for height, width, factor in [
+        (38, 60, 1),
+        (40, 60, 2),
+        (77, 500, 2),
+        (300, 80, 4),
+        (152, 170, 4),
+        (160, 171, 8),
+        (2000, 2000, 8),
+    ]:
+        for format in ("JPEG", "PNG"):
+            file = io.BytesIO()
+            Image.new("RGB", (width, height), (200, 100, 50)).save(file, format)
+            encoded = fast.open(file.getvalue(), 10**7)
+            assert (encoded.height, encoded.width) == (height, width)
+            assert exact.decode(encoded).shape == (height, width, 3)
+            divisor = factor if format == "JPEG" else 1
+            # The decoder rounds up.
+            assert fast.decode(encoded).shape == (-(-height // divisor), -(-width // divisor), 3)
+
+
+def test_fast_decoding_is_reproducible_and_close(tmp_path: Path, pictures: Path) -> None:
+    data = (pictures / "ship.jpg").read_bytes()  # 640 x 480
+    folder = folder_with(tmp_path, Mean(), size=[96, 96], resize=100)
+    exact = Classifier(folder)
+    fast = Classifier(folder_with(tmp_path, Mean(), size=[96, 96], resize=100, decode="fast"))
+    batches = [exact.batch(1), fast.batch(1), fast.batch(1)]
+    for classifier, batch in zip([exact, fast, fast], batches, strict=True):
+        classifier.prepare([classifier.decode(classifier.open(data, 10**7))], batch)
+    exactly, once, again = (batch * 0.1 * 255 for batch in batches)  # in steps of a byte
+    np.testing.assert_array_equal(once, again)
+    assert 0 < np.abs(once - exactly).mean() < 2

@@ -3,11 +3,13 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,7 +19,7 @@ from ts.protocol.otf_message_handler import create_predict_response
 import falconet.handler.service
 from falconet.handler import torchserve_entry
 from falconet.handler.classifier import Prediction
-from falconet.handler.decode import Data, Pixels, decode
+from falconet.handler.decode import Encoded, Pixels
 from falconet.handler.service import Service
 from falconet.model.export import export
 from falconet.model.weights import Weights
@@ -159,56 +161,90 @@ def test_explanations_are_refused_for_their_request_only(
 def test_a_picture_that_breaks_the_batch_fails_alone(
     service: Service, exported: Path, samples: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    classify = service.classifier.classify
+    predict = service.classifier.predict
+    dark = service.classifier.batch(1)
+    service.classifier.prepare([np.zeros((9, 9, 3), np.uint8)], dark)
 
-    def fail_on_large(pictures: Sequence[Pixels]) -> list[list[Prediction]]:
-        if any(pixels.shape[0] > 32 for pixels in pictures):
+    def fail_on_dark(batch: np.ndarray) -> list[list[Prediction]]:
+        if any(np.array_equal(row, dark[0]) for row in batch):
             raise MemoryError("too much for me")
-        return classify(pictures)
+        return predict(batch)
 
     small = {"body": samples[4].read_bytes()}
-    large = {"body": (samples[0].parent.parent / "ship.jpg").read_bytes()}
+    black = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(black, "PNG")
+    bad = {"body": black.getvalue()}
     with monkeypatch.context() as patch:
-        patch.setattr(service.classifier, "classify", fail_on_large)
-        answers = ask(service, [small, large, small, {"body": b"text"}], exported)
+        patch.setattr(service.classifier, "predict", fail_on_dark)
+        answers = ask(service, [small, bad, small, {"body": b"text"}], exported)
     assert [status for status, _ in answers] == [200, 500, 200, 415]
     assert answers[0][1]["predictions"][0]["label"] == "frog"
     assert answers[1][1]["error"]["message"] == (
         "a request could not be predicted; the server's model log says why"
     )
-    assert ask(service, [large], exported)[0][0] == 200
+    assert ask(service, [bad], exported)[0][0] == 200
 
 
 def test_a_request_that_breaks_the_decoder_fails_alone(
     service: Service, exported: Path, samples: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_memory(data: Data, max_pixels: int) -> Pixels:
-        if len(data) > 10_000:
+    decode = Encoded.decode
+
+    def no_memory(picture: Encoded, least: tuple[int, int] | None = None) -> Pixels:
+        if picture.width > 32:
             raise MemoryError
-        return decode(data, max_pixels)
+        return decode(picture, least)
 
     small = {"body": samples[4].read_bytes()}
     large = {"body": (samples[0].parent.parent / "ship.jpg").read_bytes()}
-    monkeypatch.setattr(falconet.handler.service, "decode", no_memory)
+    monkeypatch.setattr(Encoded, "decode", no_memory)
     answers = ask(service, [large, small], exported)
     assert [status for status, _ in answers] == [500, 200]
 
 
-def test_large_pictures_are_not_all_held_at_once(
+def test_of_large_pictures_one_is_held_at_a_time(
     service: Service, exported: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    classify = service.classifier.classify
-    sizes: list[int] = []
+    """Large is more than a thread's share of the million pixels allowed."""
+    decode = service.classifier.decode
+    held: list[int] = []
+    most: dict[int, int] = {}
 
-    def count(pixels: Sequence[Pixels]) -> list[list[Prediction]]:
-        sizes.append(len(pixels))
-        return classify(pixels)
+    def count(picture: Encoded) -> Pixels:
+        held.append(picture.width)
+        time.sleep(0.02)  # long enough for another thread to come in between
+        most[picture.width] = max(most.get(picture.width, 0), held.count(picture.width))
+        held.remove(picture.width)
+        return decode(picture)
 
-    monkeypatch.setattr(service.classifier, "classify", count)
-    ship = {"body": (pictures / "ship.jpg").read_bytes()}  # 0.3 of the million pixels allowed
-    answers = ask(service, [ship] * 10, exported)
-    assert [status for status, _ in answers] == [200] * 10
-    assert sizes == [4, 4, 2]
+    monkeypatch.setattr(service.classifier, "decode", count)
+    files = {}
+    for width in (900, 400):
+        file = io.BytesIO()
+        Image.new("RGB", (width, 800)).save(file, "JPEG")
+        files[width] = {"body": file.getvalue()}
+    answers = ask(service, [files[900], files[400]] * 4, exported)
+    assert [status for status, _ in answers] == [200] * 8
+    assert most[900] == 1
+    ask(service, [files[400]] * 8, exported)
+    assert most[400] == 2
+
+
+def test_pictures_are_decoded_side_by_side(
+    service: Service, exported: Path, samples: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have to be in the decoder at the same time to come out of it."""
+    decode = service.classifier.decode
+    together = threading.Barrier(2, timeout=30)
+
+    def meet(picture: Encoded) -> Pixels:
+        together.wait()
+        return decode(picture)
+
+    monkeypatch.setattr(service.classifier, "decode", meet)
+    batch = [{"body": samples[i].read_bytes()} for i in (4, 11)]
+    answers = ask(service, batch, exported)
+    assert [body["predictions"][0]["label"] for _, body in answers] == ["frog", "truck"]
 
 
 def test_a_picture_too_thin_to_resize_is_refused_alone(

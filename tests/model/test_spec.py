@@ -16,6 +16,8 @@ SPEC = Spec(
     mean=(0.1, 0.2, 0.3),
     std=(0.4, 0.5, 0.6),
     top_k=1,
+    reference="torch",
+    decode="fast",
 )
 
 
@@ -35,7 +37,9 @@ def test_writer_and_reader_agree_on_the_format() -> None:
 
 def test_preprocesses_as_it_says() -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
-    expected = Preprocessor((24, 30), 28, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    expected = Preprocessor(
+        (24, 30), 28, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), reference="torch"
+    )
     np.testing.assert_array_equal(SPEC.preprocessor()([image]), expected([image]))
 
 
@@ -60,6 +64,8 @@ def changed(**fields: object) -> str:
         (changed(top_k=0), "top_k to be a whole number from 1"),
         (changed(filter="nearest"), "got 'nearest'"),
         (changed(crop="left"), "crop 'center', got 'left'"),
+        (changed(reference="cv2"), "'pillow' or 'torch', got 'cv2'"),
+        (changed(decode="quick"), "decode to be 'exact' or 'fast', got 'quick'"),
         (changed(std=[0, 1, 1]), "std: expected finite numbers above zero"),
         (changed(size=[0, 1]), "height: expected 1 to"),
     ],
@@ -67,3 +73,14 @@ def changed(**fields: object) -> str:
 def test_clear_errors(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Spec.from_json(text)
+
+
+def test_what_earlier_specs_leave_out_is_as_it_was() -> None:
+    earlier = {
+        name: value
+        for name, value in json.loads(SPEC.to_json()).items()
+        if name not in ("reference", "decode")
+    }
+    spec = Spec.from_json(json.dumps(earlier))
+    assert (spec.reference, spec.decode) == ("pillow", "exact")
+    assert Preprocessor.from_spec(earlier).reference == "pillow"
