@@ -114,8 +114,8 @@ Coefficients::Coefficients(const Key& key) : key_(key) {
     max_count_ = std::max(max_count_, count_.back());
   }
   // Those added repeat the last place, where there is something to read, with no weight. Kernels
-  // read four places at a time, from anywhere.
-  first_.resize(padded_size + 3, first_.back());
+  // read eight places at a time, from anywhere.
+  first_.resize(padded_size + 8, first_.back());
   count_.resize(padded_size, 0);
 
   const int groups = rounded_up(max_count_, 4) / 4;
@@ -135,13 +135,15 @@ Coefficients::Coefficients(const Key& key) : key_(key) {
   }
   int reach2 = 0;
   int reach4 = 0;
+  int reach5 = 0;
   for (int i = 0; i < padded_size; i += 4) {
     const int* first = &first_[i];
     reach2 = std::max({reach2, first[1] - first[0], first[3] - first[2]});
     reach4 = std::max(reach4, first[3] - first[0]);
   }
+  for (int i = 0; i + 4 < size; ++i) reach5 = std::max(reach5, first_[i + 4] - first_[i]);
   axis_ = {size,   padded_size, first_.data(), count_.data(), groups,
-           reach2, reach4,      tap_groups,    precision};
+           reach2, reach4,      reach5,        tap_groups,    precision};
 }
 
 std::size_t Coefficients::bytes() const {

@@ -34,8 +34,11 @@ struct Axis {
   const int* first;  // by output sample: the first tap's place in the input
   const int* count;  // by output sample: how many taps
   int groups;        // tap groups of each output sample; weights past `count` are zero
-  int reach2;        // the largest distance of places in pairs of outputs, 0 and 1, 2 and 3, ...
-  int reach4;        // and in fours
+  // The largest distance between the places of successive outputs: of 0 and 1, 2 and 3, ...; of 0
+  // and 3, 4 and 7, ...; and of any one and the fourth after it.
+  int reach2;
+  int reach4;
+  int reach5;
   const TapGroup* weights;
   int precision;
 
@@ -78,9 +81,10 @@ struct Kernels {
 
   // Four rows of pixels with 1, 3 or 4 interleaved channels, each to `axis.size` pixels. `in`
   // begins at input column `left`. Reads whole groups of taps and up to kOverread bytes more; may
-  // write kOverwrite bytes after each row.
-  void (*horizontal)(const std::uint8_t* const in[4], int left, int channels, const Axis& axis,
-                     std::uint8_t* const out[4]);
+  // write kOverwrite bytes after each row. `ahead` is how far in memory from each row the one is
+  // that will be needed next, for prefetch(); 0 if there is none.
+  void (*horizontal)(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left, int channels,
+                     const Axis& axis, std::uint8_t* const out[4]);
 
   // One row of `samples` bytes out of rows: `taps` points to 4 * axis.groups of them, those for
   // output sample `output`. Reads and writes no byte more.
@@ -94,6 +98,22 @@ struct Kernels {
 
 constexpr std::ptrdiff_t kOverread = 64;
 constexpr std::ptrdiff_t kOverwrite = 32;
+
+// Fetches bytes [begin, end) of the four rows `ahead` into the cache. The processor itself does not
+// foresee those: a crop of a row, then of the next. Kernels do it a few hundred bytes at a time, so
+// that the memory is kept busy, but not swamped.
+inline void prefetch(const std::uint8_t* const rows[4], std::ptrdiff_t ahead, std::ptrdiff_t begin,
+                     std::ptrdiff_t end) {
+  if (ahead == 0) return;
+  for (int i = 0; i < 4; ++i) {
+    // As a number, for it may be past the picture's end, where prefetching does no harm.
+    const auto row = reinterpret_cast<std::uintptr_t>(rows[i]) + static_cast<std::uintptr_t>(ahead);
+    for (std::ptrdiff_t at = begin; at < end; at += 64) {
+      __builtin_prefetch(reinterpret_cast<const void*>(row + static_cast<std::uintptr_t>(at)));
+      asm volatile("");  // GCC drops a loop that does nothing else
+    }
+  }
+}
 
 // The nearest bfloat16, ties to even. `bits` are those of a finite float32.
 inline std::uint16_t bfloat16_from(std::uint32_t bits) {

@@ -39,8 +39,8 @@ AVX2 inline __m128i load16(const std::uint8_t* place) {
 // loading of the weights. A lane loads four successive input pixels from its own place and sorts
 // them by channel, as 16-bit numbers: taps 0 and 1 of each channel, then taps 2 and 3.
 template <int C>
-AVX2 void horizontal_rows(const std::uint8_t* const in[4], int left, const Axis& axis,
-                          std::uint8_t* const out[4]) {
+AVX2 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left,
+                          const Axis& axis, std::uint8_t* const out[4]) {
   alignas(16) std::int8_t taps01[16];
   alignas(16) std::int8_t taps23[16];
   alignas(16) std::int8_t closer[16] = {};
@@ -61,9 +61,14 @@ AVX2 void horizontal_rows(const std::uint8_t* const in[4], int left, const Axis&
   const __m256i half = _mm256_set1_epi32(1 << (axis.precision - 1));
   const __m128i precision = _mm_cvtsi32_si128(axis.precision);
 
+  constexpr int kBlock = 16;
   for (int x = 0; x < axis.size; x += 2) {
     const std::ptrdiff_t at0 = static_cast<std::ptrdiff_t>(axis.first[x] - left) * C;
     const std::ptrdiff_t at1 = static_cast<std::ptrdiff_t>(axis.first[x + 1] - left) * C;
+    if (x % kBlock == 0) {
+      const int last = x + kBlock < axis.size ? x + kBlock : axis.size - 1;
+      prefetch(in, ahead, at0, static_cast<std::ptrdiff_t>(axis.first[last] - left) * C);
+    }
     __m256i high[4];
     __m256i low[4];
     for (int r = 0; r < 4; ++r) high[r] = low[r] = _mm256_setzero_si256();
@@ -102,12 +107,12 @@ AVX2 void horizontal_rows(const std::uint8_t* const in[4], int left, const Axis&
   }
 }
 
-void horizontal(const std::uint8_t* const in[4], int left, int channels, const Axis& axis,
-                std::uint8_t* const out[4]) {
+void horizontal(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left, int channels,
+                const Axis& axis, std::uint8_t* const out[4]) {
   const auto rows_function = channels == 1   ? horizontal_rows<1>
                              : channels == 3 ? horizontal_rows<3>
                                              : horizontal_rows<4>;
-  rows_function(in, left, axis, out);
+  rows_function(in, ahead, left, axis, out);
 }
 
 // 32 samples, from two rows at a time, woven so that the two taps of a sample are neighbors.

@@ -67,54 +67,85 @@ AVX512 inline __m512i to_bytes(const __m512i sum[4], __m128i precision) {
   return _mm512_packus_epi16(low, high);
 }
 
-// Where in 64 loaded bytes each lane of a vector finds its pixels: four groups of taps, one in each
-// 128-bit lane, sorted by channel, four bytes of each, as VNNI adds them up. They are those of P
-// neighboring output pixels, as many as lie within one load, and so 4 / P successive groups of
-// each.
+// How a vector of sixteen 32-bit sums is shared out among P neighboring output pixels, as many as
+// find their taps within one load of 64 bytes. VNNI adds up four taps of a channel in each sum.
+//
+//     P = 5: three sums to a pixel, for pictures of three channels
+//     P = 4: four sums, a 128-bit lane, to a pixel, with one of them idle for three channels
+//     P = 2, 1: two, or all four lanes to a pixel, for as many successive groups of taps
+template <int P>
+struct Layout16 {
+  static constexpr int kPixelsAtATime = P == 5 ? 5 : 4;
+  static constexpr int kSums = P == 5 ? 3 : 4;         // to a group
+  static constexpr int kGroups = P == 5 ? 1 : 4 / P;   // to a pixel
+  static constexpr int kVectors = P == 5 ? 1 : 4 / P;  // to the pixels at a time
+  static constexpr int pixel(int sum) { return sum / (kSums * kGroups) % P; }
+  static constexpr int group(int sum) { return sum / kSums % kGroups; }
+};
+
+// Where in the loaded bytes each sum finds its pixels.
 template <int C, int P>
 class Places {
  public:
   AVX512 Places() {
+    using L = Layout16<P>;
     alignas(64) std::uint8_t by_channel[64];
-    alignas(64) std::uint8_t pixel_of_lane[64];
+    alignas(64) std::uint8_t by_pixel[64];
     for (int i = 0; i < 64; ++i) {
-      const int lane = i / 16;
-      const int tap = 4 * (lane % (4 / P)) + i % 4;
-      by_channel[i] = static_cast<std::uint8_t>(tap * C + i % 16 / 4 % C);
-      pixel_of_lane[i] = static_cast<std::uint8_t>(4 * (lane / (4 / P)));
+      const int tap = 4 * L::group(i / 4) + i % 4;
+      by_channel[i] = static_cast<std::uint8_t>(tap * C + i / 4 % L::kSums % C);
+      by_pixel[i] = static_cast<std::uint8_t>(4 * L::pixel(i / 4));
     }
     by_channel_ = _mm512_load_si512(by_channel);
-    pixel_of_lane_ = _mm512_load_si512(pixel_of_lane);
+    by_pixel_ = _mm512_load_si512(by_pixel);
   }
 
   // `first` are the places of the output pixels in the input. The load begins at the first of them.
   AVX512 __m512i of(const int* first) const {
-    const __m128i pixels = _mm_sub_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(first)),
-                                         _mm_set1_epi32(*first));
-    const __m128i bytes = _mm_mullo_epi32(pixels, _mm_set1_epi32(C));
+    const __m256i pixels = _mm256_sub_epi32(
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first)), _mm256_set1_epi32(*first));
+    const __m256i bytes = _mm256_mullo_epi32(pixels, _mm256_set1_epi32(C));
     return _mm512_add_epi8(by_channel_,
-                           _mm512_permutexvar_epi8(pixel_of_lane_, _mm512_castsi128_si512(bytes)));
+                           _mm512_permutexvar_epi8(by_pixel_, _mm512_castsi256_si512(bytes)));
   }
 
  private:
   __m512i by_channel_;
-  __m512i pixel_of_lane_;
+  __m512i by_pixel_;
 };
 
-// The weights that go with them. `group` is the first pixel's; the next pixel's is the next in
-// memory, and its next group `stride` further on, if it has that many `left`.
+// The digits of the weights that go with them, in each sum. `group` is the first pixel's; the next
+// pixel's is the next in memory, and its next group `stride` further on, if it has that many
+// `left`.
 template <int P>
-AVX512 inline __m512i load_weights(const TapGroup* group, std::ptrdiff_t stride, int left) {
-  if (P == 4) return _mm512_load_si512(group);
+AVX512 inline void load_weights(const TapGroup* group, std::ptrdiff_t stride, int left,
+                                __m512i digits[3]) {
+  if (P == 5) {
+    const __m512i four = _mm512_loadu_si512(group);
+    const __m512i fifth =
+        _mm512_castsi128_si512(_mm_load_si128(reinterpret_cast<const __m128i*>(group + 4)));
+    const __m512i d0 = _mm512_setr_epi32(0, 0, 0, 4, 4, 4, 8, 8, 8, 12, 12, 12, 16, 16, 16, 16);
+    for (int d = 0; d < 3; ++d) {
+      const __m512i place = _mm512_add_epi32(d0, _mm512_set1_epi32(d));
+      digits[d] = _mm512_permutex2var_epi32(four, place, fifth);
+    }
+    return;
+  }
   __m512i lanes = _mm512_setzero_si512();
-  for (int i = 0; i < 4 / P && i < left; ++i) {
-    for (int pixel = 0; pixel < P; ++pixel) {
-      const auto lane = static_cast<__mmask16>(0xf << 4 * (pixel * (4 / P) + i));
-      const auto* const place = reinterpret_cast<const __m128i*>(group + i * stride + pixel);
-      lanes = _mm512_mask_broadcast_i32x4(lanes, lane, _mm_load_si128(place));
+  if (P == 4) {
+    lanes = _mm512_load_si512(group);
+  } else {
+    for (int i = 0; i < 4 / P && i < left; ++i) {
+      for (int pixel = 0; pixel < P; ++pixel) {
+        const auto lane = static_cast<__mmask16>(0xf << 4 * (pixel * (4 / P) + i));
+        const auto* const place = reinterpret_cast<const __m128i*>(group + i * stride + pixel);
+        lanes = _mm512_mask_broadcast_i32x4(lanes, lane, _mm_load_si128(place));
+      }
     }
   }
-  return lanes;
+  digits[0] = _mm512_shuffle_epi32(lanes, _MM_PERM_AAAA);
+  digits[1] = _mm512_shuffle_epi32(lanes, _MM_PERM_BBBB);
+  digits[2] = _mm512_shuffle_epi32(lanes, _MM_PERM_CCCC);
 }
 
 // Lane 0 with lane 1, and 2 with 3, of both: half as many lanes for each pixel.
@@ -122,32 +153,39 @@ AVX512 inline __m512i add_lanes(__m512i a, __m512i b) {
   return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
 }
 
-// Four output pixels at a time, in four rows at a time, which share the loading of the weights.
+// A few output pixels at a time, in four rows at a time, which share the loading of the weights.
 template <int C, int P>
-AVX512 void horizontal_rows(const std::uint8_t* const in[4], int left, const Axis& axis,
-                            std::uint8_t* const out[4]) {
-  constexpr int kVectors = 4 / P;
+AVX512 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left,
+                            const Axis& axis, std::uint8_t* const out[4]) {
+  using L = Layout16<P>;
   alignas(64) std::int8_t by_row[64] = {};
   for (int r = 0; r < 4; ++r) {
-    for (int i = 0; i < 4 * C; ++i) {
-      by_row[16 * r + i] = static_cast<std::int8_t>(16 * (i / C) + 4 * r + i % C);
+    for (int i = 0; i < L::kPixelsAtATime * C; ++i) {
+      const int sum = L::kSums * (i / C) + i % C;
+      by_row[16 * r + i] = static_cast<std::int8_t>(16 * (sum / 4) + 4 * r + sum % 4);
     }
   }
   const __m512i transpose = _mm512_load_si512(by_row);
-  // For rounding; in one lane of each pixel.
-  const __m512i half = _mm512_maskz_set1_epi32(P == 4   ? 0xffff
-                                               : P == 2 ? 0x0f0f
-                                                        : 0x000f,
-                                               1 << (axis.precision - 1));
+  // For rounding; in one group of each pixel.
+  constexpr __mmask16 kFirstGroups = L::kGroups == 1 ? 0xffff : L::kGroups == 2 ? 0x0f0f : 0x000f;
+  const __m512i half = _mm512_maskz_set1_epi32(kFirstGroups, 1 << (axis.precision - 1));
   const __m128i precision = _mm_cvtsi32_si128(axis.precision);
   const Places<C, P> places;
   const int size = axis.size;
   const int groups = axis.groups;
   const std::ptrdiff_t stride = axis.padded_size;
 
-  for (int x = 0; x < size; x += 4) {
-    __m512i value[kVectors][4];
-    for (int v = 0; v < kVectors; ++v) {
+  constexpr int kBlock = P >= 4 ? 20 : 8;
+  for (int next = 0; next < size; next += L::kPixelsAtATime) {
+    // Fours are padded; the last five overlap those before them.
+    const int x = P == 5 && next > size - 5 ? size - 5 : next;
+    if (next % kBlock == 0) {
+      const int last = next + kBlock < size ? next + kBlock : size - 1;
+      prefetch(in, ahead, static_cast<std::ptrdiff_t>(axis.first[x] - left) * C,
+               static_cast<std::ptrdiff_t>(axis.first[last] - left) * C);
+    }
+    __m512i value[L::kVectors][4];
+    for (int v = 0; v < L::kVectors; ++v) {
       const int* const first = axis.first + x + P * v;
       const __m512i place = places.of(first);
       std::ptrdiff_t at = static_cast<std::ptrdiff_t>(*first - left) * C;
@@ -157,32 +195,30 @@ AVX512 void horizontal_rows(const std::uint8_t* const in[4], int left, const Axi
         sum[r][0] = half;
         sum[r][1] = sum[r][2] = _mm512_setzero_si512();
       }
-      for (int g = 0; g < groups; g += kVectors) {
-        const __m512i weights = load_weights<P>(group, stride, groups - g);
-        const __m512i d0 = _mm512_shuffle_epi32(weights, _MM_PERM_AAAA);
-        const __m512i d1 = _mm512_shuffle_epi32(weights, _MM_PERM_BBBB);
-        const __m512i d2 = _mm512_shuffle_epi32(weights, _MM_PERM_CCCC);
+      for (int g = 0; g < groups; g += L::kGroups) {
+        __m512i digits[3];
+        load_weights<P>(group, stride, groups - g, digits);
         for (int r = 0; r < 4; ++r) {
           const __m512i pixels = _mm512_permutexvar_epi8(place, _mm512_loadu_si512(in[r] + at));
-          sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], pixels, d0);
-          sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], pixels, d1);
-          sum[r][2] = _mm512_dpbusd_epi32(sum[r][2], pixels, d2);
+          sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], pixels, digits[0]);
+          sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], pixels, digits[1]);
+          sum[r][2] = _mm512_dpbusd_epi32(sum[r][2], pixels, digits[2]);
         }
-        at += 4 * C * kVectors;
-        group += stride * kVectors;
+        at += 4 * C * L::kGroups;
+        group += stride * L::kGroups;
       }
       for (int r = 0; r < 4; ++r) value[v][r] = combine(sum[r]);
     }
-    __m512i pixel[4];  // one in each lane
+    __m512i pixel[4];
     for (int r = 0; r < 4; ++r) {
-      if constexpr (P == 4) pixel[r] = value[0][r];
-      if constexpr (P == 2) pixel[r] = add_lanes(value[0][r], value[1][r]);
-      if constexpr (P == 1) {
+      if constexpr (L::kVectors == 1) pixel[r] = value[0][r];
+      if constexpr (L::kVectors == 2) pixel[r] = add_lanes(value[0][r], value[1][r]);
+      if constexpr (L::kVectors == 4) {
         pixel[r] =
             add_lanes(add_lanes(value[0][r], value[1][r]), add_lanes(value[2][r], value[3][r]));
       }
     }
-    // A lane is now one pixel in four rows. It becomes one row's four pixels.
+    // What is now in each 32 bits of four rows becomes one row's pixels.
     const __m512i rows = _mm512_permutexvar_epi8(transpose, to_bytes(pixel, precision));
     const __m128i lanes[4] = {_mm512_castsi512_si128(rows), _mm512_extracti32x4_epi32(rows, 1),
                               _mm512_extracti32x4_epi32(rows, 2),
@@ -195,19 +231,25 @@ AVX512 void horizontal_rows(const std::uint8_t* const in[4], int left, const Axi
 }
 
 template <int C>
-void horizontal_channels(const std::uint8_t* const in[4], int left, const Axis& axis,
-                         std::uint8_t* const out[4]) {
+void horizontal_channels(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left,
+                         const Axis& axis, std::uint8_t* const out[4]) {
   constexpr int kLoaded = 64 / C;  // input pixels
-  if (axis.reach4 + 4 <= kLoaded) return horizontal_rows<C, 4>(in, left, axis, out);
-  if (axis.reach2 + 8 <= kLoaded) return horizontal_rows<C, 2>(in, left, axis, out);
-  return horizontal_rows<C, 1>(in, left, axis, out);
+  if constexpr (C == 3) {
+    // For more groups, collecting the weights of five costs more than is gained.
+    if (axis.size >= 5 && axis.groups <= 3 && axis.reach5 + 4 <= kLoaded) {
+      return horizontal_rows<C, 5>(in, ahead, left, axis, out);
+    }
+  }
+  if (axis.reach4 + 4 <= kLoaded) return horizontal_rows<C, 4>(in, ahead, left, axis, out);
+  if (axis.reach2 + 8 <= kLoaded) return horizontal_rows<C, 2>(in, ahead, left, axis, out);
+  return horizontal_rows<C, 1>(in, ahead, left, axis, out);
 }
 
-void horizontal(const std::uint8_t* const in[4], int left, int channels, const Axis& axis,
-                std::uint8_t* const out[4]) {
-  if (channels == 1) return horizontal_channels<1>(in, left, axis, out);
-  if (channels == 3) return horizontal_channels<3>(in, left, axis, out);
-  return horizontal_channels<4>(in, left, axis, out);
+void horizontal(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left, int channels,
+                const Axis& axis, std::uint8_t* const out[4]) {
+  if (channels == 1) return horizontal_channels<1>(in, ahead, left, axis, out);
+  if (channels == 3) return horizontal_channels<3>(in, ahead, left, axis, out);
+  return horizontal_channels<4>(in, ahead, left, axis, out);
 }
 
 // 64 samples at a time, from four rows at a time, woven so that the four taps of a sample are

@@ -28,8 +28,8 @@ inline int16x8_t load_group(const Axis& axis, int output, int index) {
 // One output pixel at a time, its channels side by side, in four rows, which share the loading of
 // the weights. Four successive input pixels are loaded, each spread over 32 bits.
 template <int C>
-void horizontal_rows(const std::uint8_t* const in[4], int left, const Axis& axis,
-                     std::uint8_t* const out[4]) {
+void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left,
+                     const Axis& axis, std::uint8_t* const out[4]) {
   std::uint8_t spread_bytes[16];
   for (int i = 0; i < 16; ++i) {
     spread_bytes[i] = static_cast<std::uint8_t>(i % 4 < C ? i / 4 * C + i % 4 : 0xff);
@@ -37,8 +37,13 @@ void horizontal_rows(const std::uint8_t* const in[4], int left, const Axis& axis
   const uint8x16_t spread = vld1q_u8(spread_bytes);
   const int32x4_t half = vdupq_n_s32(1 << (axis.precision - 1));
   const int32x4_t shift = vdupq_n_s32(-axis.precision);
+  constexpr int kBlock = 16;
   for (int x = 0; x < axis.size; ++x) {
     const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(axis.first[x] - left) * C;
+    if (x % kBlock == 0) {
+      const int last = x + kBlock < axis.size ? x + kBlock : axis.size - 1;
+      prefetch(in, ahead, at, static_cast<std::ptrdiff_t>(axis.first[last] - left) * C);
+    }
     int32x4_t high[4];
     int32x4_t low[4];
     for (int r = 0; r < 4; ++r) high[r] = low[r] = vdupq_n_s32(0);
@@ -70,12 +75,12 @@ void horizontal_rows(const std::uint8_t* const in[4], int left, const Axis& axis
   }
 }
 
-void horizontal(const std::uint8_t* const in[4], int left, int channels, const Axis& axis,
-                std::uint8_t* const out[4]) {
+void horizontal(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left, int channels,
+                const Axis& axis, std::uint8_t* const out[4]) {
   const auto rows_function = channels == 1   ? horizontal_rows<1>
                              : channels == 3 ? horizontal_rows<3>
                                              : horizontal_rows<4>;
-  rows_function(in, left, axis, out);
+  rows_function(in, ahead, left, axis, out);
 }
 
 // Sixteen samples, one row after another.

@@ -40,8 +40,8 @@ void horizontal_row(const std::uint8_t* in, int left, const Axis& axis, std::uin
   }
 }
 
-void horizontal(const std::uint8_t* const in[4], int left, int channels, const Axis& axis,
-                std::uint8_t* const out[4]) {
+void horizontal(const std::uint8_t* const in[4], std::ptrdiff_t /*ahead*/, int left, int channels,
+                const Axis& axis, std::uint8_t* const out[4]) {
   const auto row_function = channels == 1   ? horizontal_row<1>
                             : channels == 3 ? horizontal_row<3>
                                             : horizontal_row<4>;

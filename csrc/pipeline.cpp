@@ -229,40 +229,12 @@ class Pipeline {
                   std::uint8_t* const out[4]) {
     const std::uint8_t* in[4];
     for (int i = 0; i < 4; ++i) in[i] = from.row(std::min(top + i, end - 1));
+    const std::ptrdiff_t ahead = top + 4 < end ? 4 * from.stride : 0;
     const int whole = readable(axis, from);
-    const int part = top + 4 < end ? part_size(axis) : axis.size;
-    for (int begin = 0; begin < whole; begin += part) {
-      const Axis some = part_of(axis, begin, std::min(begin + part, whole));
-      if (part < axis.size) prefetch(in, 4 * from.stride, from.left, some);
-      std::uint8_t* some_out[4];
-      for (int i = 0; i < 4; ++i) some_out[i] = out[i] + row_bytes(begin);
-      kernels_.horizontal(in, from.left, channels_, some, some_out);
+    if (whole > 0) {
+      kernels_.horizontal(in, ahead, from.left, channels_, part_of(axis, 0, whole), out);
     }
     if (whole < axis.size) horizontal_edge(in, from, part_of(axis, whole, axis.size), whole, out);
-  }
-
-  // How many outputs to compute, a multiple of four, between fetching parts of the next rows: so
-  // few that the memory is kept busy, but not swamped. 256 bytes were the best of those measured.
-  int part_size(const Axis& axis) const {
-    const std::size_t read = row_bytes(axis.first[axis.size - 1] - axis.first[0]) + 1;
-    return static_cast<int>(std::size_t{256} * axis.size / read) / 4 * 4 + 4;
-  }
-
-  // Fetches into the cache what the rows that are `ahead` bytes further on will need for `axis`.
-  // The processor itself does not foresee that: a crop of a row, then of the next.
-  void prefetch(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left,
-                const Axis& axis) const {
-    const std::ptrdiff_t begin = static_cast<std::ptrdiff_t>(axis.first[0] - left) * channels_;
-    const std::ptrdiff_t end =
-        static_cast<std::ptrdiff_t>(axis.first[axis.size - 1] - left) * channels_ + 64;
-    for (std::ptrdiff_t at = begin; at < end; at += 64) {
-      for (int i = 0; i < 4; ++i) {
-        // As a number, for it may point past the picture's end, where prefetching does no harm.
-        const auto place = reinterpret_cast<std::uintptr_t>(in[i]) + ahead + at;
-        __builtin_prefetch(reinterpret_cast<const void*>(place));
-        asm volatile("");  // GCC drops a loop that does nothing else
-      }
-    }
   }
 
   // How many outputs a kernel can compute without reading past the end of a row.
@@ -294,7 +266,7 @@ class Pipeline {
       edge_in[i] = row;
       edge_out[i] = out[i] + row_bytes(output);
     }
-    kernels_.horizontal(edge_in, left, channels_, axis, edge_out);
+    kernels_.horizontal(edge_in, 0, left, channels_, axis, edge_out);
   }
 
   void store(int row, const std::uint8_t* bytes) { store(row, bytes, window_.width); }
