@@ -132,15 +132,22 @@ AVX512 inline void load_weights(const TapGroup* group, std::ptrdiff_t stride, in
     return;
   }
   __m512i lanes = _mm512_setzero_si512();
-  if (P == 4) {
-    lanes = _mm512_load_si512(group);
-  } else {
-    for (int i = 0; i < 4 / P && i < left; ++i) {
-      for (int pixel = 0; pixel < P; ++pixel) {
-        const auto lane = static_cast<__mmask16>(0xf << 4 * (pixel * (4 / P) + i));
-        const auto* const place = reinterpret_cast<const __m128i*>(group + i * stride + pixel);
-        lanes = _mm512_mask_broadcast_i32x4(lanes, lane, _mm_load_si128(place));
-      }
+  if (P == 4) lanes = _mm512_load_si512(group);
+  if (P == 2) {
+    // Two pixels' weights for one group, and for the next: by pixel instead.
+    const auto* const second = reinterpret_cast<const __m256i*>(group + stride);
+    const __m512i groups0 =
+        _mm512_castsi256_si512(_mm256_load_si256(reinterpret_cast<const __m256i*>(group)));
+    const __m512i groups1 =
+        left > 1 ? _mm512_castsi256_si512(_mm256_load_si256(second)) : _mm512_setzero_si512();
+    lanes =
+        _mm512_permutex2var_epi64(groups0, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), groups1);
+  }
+  if (P == 1) {
+    for (int i = 0; i < 4 && i < left; ++i) {
+      const auto* const place = reinterpret_cast<const __m128i*>(group + i * stride);
+      lanes = _mm512_mask_broadcast_i32x4(lanes, static_cast<__mmask16>(0xf << 4 * i),
+                                          _mm_load_si128(place));
     }
   }
   digits[0] = _mm512_shuffle_epi32(lanes, _MM_PERM_AAAA);
