@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE := build/model_store
 ARCHIVE := $(STORE)/cifar10.mar
+# What tests/native/fuzz.cpp runs: all but Python and threads.
+KERNELS := $(filter-out csrc/bindings.cpp csrc/thread_pool.cpp,$(wildcard csrc/*.cpp))
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test check format sanitize archive dist clean
+.PHONY: help setup serve test check format sanitize fuzz arm archive dist clean
 
 help: ## print this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +27,7 @@ test: $(VENV)/.dev $(ARCHIVE) ## run all tests, with a real TorchServe
 check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.h
+	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.h tests/native/*.cpp benchmarks/*.cpp
 	@mkdir -p build/types/falconet
 	@ln -sfn "$(CURDIR)/csrc" build/types/falconet/native
 	@for room in model training handler serving cli; do ln -sfn "$(CURDIR)/$$room" build/types/falconet/$$room; done
@@ -33,7 +36,7 @@ check: $(VENV)/.dev ## lint, formatting and types
 format: $(VENV)/.dev ## format Python and C++
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i csrc/*.cpp csrc/*.h
+	$(BIN)/clang-format -i csrc/*.cpp csrc/*.h tests/native/*.cpp benchmarks/*.cpp
 
 # The sanitized extension is built beside the usual one, among links to its Python files. Where
 # `operator new` would throw, AddressSanitizer ends the process: those tests are left out.
@@ -43,6 +46,25 @@ sanitize: $(VENV)/.dev ## run the native tests under AddressSanitizer and UBSan
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/sanitize \
 	$(BIN)/pytest --noconftest -m 'not bad_alloc' tests/native
+
+# What is found stays in build/fuzz, and what leads to new places in build/fuzz/corpus.
+fuzz: ## fuzz the implementations against each other for FUZZ_SECONDS=60
+	@mkdir -p build/fuzz/corpus
+	@echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' | \
+	clang++ -x c++ -fsanitize=fuzzer,address,undefined -o build/fuzz/trivial - 2> build/fuzz/trivial.log || \
+	{ echo 'make fuzz needs clang++ and its sanitizers; on Debian: apt-get install clang libclang-rt-14-dev'; exit 1; }
+	clang++ -std=c++17 -g -O1 -Wall -Wextra -ffp-contract=off -fsanitize=fuzzer,address,undefined \
+	-fno-sanitize-recover=undefined -fno-sanitize-coverage=trace-cmp -DFALCONET_LIBFUZZER -Icsrc \
+	-o build/fuzz/fuzz tests/native/fuzz.cpp $(KERNELS)
+	build/fuzz/fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=256 -len_control=0 -timeout=30 -print_final_stats=1 \
+	-artifact_prefix=build/fuzz/ build/fuzz/corpus
+
+arm: ## compare the kernels for Arm with the scalar ones, in an emulator
+	@command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /dev/null || \
+	{ echo 'make arm needs a cross-compiler and an emulator; on Debian: apt-get install g++-aarch64-linux-gnu qemu-user'; exit 1; }
+	@mkdir -p build/arm
+	aarch64-linux-gnu-g++ -std=c++17 -O3 -Wall -Wextra -ffp-contract=off -static -Icsrc -o build/arm/fuzz tests/native/fuzz.cpp $(KERNELS)
+	qemu-aarch64 build/arm/fuzz
 
 archive: $(ARCHIVE) ## export the shipped weights and pack them into a .mar
 

@@ -145,6 +145,11 @@ py::array resize_bound(py::handle picture, py::handle size_argument, py::handle 
   const Filter filter = filter_from_name(string_from(filter_argument, "filter"));
   const Reference reference = reference_from_name(string_from(reference_argument, "reference"));
   if (reference == Reference::torch) check_torch_filter(filter);
+  if (std::max(size.height, size.width) > longest_side(reference)) {
+    throw py::value_error("size: expected sides of at most " +
+                          std::to_string(longest_side(reference)) +
+                          " pixels with the reference 'torch'");
+  }
   const Kernels& kernels = kernels_from(implementation);
   std::vector<py::ssize_t> shape = {size.height, size.width};
   if (held.owner.ndim() == 3) shape.push_back(held.image.channels);
@@ -229,7 +234,8 @@ class BoundPreprocessor {
     } else {
       ThreadPool& threads = pool();
       const py::gil_scoped_release release;
-      threads.run(count, task);
+      // By way of a pointer, which std::function holds without allocating.
+      threads.run(count, [&task](std::size_t i) { task(i); });
     }
     return out;
   }

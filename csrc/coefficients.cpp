@@ -9,6 +9,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "image.h"
+
 namespace falconet {
 namespace {
 
@@ -95,6 +97,8 @@ void check_torch_filter(Filter filter) {
         "reference: 'torch' resizes with the filters 'bilinear', 'bicubic' and 'lanczos' only");
   }
 }
+
+int longest_side(Reference reference) { return reference == Reference::torch ? 1 << 16 : kMaxSide; }
 
 bool Coefficients::Key::operator==(const Key& other) const {
   return in_size == other.in_size && out_size == other.out_size && filter == other.filter &&

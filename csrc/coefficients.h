@@ -20,6 +20,11 @@ Reference reference_from_name(const std::string& name);
 // torch resizes with three of the filters. Throws std::invalid_argument for the others.
 void check_torch_filter(Filter filter);
 
+// The longest side, in pixels, that a picture is resized to: kMaxSide, or for torch, whose
+// precision depends on the weights of the whole side, however little of it is kept, what takes
+// milliseconds.
+int longest_side(Reference reference);
+
 // The weights of one axis of a resize from `in_size` to `out_size` samples, for the output samples
 // [begin, end).
 class Coefficients {

@@ -1,5 +1,6 @@
 #include "preprocessor.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -50,6 +51,11 @@ void check(const Preprocessor::Options& options) {
     }
   }
   if (options.reference == Reference::torch) check_torch_filter(options.filter);
+  const int longest = longest_side(options.reference);
+  if (std::max({options.size.height, options.size.width, options.resize.value_or(1)}) > longest) {
+    throw std::invalid_argument("size and resize: expected at most " + std::to_string(longest) +
+                                " pixels with the reference 'torch'");
+  }
 }
 
 }  // namespace
@@ -79,11 +85,12 @@ Size Preprocessor::resized(Size image) const {
   const int longer = portrait ? image.height : image.width;
   const double length =
       static_cast<double>(static_cast<std::int64_t>(shorter_side) * longer) / shorter;
-  if (length > kMaxSide) {
+  const int longest = longest_side(options_.reference);
+  if (length > longest) {
     throw std::invalid_argument("a picture of " + std::to_string(image.height) + "x" +
                                 std::to_string(image.width) + " with its shorter side resized to " +
                                 std::to_string(shorter_side) + " would be more than " +
-                                std::to_string(kMaxSide) + " long");
+                                std::to_string(longest) + " long");
   }
   const int other = static_cast<int>(length);
   return portrait ? Size{other, shorter_side} : Size{shorter_side, other};

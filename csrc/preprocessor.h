@@ -40,7 +40,7 @@ class Preprocessor {
 
   // What a picture is resized to, before the crop. The longer side grows in proportion and is cut
   // to whole pixels, as torchvision's Resize does. Throws std::invalid_argument if it gets longer
-  // than kMaxSide.
+  // than longest_side().
   Size resized(Size image) const;
 
   // Writes elements_per_image() elements. `image.channels` has to equal channels(), and resized()

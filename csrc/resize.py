@@ -43,7 +43,7 @@ def resize(
         reference: ``"pillow"``, or ``"torch"`` for the bytes of
             ``torch.nn.functional.interpolate(..., antialias=True)`` on uint8 tensors, on a CPU with
             AVX2, and of torchvision's ``Resize`` on tensors; for models trained with those. It has
-            no ``"box"`` and no ``"hamming"``.
+            no ``"box"`` and no ``"hamming"``, and sides of at most 65,536 pixels.
         implementation: one of :func:`implementations`, or ``None`` for the fastest.
 
     Returns:

@@ -349,7 +349,7 @@ def test_one_preprocessor_serves_many_threads() -> None:
 
 def test_other_python_threads_run_meanwhile() -> None:
     """Without the GIL released, the counting thread would not get a turn during the call."""
-    images = [noise(700, 900, seed=i) for i in range(30)]
+    images = [noise(700, 900)] * 600
     preprocess = Preprocessor((224, 224), 256, "lanczos", threads=1)
     turns = 0
     stop = threading.Event()
@@ -388,7 +388,7 @@ def test_works_in_a_child_forked_during_a_call() -> None:
     preprocess = Preprocessor((20, 20), threads=2)
     image = noise(50, 60)
     expected = preprocess([image, image])
-    large = [noise(900, 900)] * 400
+    large = [noise(900, 900)] * 6000
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     child = context.Process(target=_preprocess_in_child, args=(preprocess, image, queue))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from falconet.native import FILTERS, implementations, resize
+from falconet.native import FILTERS, Preprocessor, implementations, resize
 
 # Pillow 13 changed which pass goes first, and with it the rounding. We follow 13.
 pillow_13 = pytest.mark.skipif(
@@ -298,3 +298,19 @@ def test_torch_has_neither_box_nor_hamming() -> None:
         resize(image, (4, 4), "box", "torch")
     with pytest.raises(ValueError, match="reference: expected 'pillow' or 'torch', got 'pil'"):
         resize(image, (4, 4), reference="pil")  # type: ignore[arg-type]
+
+
+def test_what_torch_would_take_seconds_for_is_refused() -> None:
+    """Its precision depends on the weights of all outputs, however few the crop keeps."""
+    strip = picture(1, 4000, 3, 8)
+    with pytest.raises(
+        ValueError, match=r"size: .* at most 65536 pixels with the reference 'torch'"
+    ):
+        resize(strip, (1, 70_000), reference="torch")
+    preprocess = Preprocessor((8, 8), 20, reference="torch")
+    with pytest.raises(
+        ValueError, match=r"images\[0\]: a picture of 1x4000 .* more than 65536 long"
+    ):
+        preprocess([strip])
+    with pytest.raises(ValueError, match="size and resize: expected at most 65536 pixels"):
+        Preprocessor((8, 70_000), reference="torch")
