@@ -18,6 +18,7 @@ from typing import Any
 
 import PIL
 import torch
+from document import RESULTS, ROOT, replace_between
 
 from falconet.handler import ENTRY
 from falconet.model.archive import archive
@@ -27,8 +28,7 @@ from falconet.serving.configuration import Configuration
 from falconet.serving.server import Server
 from falconet.training.run import processor
 
-ROOT = Path(__file__).parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "accuracy.json"
+RESULT = RESULTS / "accuracy.json"
 CARD = PRETRAINED.with_suffix(".md")
 EXAMPLE = ROOT / "tests" / "pictures" / "cifar10" / "04-frog.png"
 
@@ -121,15 +121,6 @@ The recipe:
 Showing and testing Falconet. They know ten classes of 32x32 pictures, and give one of them to
 whatever they are shown: a larger picture is squashed to 32x32 first.
 """
-
-
-def replace_between(path: Path, name: str, text: str) -> None:
-    """Put text between the markers of that name."""
-    start, end = f"<!-- {name} start: written by benchmarks/{name}.py -->\n", f"<!-- {name} end -->"
-    before, _, rest = path.read_text().partition(start)
-    _, marker, after = rest.partition(end)
-    assert marker, f"{path} has no markers for {name}"
-    path.write_text(before + start + text + end + after)
 
 
 def main() -> None:

@@ -7,8 +7,8 @@
 // bytes. Read kernels_scalar.cpp first: it is the definition, the others differ from it only in how
 // they get there.
 //
-// Files with instructions beyond the baseline include nothing but this header and intrinsics, keep
-// all but their table to themselves, and mark each function with what it needs. So the compiler can
+// Files with instructions beyond the baseline use no templates of the standard library, keep all
+// but their table to themselves, and mark each function with what it needs. So the compiler can
 // neither use such an instruction elsewhere, nor share a function that has one with other files.
 
 #include <cstddef>
@@ -22,6 +22,7 @@ struct alignas(16) TapGroup {
   std::uint8_t bytes[16];
 };
 
+// What memory that kernels work on is made of, so that it begins on one.
 struct alignas(64) CacheLine {
   std::uint8_t bytes[64];
 };

@@ -131,10 +131,10 @@ AVX2 void vertical_block(const std::uint8_t* const* taps, std::ptrdiff_t at, con
       const __m256i row1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows[1] + at));
       const __m256i first = _mm256_unpacklo_epi8(row0, row1);
       const __m256i second = _mm256_unpackhi_epi8(row0, row1);
+      // As 16-bit numbers, of which neighbors are the same sample's of two rows.
       const __m256i woven[4] = {
           _mm256_unpacklo_epi8(first, zero), _mm256_unpackhi_epi8(first, zero),
           _mm256_unpacklo_epi8(second, zero), _mm256_unpackhi_epi8(second, zero)};
-      // Bytes 0, 1 of row 0 and 1 come as 0 0 1 1: as 16-bit numbers, neighbors are of two rows.
       const __m256i high_weights = _mm256_set1_epi32(pairs[pair]);
       const __m256i low_weights = _mm256_set1_epi32(pairs[2 + pair]);
       for (int q = 0; q < 4; ++q) {

@@ -74,7 +74,7 @@ AVX512 inline __m512i to_bytes(const __m512i sum[4], __m128i precision) {
 //     P = 4: four sums, a 128-bit lane, to a pixel, with one of them idle for three channels
 //     P = 2, 1: two, or all four lanes to a pixel, for as many successive groups of taps
 template <int P>
-struct Layout16 {
+struct Sharing {
   static constexpr int kPixelsAtATime = P == 5 ? 5 : 4;
   static constexpr int kSums = P == 5 ? 3 : 4;         // to a group
   static constexpr int kGroups = P == 5 ? 1 : 4 / P;   // to a pixel
@@ -88,13 +88,13 @@ template <int C, int P>
 class Places {
  public:
   AVX512 Places() {
-    using L = Layout16<P>;
+    using S = Sharing<P>;
     alignas(64) std::uint8_t by_channel[64];
     alignas(64) std::uint8_t by_pixel[64];
     for (int i = 0; i < 64; ++i) {
-      const int tap = 4 * L::group(i / 4) + i % 4;
-      by_channel[i] = static_cast<std::uint8_t>(tap * C + i / 4 % L::kSums % C);
-      by_pixel[i] = static_cast<std::uint8_t>(4 * L::pixel(i / 4));
+      const int tap = 4 * S::group(i / 4) + i % 4;
+      by_channel[i] = static_cast<std::uint8_t>(tap * C + i / 4 % S::kSums % C);
+      by_pixel[i] = static_cast<std::uint8_t>(4 * S::pixel(i / 4));
     }
     by_channel_ = _mm512_load_si512(by_channel);
     by_pixel_ = _mm512_load_si512(by_pixel);
@@ -164,17 +164,17 @@ AVX512 inline __m512i add_lanes(__m512i a, __m512i b) {
 template <int C, int P>
 AVX512 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left,
                             const Axis& axis, std::uint8_t* const out[4]) {
-  using L = Layout16<P>;
+  using S = Sharing<P>;
   alignas(64) std::int8_t by_row[64] = {};
   for (int r = 0; r < 4; ++r) {
-    for (int i = 0; i < L::kPixelsAtATime * C; ++i) {
-      const int sum = L::kSums * (i / C) + i % C;
+    for (int i = 0; i < S::kPixelsAtATime * C; ++i) {
+      const int sum = S::kSums * (i / C) + i % C;
       by_row[16 * r + i] = static_cast<std::int8_t>(16 * (sum / 4) + 4 * r + sum % 4);
     }
   }
   const __m512i transpose = _mm512_load_si512(by_row);
   // For rounding; in one group of each pixel.
-  constexpr __mmask16 kFirstGroups = L::kGroups == 1 ? 0xffff : L::kGroups == 2 ? 0x0f0f : 0x000f;
+  constexpr __mmask16 kFirstGroups = S::kGroups == 1 ? 0xffff : S::kGroups == 2 ? 0x0f0f : 0x000f;
   const __m512i half = _mm512_maskz_set1_epi32(kFirstGroups, 1 << (axis.precision - 1));
   const __m128i precision = _mm_cvtsi32_si128(axis.precision);
   const Places<C, P> places;
@@ -183,7 +183,7 @@ AVX512 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahea
   const std::ptrdiff_t stride = axis.padded_size;
 
   constexpr int kBlock = P >= 4 ? 20 : 8;
-  for (int next = 0; next < size; next += L::kPixelsAtATime) {
+  for (int next = 0; next < size; next += S::kPixelsAtATime) {
     // Fours are padded; the last five overlap those before them.
     const int x = P == 5 && next > size - 5 ? size - 5 : next;
     if (next % kBlock == 0) {
@@ -191,8 +191,8 @@ AVX512 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahea
       prefetch(in, ahead, static_cast<std::ptrdiff_t>(axis.first[x] - left) * C,
                static_cast<std::ptrdiff_t>(axis.first[last] - left) * C);
     }
-    __m512i value[L::kVectors][4];
-    for (int v = 0; v < L::kVectors; ++v) {
+    __m512i value[S::kVectors][4];
+    for (int v = 0; v < S::kVectors; ++v) {
       const int* const first = axis.first + x + P * v;
       const __m512i place = places.of(first);
       std::ptrdiff_t at = static_cast<std::ptrdiff_t>(*first - left) * C;
@@ -202,7 +202,7 @@ AVX512 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahea
         sum[r][0] = half;
         sum[r][1] = sum[r][2] = _mm512_setzero_si512();
       }
-      for (int g = 0; g < groups; g += L::kGroups) {
+      for (int g = 0; g < groups; g += S::kGroups) {
         __m512i digits[3];
         load_weights<P>(group, stride, groups - g, digits);
         for (int r = 0; r < 4; ++r) {
@@ -211,16 +211,16 @@ AVX512 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahea
           sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], pixels, digits[1]);
           sum[r][2] = _mm512_dpbusd_epi32(sum[r][2], pixels, digits[2]);
         }
-        at += 4 * C * L::kGroups;
-        group += stride * L::kGroups;
+        at += 4 * C * S::kGroups;
+        group += stride * S::kGroups;
       }
       for (int r = 0; r < 4; ++r) value[v][r] = combine(sum[r]);
     }
     __m512i pixel[4];
     for (int r = 0; r < 4; ++r) {
-      if constexpr (L::kVectors == 1) pixel[r] = value[0][r];
-      if constexpr (L::kVectors == 2) pixel[r] = add_lanes(value[0][r], value[1][r]);
-      if constexpr (L::kVectors == 4) {
+      if constexpr (S::kVectors == 1) pixel[r] = value[0][r];
+      if constexpr (S::kVectors == 2) pixel[r] = add_lanes(value[0][r], value[1][r]);
+      if constexpr (S::kVectors == 4) {
         pixel[r] =
             add_lanes(add_lanes(value[0][r], value[1][r]), add_lanes(value[2][r], value[3][r]));
       }

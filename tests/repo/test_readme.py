@@ -51,6 +51,10 @@ def test_the_files_exist(readme: str, repository: Path) -> None:
     assert len(links) >= 4
     assert len(curled) == 1
     for name in links | curled:
-        assert (repository / name).exists(), name
+        path, _, section = name.partition("#")
+        assert (repository / path).exists(), name
+        if section:
+            headings = re.findall(r"^#+ (.+)$", (repository / path).read_text(), re.M)
+            assert section in {heading.lower().replace(" ", "-") for heading in headings}, name
     # The picture shown is the one that `make serve` names.
     assert f"--picture {curled.pop()}" in (repository / "Makefile").read_text()

@@ -1,0 +1,1 @@
+"""What benchmarks/preprocess.py is made of."""

@@ -1,0 +1,57 @@
+"""The picture of the page."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from .table import number, size
+
+# Legible on white and on black.
+TEXT = "#808080"
+OURS = "#e8590c"
+PEER = "#8c959f"
+
+
+def plot(jobs: list[dict[str, Any]], path: Path) -> None:
+    """A panel for each job: times on a log scale, ours first, and then the fastest."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "falconet", "font.size": 8})
+    figure = Figure(figsize=(8, 5.6), layout="constrained")
+    for axes, job in zip(figure.subplots(2, 2).flat, jobs, strict=True):
+        rows = [job["contenders"][0]]
+        # torchvision on planar tensors would only repeat what its usual ones say.
+        others = [row for row in job["contenders"] if "planar" not in row["name"]]
+        peers = [row for row in others if not row["ours"]]
+        rows += sorted(peers, key=lambda row: float(row["milliseconds"]["median"]))
+        times = [row["milliseconds"]["median"] for row in rows]
+        for place, (row, time) in enumerate(zip(rows, times, strict=True)):
+            easier = "note" in row
+            color = OURS if row["ours"] else PEER
+            axes.barh(place, time, 0.7, color="none" if easier else color, edgecolor=color)
+            axes.annotate(
+                f"{number(time)} ms",
+                (time, place),
+                (3, 0),
+                textcoords="offset points",
+                va="center",
+                color=color if row["ours"] else TEXT,
+            )
+        labels = [row["name"] for row in rows]
+        axes.set_yticks(range(len(rows)), labels, color=TEXT)
+        axes.invert_yaxis()
+        axes.set_xscale("log")
+        axes.set_xlim(min(times) / 2, max(times) * 4)
+        axes.set_title(f"{size(job)}, {job['filter'] or 'normalized'}", color=TEXT)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.tick_params(axis="x", colors=TEXT)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    figure.supxlabel(
+        "milliseconds, one thread, log scale; hollow: not antialiased, or by a box filter",
+        color=TEXT,
+        fontsize=8,
+    )
+    figure.savefig(path, transparent=True, metadata={"Date": None})

@@ -1,0 +1,214 @@
+"""The page, and the table for README.md."""
+
+from typing import Any
+
+from .table import Jobs, number, percent, ratio, row, size, table, unlike
+from .targets import PIL, TENSORS
+from .task import FILTERS
+
+Result = dict[str, Any]
+
+# In README.md.
+SHOWN = ("python", "torch", "torchvision", "pillow", "opencv-python-headless")
+
+
+def page(result: Result) -> str:
+    """All tables, for docs/preprocessing.md."""
+    jobs: Jobs = result["jobs"]
+    sections = [
+        ("Targets", [_targets(result["targets"]), _faster(jobs)]),
+        ("One thread, one picture", [_batches(jobs, 1)]),
+        ("The same with cold caches", [table(_of(jobs, "batch", cold=True), "bilinear")]),
+        ("Normalization alone", [table(_of(jobs, "normalize"))]),
+        ("Resizing alone", [_resizing(jobs)]),
+        ("Decoding alone", [_files(_of(jobs, "decode"))]),
+        ("From JPEG to the batch", [_files(_of(jobs, "from JPEG"))]),
+        ("Memory", [_memory(result["memory"])]),
+        ("Every shape", [_shapes(result["shapes"])]),
+        ("Measured on", [_machine(result)]),
+    ]
+    if _of(jobs, "batch", threads=2):
+        sections.insert(2, ("Two threads, eight pictures", [_batches(jobs, 2)]))
+    return "\n".join(
+        f"## {title}\n\n" + "\n\n".join(text for text in texts if text) + "\n"
+        for title, texts in sections
+    )
+
+
+def summary(result: Result) -> str:
+    """The few rows for README.md."""
+    jobs: Jobs = result["jobs"]
+    shown = [
+        *((f"{size(job)}, bilinear", job) for job in _of(jobs, "batch", filter="bilinear")),
+        *((f"{size(job)}, normalized", job) for job in _of(jobs, "normalize")[:1]),
+        *((f"{size(job)}, from JPEG", job) for job in _of(jobs, "from JPEG")),
+    ]
+    lines = [
+        row(["one thread", "Falconet", PIL, TENSORS, "OpenCV INTER_AREA"]),
+        row(["---"] * 5),
+    ]
+    for what, job in shown:
+        rows = {contender["name"]: contender for contender in job["contenders"]}
+        first = job["contenders"][0]
+        others = [
+            f"{number(rows[name]['ratio']['median'])}x" if name in rows else ""
+            for name in (PIL, TENSORS, "OpenCV INTER_AREA")
+        ]
+        lines.append(row([what, f"**{number(first['milliseconds']['median'])} ms**", *others]))
+    return "\n".join(lines) + (
+        f"\n\nThe others take so many times as long. Medians of {result['rounds']} rounds, by "
+        f"`benchmarks/preprocess.py` on {_environment(result, SHOWN)}.\n"
+    )
+
+
+def _of(
+    jobs: Jobs, kind: str, threads: int = 1, cold: bool = False, filter: str | None = None
+) -> Jobs:
+    return [
+        job
+        for job in jobs
+        if (job["kind"], job["threads"], job["cold"]) == (kind, threads, cold)
+        and filter in (None, job["filter"])
+    ]
+
+
+def _targets(targets: list[dict[str, Any]]) -> str:
+    lines = [row(["one thread", "meant", "measured", "reached"]), row(["---"] * 4)]
+    for target in targets:
+        share = target["wanted"] < 1
+        spread = target["ratio"]
+        low, median, high = (percent(spread[key]) for key in ("low", "median", "high"))
+        lines.append(
+            row(
+                [
+                    target["what"],
+                    percent(target["wanted"]) if share else f"{target['wanted']:g}x",
+                    f"{median} ({low} to {high})" if share else ratio(spread),
+                    "yes" if target["reached"] else "**no**",
+                ]
+            )
+        )
+    return "\n".join(lines)
+
+
+def _faster(jobs: Jobs) -> str:
+    """Every peer that beats us, in any job but the decoders' own."""
+    lines = []
+    for job in jobs:
+        for contender in job["contenders"]:
+            if contender["ours"] or contender["ratio"]["high"] >= 1 or job["kind"] == "decode":
+                continue
+            words = [job["kind"], size(job), job["filter"], "cold" if job["cold"] else ""]
+            words.append(f"{job['threads']} threads" if job["threads"] > 1 else "")
+            lines.append(
+                row(
+                    [
+                        contender["name"],
+                        " ".join(word for word in words if word),
+                        ratio(contender["ratio"]),
+                        unlike([contender]),
+                        contender.get("note", ""),
+                    ]
+                )
+            )
+    if not lines:
+        return "No peer was faster than Falconet in any of these jobs."
+    head = ["faster than Falconet", "at", "its time to ours", "bytes unlike Pillow's", "why"]
+    return "\n".join([row(head), row(["---"] * len(head)), *lines])
+
+
+def _batches(jobs: Jobs, threads: int) -> str:
+    tables = [table(_of(jobs, "batch", threads, filter=filter), filter) for filter in FILTERS]
+    return "\n\n".join(tables)
+
+
+def _resizing(jobs: Jobs) -> str:
+    bilinear = _of(jobs, "resize", filter="bilinear")
+    others = [job for job in _of(jobs, "resize") if job not in bilinear]
+    columns = [f"{size(job)}, {job['filter']}" for job in others]
+    return table(bilinear, "bilinear") + "\n\n" + table(others, columns=columns)
+
+
+def _files(jobs: Jobs) -> str:
+    columns = [f"{size(job)}, {job['jpeg_bytes'] / 1e3:.0f} kB" for job in jobs]
+    return table(jobs, jobs[0]["filter"], columns)
+
+
+def _memory(memory: dict[str, list[dict[str, Any]]]) -> str:
+    head = ["", "MB moved", "GB/s", "share of copying"]
+    lines = [row(head), row(["---"] * len(head))]
+    for threads, rows in memory.items():
+        for measured in rows:
+            speed, share = measured["gigabytes_per_second"], measured["share_of_copy"]
+            what = {"copy": "copying 256 MiB", "read": "reading 256 MiB"}.get(
+                measured["name"], f"**Falconet**, {measured['name']}, bilinear"
+            )
+            lines.append(
+                row(
+                    [
+                        f"{what}, {threads} thread{'s' if threads != '1' else ''}",
+                        number(measured["bytes"] / 1e6),
+                        f"{number(speed['median'])} ({number(speed['low'])} to "
+                        f"{number(speed['high'])})",
+                        percent(share["median"]),
+                    ]
+                )
+            )
+    return "\n".join(lines)
+
+
+def _shapes(shapes: list[dict[str, Any]]) -> str:
+    """The extremes alone; all are in the file."""
+    ordered = sorted(shapes, key=lambda shape: shape["ratio"]["median"])
+    slower = [shape for shape in ordered if shape["ratio"]["high"] < 1]
+    head = ["picture (height, width, channels)", "to", "filter", "time", "plain C++ takes"]
+    lines = [row(head), row(["---"] * len(head))]
+    for shape in [*ordered[:5], *ordered[-3:]]:
+        target = "x".join(str(side) for side in shape["target"])
+        how = f"shorter side {shape['resize']}" if shape["resize"] else "squashed"
+        lines.append(
+            row(
+                [
+                    "x".join(str(side) for side in shape["picture"]),
+                    f"{target}, {how}",
+                    shape["filter"],
+                    f"{number(shape['milliseconds']['median'])} ms",
+                    ratio(shape["ratio"]),
+                ]
+            )
+        )
+    verdict = (
+        f"slower beyond its quartiles in {len(slower)} of them"
+        if slower
+        else "never slower beyond its quartiles"
+    )
+    return (
+        f"{len(shapes)} combinations of shape, channels, target and filter, from 1x1 to 8000x8000. "
+        f"The fastest implementation is {verdict}; the smallest ratio to plain C++ is "
+        f"{number(ordered[0]['ratio']['median'])}x. The five smallest and the three largest:\n\n"
+        + "\n".join(lines)
+    )
+
+
+def _machine(result: Result) -> str:
+    machine = result["machine"]
+    missing = ", ".join(result["missing"])
+    parts = [
+        _environment(result, tuple(result["versions"])),
+        machine["system"],
+        ", ".join(machine["flags"]),
+        f"last-level cache {machine['last_level_cache']}",
+        f"load average {result['load']:.1f} at the start",
+    ]
+    return (
+        f"{'; '.join(parts)}. {result['rounds']} rounds, {result['date']}, by "
+        "`benchmarks/preprocess.py`; every number is in `benchmarks/results/preprocess.json`."
+        + (f" Not installed, and so not measured: {missing}." if missing else "")
+    )
+
+
+def _environment(result: Result, names: tuple[str, ...]) -> str:
+    machine = result["machine"]
+    found = result["versions"]
+    versions = ", ".join(f"{name} {found[name]}" for name in names if name in found)
+    return f"{machine['processor']}, {machine['cores']} cores; {versions}"
