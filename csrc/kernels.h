@@ -92,9 +92,17 @@ struct Kernels {
   void (*vertical)(const std::uint8_t* const* taps, const Axis& axis, int output,
                    std::ptrdiff_t samples, std::uint8_t* out);
 
-  // One row of `pixels` pixels to float32 or bfloat16. Reads and writes no byte more.
-  void (*normalize)(const std::uint8_t* in, std::ptrdiff_t pixels,
-                    const Normalization& normalization, const Destination& out);
+  // One row of `pixels` pixels to float32, or to bfloat16. Reads and writes no byte more.
+  using Normalize = void(const std::uint8_t* in, std::ptrdiff_t pixels,
+                         const Normalization& normalization, const Destination& out);
+  Normalize* normalize_float32;
+  Normalize* normalize_bfloat16;
+
+  void normalize(const std::uint8_t* in, std::ptrdiff_t pixels, const Normalization& normalization,
+                 const Destination& out) const {
+    const bool wide = out.element == Element::float32;
+    (wide ? normalize_float32 : normalize_bfloat16)(in, pixels, normalization, out);
+  }
 };
 
 constexpr std::ptrdiff_t kOverread = 64;

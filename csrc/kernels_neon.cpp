@@ -200,19 +200,10 @@ void normalize_to(const std::uint8_t* in, std::ptrdiff_t pixels, const Normaliza
   normalize_rest(in, done, pixels, normalization, out);
 }
 
-void normalize(const std::uint8_t* in, std::ptrdiff_t pixels, const Normalization& normalization,
-               const Destination& out) {
-  if (out.element == Element::float32) {
-    normalize_to<float>(in, pixels, normalization, out);
-  } else {
-    normalize_to<std::uint16_t>(in, pixels, normalization, out);
-  }
-}
-
 }  // namespace
 
-const Kernels kNeonKernels = {"neon",     supported, split_into_halves,
-                              horizontal, vertical,  normalize};
+const Kernels kNeonKernels = {"neon",   supported,           split_into_halves,          horizontal,
+                              vertical, normalize_to<float>, normalize_to<std::uint16_t>};
 
 }  // namespace falconet
 
