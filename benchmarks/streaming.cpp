@@ -160,18 +160,7 @@ int main(int argc, char** argv) {
                                    Layout::nchw,
                                    Element::float32,
                                    &kernels});
-  Normalization normalization{};
-  normalization.channels = 3;
-  for (int i = 0; i < kPattern; ++i) {
-    normalization.scale[i] = static_cast<float>(1.0 / (255.0 * std[i % 3]));
-    normalization.bias[i] = static_cast<float>(-mean[i % 3] / std[i % 3]);
-  }
-  std::vector<float> table(768);
-  for (int i = 0; i < 768; ++i) {
-    table[i] = __builtin_fmaf(static_cast<float>(i % 256), normalization.scale[i / 256],
-                              normalization.bias[i / 256]);
-  }
-  normalization.table = table.data();
+  const Normalization& normalization = preprocessor.normalization();
 
   Decoder decoder;
   decoder.start(file);

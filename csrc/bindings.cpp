@@ -223,7 +223,7 @@ class BoundPreprocessor {
     py::array out = given ? checked(*given, count) : py::array(dtype(), shape(count));
     auto* data = static_cast<char*>(out.mutable_data());
     const std::size_t image_bytes =
-        preprocessor_.elements_per_image() * preprocessor_.element_bytes();
+        preprocessor_.elements_per_image() * bytes_of(preprocessor_.options().element);
     bytes += count * image_bytes;
     const auto task = [&](std::size_t i) {
       preprocessor_.run(held[i].image, data + i * image_bytes);

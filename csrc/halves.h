@@ -47,8 +47,7 @@ inline void normalize_rest(const std::uint8_t* in, std::ptrdiff_t done, std::ptr
                            const Normalization& normalization, const Destination& out) {
   Destination rest = out;
   const std::ptrdiff_t offset = out.layout == Layout::nchw ? done : done * normalization.channels;
-  const std::ptrdiff_t width = out.element == Element::float32 ? 4 : 2;
-  rest.data = static_cast<char*>(out.data) + offset * width;
+  rest.data = static_cast<char*>(out.data) + offset * bytes_of(out.element);
   kScalarKernels.normalize(in + done * normalization.channels, pixels - done, normalization, rest);
 }
 

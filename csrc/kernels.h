@@ -51,6 +51,10 @@ struct Axis {
 enum class Element { uint8, float32, bfloat16 };
 enum class Layout { nchw, nhwc };
 
+inline std::ptrdiff_t bytes_of(Element element) {
+  return element == Element::uint8 ? 1 : element == Element::bfloat16 ? 2 : 4;
+}
+
 // After how many samples of an interleaved row the channels repeat in step with 16 lanes, for 1, 3
 // and 4 channels alike.
 constexpr int kPattern = 48;

@@ -8,18 +8,6 @@
 namespace falconet {
 namespace {
 
-std::size_t element_bytes(Element element) {
-  switch (element) {
-    case Element::uint8:
-      return 1;
-    case Element::bfloat16:
-      return 2;
-    case Element::float32:
-      break;
-  }
-  return 4;
-}
-
 // The length of a row in a buffer, with what kernels may write after it. An odd number of cache
 // lines, so that successive rows do not compete for the same places in the cache.
 std::size_t padded_row(std::size_t bytes) { return (bytes + kOverwrite + 63) / 64 * 64 | 64; }
@@ -160,7 +148,7 @@ class Pipeline {
     std::uint8_t* shrunk = workspace_.ring.get(4 * stride);
     // There are bytes to read past the right end, which have no weight.
     const Rows between = {shrunk, static_cast<std::ptrdiff_t>(stride), 0, left,
-                          left + static_cast<int>((stride) / channels_)};
+                          left + static_cast<int>(stride / channels_)};
     for (int top = 0; top < window_.height; top += 4) {
       const int count = std::min(4, window_.height - top);
       for (int i = 0; i < count; ++i) {
@@ -273,8 +261,7 @@ class Pipeline {
 
   void store(int row, const std::uint8_t* bytes, std::ptrdiff_t pixels) {
     Destination out = target_.first_row;
-    out.data = static_cast<char*>(out.data) +
-               row * target_.row_stride * static_cast<std::ptrdiff_t>(element_bytes(out.element));
+    out.data = static_cast<char*>(out.data) + row * target_.row_stride * bytes_of(out.element);
     if (out.element == Element::uint8) {
       std::memcpy(out.data, bytes, static_cast<std::size_t>(pixels) * channels_);
     } else {

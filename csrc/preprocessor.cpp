@@ -108,9 +108,9 @@ void Preprocessor::run(const Image& image, void* out) const {
   const std::ptrdiff_t per_pixel = planar ? 1 : channels();
   const std::ptrdiff_t start =
       (static_cast<std::ptrdiff_t>(rows.padding) * size.width + columns.padding) * per_pixel;
-  const Destination first_row = {
-      static_cast<char*>(out) + start * static_cast<std::ptrdiff_t>(element_bytes()),
-      options_.element, options_.layout, static_cast<std::ptrdiff_t>(size.height) * size.width};
+  const Destination first_row = {static_cast<char*>(out) + start * bytes_of(options_.element),
+                                 options_.element, options_.layout,
+                                 static_cast<std::ptrdiff_t>(size.height) * size.width};
   falconet::run(image, {full, window, options_.filter, options_.reference}, *options_.kernels,
                 {first_row, size.width * per_pixel, &normalization_});
 }
@@ -124,7 +124,7 @@ void Preprocessor::pad(void* out) const {
   std::uint8_t* black = Workspace::of_thread().rows.get(bytes);
   std::memset(black, 0, bytes);
   for (std::ptrdiff_t y = 0; y < options_.size.height; ++y) {
-    char* start = static_cast<char*>(out) + y * row * static_cast<std::ptrdiff_t>(element_bytes());
+    char* start = static_cast<char*>(out) + y * row * bytes_of(options_.element);
     options_.kernels->normalize(black, width, normalization_,
                                 {start, options_.element, options_.layout, plane});
   }

@@ -36,7 +36,7 @@ class Preprocessor {
   std::size_t elements_per_image() const {
     return static_cast<std::size_t>(options_.size.height) * options_.size.width * channels();
   }
-  std::size_t element_bytes() const { return options_.element == Element::float32 ? 4 : 2; }
+  const Normalization& normalization() const { return normalization_; }
 
   // What a picture is resized to, before the crop. The longer side grows in proportion and is cut
   // to whole pixels, as torchvision's Resize does. Throws std::invalid_argument if it gets longer

@@ -285,10 +285,6 @@ Job job_from(Choices* choices, Size image, int channels) {
   return job;
 }
 
-std::size_t bytes_of(Element element) {
-  return element == Element::uint8 ? 1 : element == Element::bfloat16 ? 2 : 4;
-}
-
 // In elements, up to the last one written.
 std::size_t length_of(const Job& job) {
   const auto channels = static_cast<std::ptrdiff_t>(job.mean.size());
@@ -404,7 +400,7 @@ Expected expected(const Job& job, const Picture& picture) {
   for (int i = 0; i < 256 * channels; ++i) {
     elements.push_back(element_of(job, i / 256, static_cast<std::uint8_t>(i % 256)));
   }
-  const std::size_t width = bytes_of(job.element);
+  const auto width = static_cast<std::size_t>(bytes_of(job.element));
   const bool planar = job.layout == Layout::nchw;
   result.bytes.assign(length_of(job) * width, kUntouched);
   for (int y = 0; y < job.size.height; ++y) {
