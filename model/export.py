@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from .folding import fold
 from .weights import Weights
 
 FILE_NAME = "model.pt"
@@ -57,7 +58,7 @@ def export(weights: Weights, folder: Path) -> Parity:
         # Deprecated since torch 2.11, and still the format that TorchServe loads.
         warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        traced = torch.jit.trace(weights.network.folded(), pictures[:2])
+        traced = torch.jit.trace(fold(weights.network), pictures[:2])
         torch.jit.freeze(traced).save(str(partial))
         script = torch.jit.load(str(partial))
         expected, got = weights.network(pictures), script(pictures)

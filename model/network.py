@@ -1,12 +1,13 @@
 """The networks: convolutions whose batch norms fold away for serving."""
 
 import copy
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from .registry import register
 
 
 class ConvNorm(nn.Module):
@@ -45,6 +46,7 @@ class Stage(nn.Module):
         return F.relu(x + self.refine2(F.relu(self.refine1(x))))
 
 
+@register
 class ConvNet(nn.Module):
     """A small network for small pictures: 2x2 whitening, three stages, global max.
 
@@ -55,9 +57,8 @@ class ConvNet(nn.Module):
     ``(N, classes)`` logits.
     """
 
-    def __init__(self, widths: Sequence[int] = (64, 256, 256), classes: int = 10) -> None:
+    def __init__(self, widths: tuple[int, ...] = (64, 256, 256), classes: int = 10) -> None:
         super().__init__()
-        self.arguments = {"widths": tuple(widths), "classes": classes}
         self.whiten = nn.Conv2d(3, 24, 2)
         channels = [self.whiten.out_channels, *widths]
         self.stages = nn.Sequential(*map(Stage, channels[:-1], channels[1:]))
@@ -99,6 +100,3 @@ class ConvNet(nn.Module):
             network.head.weight.mul_(network.logit_scale)
         network.logit_scale = 1.0
         return network
-
-
-NETWORKS = {"ConvNet": ConvNet}

@@ -1,6 +1,5 @@
 """A trained network in one file."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
-from .network import NETWORKS, ConvNet
+from . import ensemble as _ensemble  # noqa: F401 - registers itself
+from . import network as _network  # noqa: F401 - as well
+from . import storage
+from .registry import NETWORKS
 from .spec import Spec
 
 FORMAT = 1
@@ -21,19 +24,25 @@ class Weights:
     """A trained network, its spec, and some pictures to check an export with.
 
     Attributes:
-        network: in evaluation mode, on the CPU.
+        network: in evaluation mode, on the CPU; of a registered class.
+        arguments: what its class was called with; plain values only.
         spec: what it expects and answers.
         samples: pictures it was validated on, uint8 ``(height, width, 3)`` each.
         card: how it was made: recipe, environment, accuracy; plain values only.
     """
 
-    network: ConvNet
+    network: nn.Module
+    arguments: dict[str, Any]
     spec: Spec
     samples: list[npt.NDArray[np.uint8]]
     card: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write the file. Matrices and filters are stored in half precision."""
+        """Write the file. Matrices and filters are stored in half precision.
+
+        Raises:
+            OSError: it could not be written.
+        """
         state = {
             name: value.half() if value.ndim > 1 else value
             for name, value in self.network.state_dict().items()
@@ -41,14 +50,13 @@ class Weights:
         content = {
             "format": FORMAT,
             "network": type(self.network).__name__,
-            "arguments": self.network.arguments,
+            "arguments": self.arguments,
             "state": state,
             "spec": self.spec.to_json(),
             "samples": [torch.tensor(pixels) for pixels in self.samples],
             "card": self.card,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, path)
+        storage.save(content, path)
 
     @classmethod
     def load(cls, path: Path = PRETRAINED) -> "Weights":
@@ -58,11 +66,8 @@ class Weights:
             FileNotFoundError: there is none.
             ValueError: it is of another format, or of a network that this version does not know.
         """
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-            raise ValueError(f"{path}: expected a weights file, got something else") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        content = storage.load(path)
+        if content.get("format") != FORMAT:
             raise ValueError(f"{path}: expected a weights file of format {FORMAT}")
         if content["network"] not in NETWORKS:
             raise ValueError(
@@ -73,6 +78,7 @@ class Weights:
         network.load_state_dict(content["state"])
         return cls(
             network=network.eval(),
+            arguments=content["arguments"],
             spec=Spec.from_json(content["spec"]),
             samples=[pixels.numpy() for pixels in content["samples"]],
             card=content["card"],

@@ -55,6 +55,7 @@ def small_weights() -> Weights:
     network.initialize_whitening(torch.randn(16, 3, 32, 32))
     return Weights(
         network=network.eval(),
+        arguments={"widths": (8, 8, 8), "classes": 3},
         spec=Spec((32, 32), ("cat", "dog", "fish")),
         samples=[random.integers(0, 256, (40, 30, 3), np.uint8) for _ in range(4)],
         card={"made": "for a test"},
