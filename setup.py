@@ -49,6 +49,7 @@ setup(
         "": ["py.typed"],
         "falconet.native": ["_core.pyi"],
         "falconet.model": ["pretrained/*"],
+        "falconet.training": ["measured/*.json"],
     },
     ext_modules=[
         Pybind11Extension(

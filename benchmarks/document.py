@@ -5,6 +5,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+from falconet.training import results
 from falconet.training.run import processor
 
 ROOT = Path(__file__).parent.parent
@@ -24,8 +25,4 @@ def environment() -> str:
 
 def replace_between(path: Path, name: str, text: str) -> None:
     """Put text between the markers of that name."""
-    start, end = f"<!-- {name} start: written by benchmarks/{name}.py -->\n", f"<!-- {name} end -->"
-    before, _, rest = path.read_text().partition(start)
-    _, marker, after = rest.partition(end)
-    assert marker, f"{path} has no markers for {name}"
-    path.write_text(before + start + text + end + after)
+    results.replace_between(path, name, f"benchmarks/{name}.py", text)

@@ -84,9 +84,10 @@ def make_archive(
         pack(source, output, handler=ENTRY, version=version, serving=serving)
         return None
     from falconet.model.export import export  # imports torch
-    from falconet.model.weights import PRETRAINED, Weights
+
+    from .model import load_weights
 
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
-        parity = export(Weights.load(source or PRETRAINED), Path(temporary))
+        parity = export(load_weights(source), Path(temporary))
         pack(Path(temporary), output, handler=ENTRY, version=version, serving=serving)
     return parity

@@ -12,24 +12,22 @@ import click
 from falconet.training import data as datasets
 from falconet.training.progress import track
 
+from .data import data_option
+
 BATCH = 100
 CONNECTIONS = 16
 
 
 @click.command()
 @click.argument("model", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--data",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with test/<class>/<picture>. Without it, CIFAR-10 is downloaded into data/.",
-)
+@data_option
 @click.option(
     "--url",
     help="Send every picture to this server as well, like "
     "http://127.0.0.1:8080/predictions/cifar10, and compare the labels.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def evaluate(model: Path | None, data: Path | None, url: str | None, as_json: bool) -> None:
+def evaluate(model: Path | None, data: Path | str, url: str | None, as_json: bool) -> None:
     """Measure top-1 accuracy on the test set, as it is served.
 
     Every picture goes as a file through the handler's decoding, its preprocessing and the

@@ -27,9 +27,10 @@ def export(weights: Path | None, output: Path, as_json: bool) -> None:
     The file is compared with the network on real pictures, and not written if they disagree.
     """
     from falconet.model.export import export as export_weights  # imports torch
-    from falconet.model.weights import PRETRAINED, Weights
 
-    parity = export_weights(Weights.load(weights or PRETRAINED), output)
+    from .model import load_weights
+
+    parity = export_weights(load_weights(weights), output)
     if as_json:
         click.echo(json.dumps({"folder": str(output), **vars(parity)}))
     else:

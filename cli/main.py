@@ -7,7 +7,13 @@ import click
 
 # Each command's module, imported when it is used: most need torch, which takes seconds.
 COMMANDS = {
+    "recipes": "recipes",
+    "show": "recipes",
     "train": "train",
+    "reproduce": "reproduce",
+    "tune": "tune",
+    "explore": "report",
+    "report": "report",
     "evaluate": "evaluate",
     "export": "export",
     "archive": "archive",

@@ -13,6 +13,16 @@ from falconet.model.weights import PRETRAINED, Weights
 MAX_PIXELS = 178_956_970  # of a picture that is decoded in this process; Pillow's own limit
 
 
+def load_weights(path: Path | None) -> Weights:
+    """Weights of any recipe's network, or with ``None`` those that come with the package."""
+    if path is None:
+        return Weights.load(PRETRAINED)
+    from falconet.training import recipes
+
+    recipes.load_all()  # registers their networks
+    return Weights.load(path)
+
+
 @contextmanager
 def open_classifier(source: Path | None) -> Iterator[Classifier]:
     """The classifier that would serve this model: same decoding, preprocessing and TorchScript.
@@ -32,5 +42,5 @@ def open_classifier(source: Path | None) -> Iterator[Classifier]:
             with zipfile.ZipFile(source) as archive:
                 archive.extractall(folder)
         else:
-            export(Weights.load(source or PRETRAINED), folder)
+            export(load_weights(source), folder)
         yield Classifier(folder)

@@ -1,27 +1,26 @@
 """falconet train"""
 
 import json
+import statistics
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from falconet.training import recipes
-from falconet.training.recipe import Recipe
+from .data import data_option
 
 
-@click.command(
-    epilog="\b\nRecipes:\n"
-    + "\n".join(f"  {name:<8} {recipes.load(name).about}" for name in recipes.names())
-)
-@click.argument("recipe")
-@click.argument("overrides", nargs=-1, metavar="[FIELD=VALUE]...")
-@click.option(
-    "--data",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with train/<class>/<picture> and test/<class>/<picture>. "
-    "Without it, CIFAR-10 is downloaded into data/.",
-)
+def separate(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Names and FIELD=VALUE assignments, which may come in any order."""
+    words = list(words)
+    return [word for word in words if "=" not in word], [word for word in words if "=" in word]
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[RECIPE] [FIELD=VALUE]...")
+@data_option
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -30,42 +29,85 @@ from falconet.training.recipe import Recipe
 @click.option(
     "--resume",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of a run to go on with, with the recipe it began with.",
+    help="Folder of a run to go on with, by the recipe it began with.",
 )
+@click.option(
+    "--init-from",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Weights to begin with. Layers of another shape begin afresh.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Runs, each with a seed of its own.",
+)
+@click.option("--tensorboard", is_flag=True, help="Write for TensorBoard as well, if installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(
-    recipe: str,
-    overrides: tuple[str, ...],
-    data: Path | None,
+    words: tuple[str, ...],
+    data: Path | str,
     output: Path | None,
     resume: Path | None,
+    init_from: Path | None,
+    seeds: int,
+    tensorboard: bool,
     as_json: bool,
 ) -> None:
     """Train a network by a RECIPE, some of its fields replaced.
 
     \b
-    falconet train fast
-    falconet train fast epochs=10 learning_rate=0.5 --data pictures/
+    falconet train fast94
+    falconet train fast94 epochs=10 learning_rate=0.5 --data pictures/
+    falconet train --resume runs/fast94-20260101-120000
+    torchrun --nproc-per-node 4 -m falconet.cli train champion --output runs/big
 
-    Leaves weights.pt in the run's folder, for: falconet archive runs/.../weights.pt
+    `falconet recipes` lists the recipes, `falconet show RECIPE` the fields. Leaves weights.pt in
+    the run's folder, for: falconet report runs/..., falconet archive runs/.../weights.pt
     """
-    if output is not None and resume is not None:
-        raise click.UsageError("--output begins a run and --resume goes on with one: name one")
-    try:
-        chosen = recipes.load(recipe).override(overrides)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    folder = resume or output or Path("runs", f"{recipe}-{time.strftime('%Y%m%d-%H%M%S')}")
-    _train(chosen, data, folder, resume is not None, as_json)
+    from falconet.training import recipes
+    from falconet.training.run import Run
+    from falconet.training.tensorboard import tensorboard_writer
+    from falconet.training.train import train as run
 
-
-def _train(recipe: Recipe, data: Path | None, folder: Path, resume: bool, as_json: bool) -> None:
-    from falconet.training.train import train  # imports torch
-
-    weights = train(recipe, data, folder, resume=resume)
-    accuracy = weights.card["validation_accuracy"]
-    if as_json:
-        click.echo(json.dumps({"folder": str(folder), "validation_accuracy": accuracy}))
+    names, overrides = separate(words)
+    if resume is not None:
+        if words or output or init_from or seeds > 1:
+            raise click.UsageError(
+                "--resume goes on with a run by its own recipe: name no other, no --output, "
+                "--init-from or --seeds"
+            )
+        recipe = recipes.begun(Run(resume))
     else:
-        held_out = "" if accuracy is None else f", {accuracy:.2%} on the pictures held out"
-        click.echo(f"{folder / 'weights.pt'}{held_out}")
+        if len(names) != 1:
+            raise click.UsageError(f"expected one RECIPE, got {' and '.join(names) or 'none'}")
+        try:
+            recipe = recipes.load(names[0]).override(overrides)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+
+    first = resume or output or Path("runs", f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    found = []
+    for seed in range(recipe.seed, recipe.seed + seeds):
+        folder = first if seeds == 1 else first / f"seed-{seed}"
+        on_epoch = tensorboard_writer(folder) if tensorboard else None
+        weights = run(
+            replace(recipe, seed=seed),
+            data,
+            folder,
+            resume=resume is not None,
+            init_from=init_from,
+            on_epoch=on_epoch,
+        )
+        accuracy = weights.card["validation_accuracy"]
+        found.append({"folder": str(folder), "seed": seed, "validation_accuracy": accuracy})
+        if not as_json:
+            held_out = "" if accuracy is None else f", {accuracy:.2%} on the pictures held out"
+            click.echo(f"{folder / 'weights.pt'}{held_out}")
+    accuracies = [run["validation_accuracy"] for run in found if run["validation_accuracy"]]
+    if as_json:
+        click.echo(json.dumps(found[0] if seeds == 1 else found))
+    elif len(accuracies) > 1:
+        mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
+        click.echo(f"{mean:.2%}, standard deviation {deviation:.2%}, n = {len(accuracies)}")

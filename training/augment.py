@@ -1,12 +1,79 @@
 """Augmentation of whole batches, with the same code on a CPU and a GPU.
 
-Every function takes ``(N, C, height, width)`` of any dtype and returns a new batch like it. The
-random numbers come from a generator on the CPU, so that a run repeats on any device.
+All chance comes from a table of uniform numbers, a row for each picture, drawn on the CPU: a run
+repeats on any device, and processes that share a batch out give each picture the same.
 """
+
+import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
+
+COLUMNS = 8  # uniform numbers that the augmentation of one picture takes
+ROTATE, SHIFT, MIRROR, TRANSLATE, CUTOUT = 0, slice(1, 3), 3, slice(4, 6), slice(6, 8)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to each picture of a batch, in this order.
+
+    Attributes:
+        rotate: turned by up to so many degrees, bilinear, edges repeated, and
+        shift: in the same step moved by up to this share of its sides, as Keras does.
+        flip: mirrored left and right, by chance or in every other epoch (arXiv:2404.00498).
+        translate: moved by up to so many whole pixels, edges reflected.
+        cutout: side of a square that is blanked, in pixels (arXiv:1708.04552).
+        cutmix: a box of the next picture of the batch is put in, its share of the area from
+            Beta(cutmix, cutmix), and the labels are mixed likewise (arXiv:1905.04899).
+    """
+
+    rotate: float = 0.0
+    shift: float = 0.0
+    flip: Literal["no", "random", "alternating"] = "no"
+    translate: int = 0
+    cutout: int = 0
+    cutmix: float = 0.0
+
+    def __call__(self, pictures: Tensor, chance: Tensor, mirrored: Tensor) -> Tensor:
+        """Augment a batch, all but cutmix.
+
+        Args:
+            pictures: ``(N, C, height, width)``, floating point.
+            chance: uniform numbers below 1, ``(N, COLUMNS)``, on the CPU.
+            mirrored: for alternating flips, bool ``(N,)``, on the CPU.
+        """
+        chance_there = chance.to(pictures.device)
+        if self.rotate or self.shift:
+            turn, move = chance_there[:, ROTATE], chance_there[:, SHIFT]
+            pictures = affine(pictures, (2 * turn - 1) * self.rotate, (2 * move - 1) * self.shift)
+        if self.flip != "no":
+            chosen = mirrored if self.flip == "alternating" else chance[:, MIRROR] < 0.5
+            pictures = flip(pictures, chosen.to(pictures.device))
+        if self.translate:
+            pictures = translate(pictures, self.translate, chance_there[:, TRANSLATE])
+        if self.cutout:
+            pictures = cutout(pictures, self.cutout, chance_there[:, CUTOUT])
+        return pictures
+
+
+def affine(pictures: Tensor, degrees: Tensor, move: Tensor) -> Tensor:
+    """Turn each picture by ``degrees``, ``(N,)``, and move it by a share of its sides, ``(N, 2)``.
+
+    As Keras' ImageDataGenerator with its default ``fill_mode``: bilinear, edges repeated.
+    """
+    _, _, height, width = pictures.shape
+    angle = degrees * (math.pi / 180)
+    cos, sin = angle.cos(), angle.sin()
+    # In units of half the sides, as affine_grid has it; it maps places in the output to the input.
+    rows = [
+        torch.stack([cos, -sin * height / width, 2 * move[:, 0]], 1),
+        torch.stack([sin * width / height, cos, 2 * move[:, 1]], 1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), list(pictures.shape), align_corners=False)
+    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
 def flip(pictures: Tensor, mirrored: Tensor) -> Tensor:
@@ -14,16 +81,14 @@ def flip(pictures: Tensor, mirrored: Tensor) -> Tensor:
     return torch.where(mirrored.view(-1, 1, 1, 1), pictures.flip(3), pictures)
 
 
-def translate(pictures: Tensor, distance: int, generator: Generator) -> Tensor:
+def translate(pictures: Tensor, distance: int, chance: Tensor) -> Tensor:
     """Shift each picture by up to ``distance`` pixels on both axes; what comes in is reflected."""
-    if distance == 0:
-        return pictures
     n, channels, height, width = pictures.shape
     device = pictures.device
     padded = F.pad(pictures, (distance,) * 4, mode="reflect")
-    shift = torch.randint(0, 2 * distance + 1, (2, n, 1), generator=generator).to(device)
-    rows = shift[0] + torch.arange(height, device=device)
-    columns = shift[1] + torch.arange(width, device=device)
+    shift = (chance * (2 * distance + 1)).long()
+    rows = shift[:, :1] + torch.arange(height, device=device)
+    columns = shift[:, 1:] + torch.arange(width, device=device)
     return padded[
         torch.arange(n, device=device).view(-1, 1, 1, 1),
         torch.arange(channels, device=device).view(1, -1, 1, 1),
@@ -32,16 +97,44 @@ def translate(pictures: Tensor, distance: int, generator: Generator) -> Tensor:
     ]
 
 
-def cutout(pictures: Tensor, side: int, generator: Generator) -> Tensor:
-    """Set a square of ``side`` pixels, somewhere in each picture, to zero (arXiv:1708.04552)."""
-    if side == 0:
-        return pictures
-    n, _, height, width = pictures.shape
-    device = pictures.device
-    top = torch.randint(0, height - side + 1, (n, 1), generator=generator).to(device)
-    left = torch.randint(0, width - side + 1, (n, 1), generator=generator).to(device)
-    y, x = torch.arange(height, device=device), torch.arange(width, device=device)
-    in_rows = (y >= top) & (y < top + side)
-    in_columns = (x >= left) & (x < left + side)
-    square = in_rows.view(n, 1, height, 1) & in_columns.view(n, 1, 1, width)
-    return pictures.masked_fill(square, 0)
+def cutout(pictures: Tensor, side: int, chance: Tensor) -> Tensor:
+    """Set a square of ``side`` pixels, somewhere in each picture, to zero."""
+    _, _, height, width = pictures.shape
+    top, left = (chance * chance.new_tensor([height - side + 1, width - side + 1])).long().T
+    return pictures.masked_fill(box(pictures, top, left, side, side), 0)
+
+
+def cutmix(
+    pictures: Tensor, targets: Tensor, alpha: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Put a box of the next picture of the batch into each, and mix the targets by area.
+
+    Args:
+        pictures: ``(N, C, height, width)``.
+        targets: probabilities, ``(N, classes)``.
+        alpha: of the Beta distribution of what is left of a picture.
+        generator: on the CPU; the box is one for the batch.
+    """
+    _, _, height, width = pictures.shape
+    # Beta(a, a) as a ratio of two gamma variables, which take their generator where Beta does not.
+    gammas = torch._standard_gamma(torch.full((2,), alpha), generator=generator)
+    side = float((gammas[0] / gammas.sum().clamp_min(1e-30)).clamp(0, 1).sqrt())
+    y, x = torch.rand(2, generator=generator).tolist()
+    top = round(max(0.0, y * height - side * height / 2))
+    left = round(max(0.0, x * width - side * width / 2))
+    bottom = round(min(float(height), y * height + side * height / 2))
+    right = round(min(float(width), x * width + side * width / 2))
+    mixed = pictures.clone()
+    mixed[:, :, top:bottom, left:right] = pictures.roll(1, 0)[:, :, top:bottom, left:right]
+    share = (bottom - top) * (right - left) / (height * width)
+    return mixed, targets * (1 - share) + targets.roll(1, 0) * share
+
+
+def box(pictures: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
+    """Where a box of that size lies in each picture, bool ``(N, 1, height, width)``."""
+    n, _, rows, columns = pictures.shape
+    y = torch.arange(rows, device=pictures.device)
+    x = torch.arange(columns, device=pictures.device)
+    in_rows = (y >= top.view(n, 1)) & (y < top.view(n, 1) + height)
+    in_columns = (x >= left.view(n, 1)) & (x < left.view(n, 1) + width)
+    return in_rows.view(n, 1, rows, 1) & in_columns.view(n, 1, 1, columns)

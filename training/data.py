@@ -1,4 +1,4 @@
-"""Labelled pictures: CIFAR-10 from torchvision's download, or a folder per class."""
+"""Labelled pictures: a folder per class, or CIFAR-10 and CIFAR-100 from torchvision's download."""
 
 import hashlib
 import io
@@ -9,7 +9,10 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
+
+from falconet.model.spec import Spec
 
 from .progress import track
 
@@ -17,6 +20,7 @@ Pixels = npt.NDArray[np.uint8]  # (height, width, 3)
 Picture = Path | Pixels  # not decoded yet, or from torchvision's download
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
+DOWNLOADS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}  # names in torchvision.datasets
 DOWNLOAD_FOLDER = Path("data")
 
 
@@ -34,18 +38,21 @@ class Dataset:
         return hashlib.sha256(repr(self.classes).encode() + self.labels.tobytes()).hexdigest()
 
 
-def load(folder: Path | None, split: Literal["train", "test"]) -> Dataset:
+def load(source: Path | str, split: Literal["train", "test"]) -> Dataset:
     """The training or the test set.
 
     Args:
-        folder: holds ``train/<class>/<picture>`` and ``test/<class>/<picture>``; classes are
-            numbered in alphabetical order. ``None`` is CIFAR-10, downloaded into ``data/`` once.
+        source: a folder with ``train/<class>/<picture>`` and ``test/<class>/<picture>``, whose
+            classes are numbered in alphabetical order; or one of :data:`DOWNLOADS`, downloaded
+            into ``data/`` once.
         split: which of the two.
 
     Raises:
         FileNotFoundError: the folder is not laid out like this.
     """
-    return _cifar10(split) if folder is None else _folder_per_class(folder / split)
+    if str(source) in DOWNLOADS and not Path(source).is_dir():
+        return _download(str(source), split)
+    return _folder_per_class(Path(source) / split)
 
 
 def _folder_per_class(folder: Path) -> Dataset:
@@ -67,19 +74,20 @@ def _folder_per_class(folder: Path) -> Dataset:
     return Dataset(pictures, np.array(labels), tuple(classes))
 
 
-def _cifar10(split: str) -> Dataset:
+def _download(name: str, split: str) -> Dataset:
     try:
-        from torchvision.datasets import CIFAR10
+        from torchvision import datasets
     except ImportError as error:
         raise ModuleNotFoundError(
-            "downloading CIFAR-10 needs torchvision: pip install 'falconet[training]', or name a "
+            f"downloading {name} needs torchvision: pip install 'falconet[training]', or name a "
             "folder of pictures with --data"
         ) from error
     try:
-        dataset = CIFAR10(DOWNLOAD_FOLDER, train=split == "train", download=True)
+        kind = getattr(datasets, DOWNLOADS[name])
+        dataset = kind(DOWNLOAD_FOLDER, train=split == "train", download=True)
     except (OSError, RuntimeError) as error:
         raise ConnectionError(
-            f"CIFAR-10 could not be downloaded ({error}); name a folder of pictures with --data"
+            f"{name} could not be downloaded ({error}); name a folder of pictures with --data"
         ) from error
     return Dataset(dataset.data, np.array(dataset.targets), tuple(dataset.classes))
 
@@ -112,35 +120,29 @@ def encode(picture: Picture) -> bytes:
     return file.getvalue()
 
 
-def decode_all(dataset: Dataset) -> list[Pixels]:
-    """All pictures of a data set, with a progress bar."""
-    return [decode(picture) for picture in track(dataset.pictures, "decoding")]
+def decode_all(dataset: Dataset, indices: npt.NDArray[np.int64]) -> list[Pixels]:
+    """Some pictures of a data set, with a progress bar."""
+    return [decode(dataset.pictures[i]) for i in track(indices.tolist(), "decoding")]
 
 
-def hold_out(
-    labels: npt.NDArray[np.int64], count: int, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Indices to train on and indices to validate on.
-
-    Every class gives the same share, so ``count`` is met up to rounding.
-    """
-    order = np.random.default_rng(seed).permutation(len(labels))
-    share = count / len(labels)
-    held = [
-        members[: round(share * len(members))]
-        for members in (order[labels[order] == label] for label in np.unique(labels))
-    ]
-    validation = np.sort(np.concatenate(held))
-    return np.setdiff1d(order, validation), validation
+def preprocess(spec: Spec, pictures: Sequence[Pixels]) -> torch.Tensor:
+    """The network's input, ``(N, C, height, width)`` float32, as serving makes it."""
+    return torch.from_numpy(spec.preprocessor()(pictures))
 
 
-def channel_statistics(
-    pictures: Sequence[Pixels],
+def statistics(
+    pictures: Sequence[Pixels], of: Literal["channels", "pixels", "no"]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all pixels, in the range 0 to 1.
+    """Mean and standard deviation to normalize by, for values in the range 0 to 1.
 
     Rounded to four decimals: what nobody can see should not fill a spec.
+
+    Args:
+        pictures: at least one.
+        of: each channel over all pixels; all values together; or 0 and 1, which change nothing.
     """
+    if of == "no":
+        return (0.0,) * 3, (1.0,) * 3
     count = 0
     total = np.zeros(3)
     squares = np.zeros(3)
@@ -149,6 +151,9 @@ def channel_statistics(
         count += len(values)
         total += values.sum(0)
         squares += (values**2).sum(0)
+    if of == "pixels":
+        total[:] = total.mean()
+        squares[:] = squares.mean()
     mean = total / count
     std = np.sqrt(squares / count - mean**2)
     return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())

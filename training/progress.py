@@ -17,7 +17,7 @@ def track(items: Iterable[Item], doing: str) -> Iterable[Item]:
     return progress.track(items, doing, console=console, transient=True, disable=hidden)
 
 
-def bar(doing: str, total: int, completed: int) -> progress.Progress:
+def bar(doing: str, total: int, completed: int, shown: bool = True) -> progress.Progress:
     """A bar with one task, to be advanced; elsewhere than on a terminal only what is printed."""
     made = progress.Progress(
         progress.TextColumn(doing),
@@ -25,7 +25,7 @@ def bar(doing: str, total: int, completed: int) -> progress.Progress:
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not (shown and console.is_terminal),
     )
     made.add_task(doing, total=total, completed=completed)
     return made

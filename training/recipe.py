@@ -1,47 +1,100 @@
 """What a training run does: every choice, by name, in one place."""
 
-import dataclasses
+import inspect
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from torch import nn
+
+from falconet.model.cost import Cost, cost
+
+from .augment import Augmentation
+from .optimizer import SGD, Optimizer
+from .schedule import CosineRestarts, Schedule, Triangle
+from .split import HoldOut
+
+NOT_A_CHOICE = ("name", "about", "network", "arguments", "reference", "assumed", "space")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What was published for a system.
+
+    Attributes:
+        source: who, and where.
+        accuracy: top-1, from 0 to 1; ``None`` where no figure is given.
+        protocol: on which pictures, and which epoch's.
+    """
+
+    source: str
+    accuracy: float | None
+    protocol: str
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train. A recipe file holds one of these, and changes what it needs to.
+    """One way to train. A recipe file holds one of these, and says what it does its own way.
 
-    Rates are per step, on the mean loss of a batch.
+    Attributes:
+        name: of the file.
+        about: one line for those who choose among recipes.
+        network: its class, called with ``classes``, the arguments, and ``size`` if it takes one.
+        arguments: the network's own.
+        reference: the published figure that the recipe is to reach.
+        assumed: what the source leaves open, and was filled in here.
+        space: what ``falconet tune`` searches where it is not told, like ``dropout=0..0.5``.
+
+        size: ``(height, width)`` that pictures are brought to once, as serving would.
+        normalization: of pixels from 0 to 1, by the training set's mean and deviation of each
+            channel, by those of all pixels, or not at all.
+        per_class: train on so many pictures of each class, drawn by chance; 0 takes all.
+        validation: how many pictures are held out of the training set.
+        hold_out: which ones; see :mod:`falconet.training.split`.
+        keep: the weights of the last epoch, or of that with the best validation accuracy.
+        patience: stop after so many epochs without a better one; 0 never does.
+        top_k: labels in a served answer.
+
+        epochs: times that each picture is seen.
+        batch_size: pictures in a step, over all processes; what is left of an epoch is dropped.
+        label_smoothing: share of the target spread over all classes.
+        ema_decay: of the moving average of the weights, which is then what is kept; 0 has none.
+        snapshots: average the predictions of the networks at the ends of the schedule's last
+            so many cycles (arXiv:1704.00109); 0 does not.
+        precision: of convolutions and products; weights, norms and losses are in float32.
+        deterministic: the same bits in every run on the same machine, on a GPU at some cost.
+        seed: of all chance.
     """
 
     name: str
-    about: str  # one line for those who choose among recipes
+    about: str
+    network: type[nn.Module]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    reference: Reference | None = None
+    assumed: tuple[str, ...] = ()
+    space: tuple[str, ...] = ()
 
-    # Data. The pictures are brought to `size` once, as serving would; see falconet.model.Spec.
     size: tuple[int, int] = (32, 32)
-    validation: int = 5000  # held out of the training set; 0 trains on all of it
-    top_k: int = 5  # labels in a served answer
+    normalization: Literal["channels", "pixels", "no"] = "channels"
+    per_class: int = 0
+    validation: int = 5000
+    hold_out: HoldOut = "stratified"
+    keep: Literal["last", "best"] = "last"
+    patience: int = 0
+    top_k: int = 10
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
-    # Network: falconet.model.network.ConvNet
-    widths: tuple[int, ...] = (64, 256, 256)
-
-    # Augmentation, for each picture of a batch
-    flip: bool = True  # mirrored in every other epoch
-    translate: int = 3  # shifted by up to so many pixels, edges reflected
-    cutout: int = 8  # side of a square that is blanked, in pixels
-
-    # Optimization: SGD with Nesterov momentum
     epochs: int = 40
     batch_size: int = 500
-    learning_rate: float = 0.75
-    bias_rate: float = 16.0  # the biases' learning rate, as a multiple
-    momentum: float = 0.85
-    weight_decay: float = 1.3e-3
-    warm_up: float = 0.2  # share of the run in which the rate rises, from a fifth
-    final_rate: float = 0.01  # the rate then falls linearly to this share
-    label_smoothing: float = 0.1
-    ema_decay: float = 0.99  # of the averaged network, which is the one that is kept
-
+    optimizer: Optimizer = field(default_factory=SGD)
+    schedule: Schedule = field(default_factory=Triangle)
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.0
+    snapshots: int = 0
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    deterministic: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,6 +103,66 @@ class Recipe:
                 "recipe: expected epochs and batch_size from 1 and validation from 0, got "
                 f"{self.epochs}, {self.batch_size} and {self.validation}"
             )
+        known = network_arguments(self.network)
+        if unknown := self.arguments.keys() - known.keys():
+            raise ValueError(
+                f"recipe: {self.network.__name__} takes {', '.join(known)}, not {min(unknown)}"
+            )
+        if self.snapshots and len(self.snapshot_epochs) < self.snapshots:
+            raise ValueError(
+                f"recipe: expected a schedule with {self.snapshots} cycles, one for each snapshot, "
+                f"in {self.epochs} epochs, got {self.schedule}"
+            )
+
+    @property
+    def snapshot_epochs(self) -> list[int]:
+        """The epochs whose networks an ensemble is made of."""
+        if not self.snapshots or not isinstance(self.schedule, CosineRestarts):
+            return []
+        return self.schedule.cycle_ends(self.epochs)[-self.snapshots :]
+
+    def build(self, classes: int) -> tuple[nn.Module, dict[str, Any]]:
+        """The network, untrained, and what its class was called with."""
+        arguments = {**self.arguments, "classes": classes}
+        if "size" in inspect.signature(self.network.__init__).parameters:
+            arguments["size"] = self.size
+        return self.network(**arguments), arguments
+
+    @property
+    def protocol(self) -> str:
+        """Which epoch's network is tested, and what it was chosen by."""
+        held = "the test set" if self.hold_out == "test" else f"{self.validation} held out"
+        if self.snapshots:
+            return f"mean of {self.snapshots} snapshots"
+        if self.keep == "best":
+            return f"the best epoch on {held}"
+        return "the last epoch"
+
+    def cost(self, classes: int = 10) -> Cost:
+        """Parameters and multiply-adds of the network that is served."""
+        network, _ = self.build(classes)
+        one = cost(network, self.size)
+        return Cost(*(max(1, self.snapshots) * number for number in one))
+
+    def choices(self) -> dict[str, tuple[Any, Any]]:
+        """Each field that can be set on a command line, with its type and its value."""
+        found: dict[str, tuple[Any, Any]] = {}
+        hints = get_type_hints(Recipe)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name in NOT_A_CHOICE:
+                continue
+            if is_dataclass(value):
+                inner = get_type_hints(type(value))
+                found |= {
+                    part.name: (inner[part.name], getattr(value, part.name))
+                    for part in fields(value)
+                }
+            else:
+                found[item.name] = (hints[item.name], value)
+        for name, (wanted, default) in network_arguments(self.network).items():
+            found[name] = (wanted, self.arguments.get(name, default))
+        return found
 
     def override(self, assignments: Iterable[str]) -> "Recipe":
         """The recipe with fields replaced, as written on a command line: ``epochs=10``.
@@ -57,26 +170,69 @@ class Recipe:
         Raises:
             ValueError: no ``=``, an unknown field, or a value not of the field's type.
         """
-        types = get_type_hints(type(self))
+        known = self.choices()
         changes: dict[str, Any] = {}
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
             if not equals:
                 raise ValueError(f"expected FIELD=VALUE, got {assignment!r}")
-            if name not in types or name in ("name", "about"):
-                known = ", ".join(field for field in types if field not in ("name", "about"))
-                raise ValueError(f"unknown field {name!r}; known are {known}")
-            changes[name] = _parse(name, text, types[name])
-        return dataclasses.replace(self, **changes)
+            if name not in known:
+                raise ValueError(f"unknown field {name!r}; known are {', '.join(known)}")
+            changes[name] = _parse(name, text, known[name][0])
+        return self.with_choices(changes)
+
+    def with_choices(self, changes: Mapping[str, Any]) -> "Recipe":
+        """The recipe with values of :meth:`choices` replaced."""
+        names = {item.name for item in fields(self)}
+        top: dict[str, Any] = {name: value for name, value in changes.items() if name in names}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if is_dataclass(value) and not isinstance(value, type | Reference):
+                inner = {part.name for part in fields(value)} & changes.keys()
+                top[item.name] = replace(value, **{name: changes[name] for name in inner})
+        own = self.choices()
+        takes = [name for name in network_arguments(self.network) if name in changes]
+        changed = {name: changes[name] for name in takes if changes[name] != own[name][1]}
+        top["arguments"] = {**self.arguments, **changed}
+        return replace(self, **top)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        """All choices, and what they belong to."""
+        content = {"recipe": self.name, "network": self.network.__name__}
+        for name, (_, value) in self.choices().items():
+            content[name] = value
+        return json.dumps(content, indent=2) + "\n"
+
+    def differences(self, other: "Recipe") -> dict[str, Any]:
+        """The choices of this recipe that are not as in the other one."""
+        theirs = {name: value for name, (_, value) in other.choices().items()}
+        return {name: v for name, (_, v) in self.choices().items() if v != theirs.get(name)}
+
+
+def network_arguments(network: type[nn.Module]) -> dict[str, tuple[Any, Any]]:
+    """The arguments of a network's class that are a recipe's choice: their types and defaults."""
+    hints = get_type_hints(network.__init__)
+    return {
+        name: (hints[name], parameter.default)
+        for name, parameter in inspect.signature(network.__init__).parameters.items()
+        if name not in ("self", "classes", "size")
+    }
 
 
 def _parse(name: str, text: str, wanted: Any) -> Any:
-    """Text to a value of a field's type. Tuples are written 64,256,256."""
-    if get_origin(wanted) is tuple:
-        return tuple(_parse(name, part, get_args(wanted)[0]) for part in text.split(","))
+    """Text to a value of a field's type. Tuples are written 64,256,256, an empty one as nothing."""
+    kind = get_origin(wanted)
+    if kind is tuple:
+        parts = text.split(",") if text else []
+        types = get_args(wanted)
+        if types[-1] is not Ellipsis and len(types) != len(parts):
+            raise ValueError(f"{name}: expected {len(types)} values, got {text!r}")
+        return tuple(_parse(name, part, types[0]) for part in parts)
+    if kind is Literal:
+        if text not in get_args(wanted):
+            raise ValueError(f"{name}: expected one of {', '.join(get_args(wanted))}, got {text!r}")
+        return text
+    assert kind not in (Union, UnionType), f"{name} has several types"
     try:
         if wanted is bool:
             return {"true": True, "false": False}[text.lower()]
@@ -84,3 +240,21 @@ def _parse(name: str, text: str, wanted: Any) -> Any:
     except (KeyError, ValueError):
         expected = "true or false" if wanted is bool else wanted.__name__
         raise ValueError(f"{name}: expected {expected}, got {text!r}") from None
+
+
+def from_json(text: str, recipe: Recipe) -> Recipe:
+    """The recipe that :meth:`Recipe.to_json` wrote, from the one of that name.
+
+    Raises:
+        ValueError: it was written by a version whose recipe had other fields.
+    """
+    content = json.loads(text)
+    del content["recipe"], content["network"]
+    known = recipe.choices()
+    if content.keys() != known.keys():
+        raise ValueError(
+            f"the recipe {recipe.name} had other fields when this was written: "
+            f"{', '.join(sorted(content.keys() ^ known.keys()))}"
+        )
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    return recipe.with_choices(values)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from falconet.model import storage
 from falconet.native import __version__
 
 from .recipe import Recipe
@@ -24,6 +24,10 @@ class Run:
     folder: Path
 
     @property
+    def recipe(self) -> Path:
+        return self.folder / "recipe.json"
+
+    @property
     def weights(self) -> Path:
         return self.folder / "weights.pt"
 
@@ -35,12 +39,24 @@ class Run:
     def metrics(self) -> Path:
         return self.folder / "metrics.csv"
 
+    def recipe_name(self) -> str:
+        """The name of the recipe that the run began with.
+
+        Raises:
+            FileNotFoundError: this is no run folder.
+        """
+        if not self.recipe.exists():
+            raise FileNotFoundError(
+                f"{self.folder}: no run to resume; {self.recipe.name} is missing"
+            )
+        return str(json.loads(self.recipe.read_text())["recipe"])
+
     def check(self, recipe: Recipe, *, resume: bool) -> None:
         """Make sure, before any work, that a run can begin here or go on.
 
         Raises:
             FileExistsError: to begin, where a run has got to its first checkpoint.
-            FileNotFoundError: to go on, where none has.
+            FileNotFoundError: to go on, where none has begun.
             ValueError: to go on with another recipe.
         """
         if not resume:
@@ -49,9 +65,7 @@ class Run:
                     f"{self.folder} holds a run already: continue it with --resume, or name "
                     "another folder with --output"
                 )
-        elif not self.checkpoint.exists():
-            raise FileNotFoundError(f"{self.folder}: no checkpoint to resume from")
-        elif (self.folder / "recipe.json").read_text() != recipe.to_json():
+        elif self.recipe_name() != recipe.name or self.recipe.read_text() != recipe.to_json():
             raise ValueError(
                 f"{self.folder}: the recipe is not the one this run began with; see its "
                 "recipe.json, or begin a new run"
@@ -60,41 +74,45 @@ class Run:
     def begin(self, recipe: Recipe) -> None:
         """Make the folder for a fresh run."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "recipe.json").write_text(recipe.to_json())
+        self.metrics.unlink(missing_ok=True)
         environment = json.dumps(describe_environment(), indent=2) + "\n"
         (self.folder / "environment.json").write_text(environment)
-        self.metrics.unlink(missing_ok=True)
+        self.recipe.write_text(recipe.to_json())
 
     def save_checkpoint(self, content: dict[str, Any]) -> None:
-        """Replace the checkpoint; a crash leaves either the old or the new one, whole."""
-        partial = self.checkpoint.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.checkpoint)
+        """Replace the checkpoint; a crash leaves either the old or the new one, whole.
 
-    def load_checkpoint(self, data: str) -> dict[str, Any]:
-        """The checkpoint to go on from; what was logged after it is dropped.
+        Raises:
+            OSError: it could not be written; the one before is as it was, to be resumed from.
+        """
+        storage.save(content, self.checkpoint)
+
+    def load_checkpoint(self, data: str) -> dict[str, Any] | None:
+        """The checkpoint to go on from, ``None`` where the run did not get to one.
 
         Args:
             data: fingerprint of the data set; has to be what was saved under ``"data"``.
 
         Raises:
-            ValueError: it was made of other data.
+            ValueError: it is damaged, or was made of other data.
         """
-        content: dict[str, Any] = torch.load(self.checkpoint, "cpu", weights_only=True)
+        if not self.checkpoint.exists():
+            return None
+        content = storage.load(self.checkpoint)
         if content["data"] != data:
             raise ValueError(
                 f"{self.folder}: the pictures are not those this run began with; name the same "
                 "folder with --data"
             )
-        rows = list(csv.DictReader(self.metrics.read_text().splitlines()))
-        self.metrics.unlink()
-        for row in rows:
-            if int(row["epoch"]) <= content["epoch"]:
-                self.log(row)
         return content
+
+    def rewind(self, epoch: int) -> None:
+        """Drop what was logged after an epoch."""
+        rows = self.rows()
+        self.metrics.unlink(missing_ok=True)
+        for row in rows:
+            if int(row["epoch"]) <= epoch:
+                self.log(row)
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to ``metrics.csv``."""
@@ -105,8 +123,14 @@ class Run:
                 writer.writeheader()
             writer.writerow(row)
 
+    def rows(self) -> list[dict[str, str]]:
+        """What was logged, an epoch a row."""
+        if not self.metrics.exists():
+            return []
+        return list(csv.DictReader(self.metrics.read_text().splitlines()))
 
-def describe_environment() -> dict[str, Any]:
+
+def describe_environment(processes: int = 1) -> dict[str, Any]:
     """What a result depends on besides the recipe."""
     return {
         "falconet": __version__,
@@ -115,6 +139,7 @@ def describe_environment() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "processor": processor(),
         "cpu_threads": torch.get_num_threads(),
+        "processes": processes,
     }
 
 

@@ -1,55 +1,98 @@
 """The training loop, top to bottom: data, network, optimizer, loop, result."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from falconet.model.ensemble import Ensemble
 from falconet.model.network import ConvNet
 from falconet.model.spec import Spec
 from falconet.model.weights import Weights
 
-from . import augment, data
+from . import augment, data, distributed
+from .allocator import keep_freed_memory
+from .evaluate import score
 from .progress import bar, console
 from .recipe import Recipe
 from .run import Run, describe_environment
+from .split import hold_out, subset
 
 SAMPLES = 64  # pictures kept with the weights, to check exports with
 WHITENING_PICTURES = 5000
-EVALUATION_BATCH = 1000
+CHECKPOINT_SECONDS = 10.0  # between two of them, at least; the last epoch always leaves one
+
+Row = dict[str, Any]  # of metrics.csv
 
 
-def train(recipe: Recipe, pictures: Path | None, folder: Path, *, resume: bool = False) -> Weights:
+def train(
+    recipe: Recipe,
+    source: Path | str,
+    folder: Path,
+    *,
+    resume: bool = False,
+    init_from: Path | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+) -> Weights:
     """Train a network and leave it in ``folder/weights.pt``.
 
-    Runs on a GPU where there is one, in bfloat16 autocast either way. Only the training set is
-    read; the part of it that the recipe holds out is evaluated after every epoch. What is kept is
-    the moving average of the last epoch, so nothing is selected on the way.
+    Runs on a GPU where there is one, or on all that torchrun gives it. Only the training set is
+    read, unless the recipe holds out the ``"test"`` set. All chance is drawn anew each epoch from
+    the recipe's seed and the epoch's number, so that a run that is killed goes on to the same
+    weights.
 
     Args:
         recipe: what to do.
-        pictures: a folder as in :func:`falconet.training.data.load`, or CIFAR-10's download.
+        source: of the pictures, as in :func:`falconet.training.data.load`.
         folder: of the run; see :class:`falconet.training.run.Run`.
-        resume: go on from the folder's checkpoint.
+        resume: go on from the folder's checkpoint, or from the start if it has none yet.
+        init_from: weights to begin with; layers of another shape, such as the last one for other
+            classes, begin afresh.
+        on_epoch: is given each row of ``metrics.csv``; what it raises ends the run.
 
     Raises:
         FileExistsError, FileNotFoundError, ValueError: folder and ``resume`` do not fit, or the
-            pictures are not laid out as expected, or too few.
+            pictures are not laid out as expected, or too few, or one cannot be read.
+        OSError: the disk is full; the last checkpoint is whole.
     """
+    with distributed.join() as processes:
+        return _train(processes, recipe, source, Run(folder), resume, init_from, on_epoch)
+
+
+def _train(
+    processes: distributed.Processes,
+    recipe: Recipe,
+    source: Path | str,
+    run: Run,
+    resume: bool,
+    init_from: Path | None,
+    on_epoch: Callable[[Row], None] | None,
+) -> Weights:
     # ---- Setup ---------------------------------------------------------------------------------
-    run = Run(folder)
-    run.check(recipe, resume=resume)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(recipe.seed)
-    random = torch.Generator().manual_seed(recipe.seed)
+    keep_freed_memory()
+    device = processes.device
+    if processes.main:
+        run.check(recipe, resume=resume)
+    if recipe.batch_size % processes.count:
+        raise ValueError(
+            f"expected a batch_size that {processes.count} processes can share evenly, got "
+            f"{recipe.batch_size}"
+        )
+    torch.use_deterministic_algorithms(recipe.deterministic)
+    torch.backends.cudnn.benchmark = not recipe.deterministic
+    precision = getattr(torch, recipe.precision)
 
     # ---- Data: normalized once, by the code that will serve, and kept on the device -----------
-    dataset = data.load(pictures, "train")
-    training, validation = data.hold_out(dataset.labels, recipe.validation, recipe.seed)
+    dataset = data.load(source, "train")
+    training, validation = hold_out(dataset.labels, recipe.validation, recipe.hold_out, recipe.seed)
+    if recipe.per_class:
+        training = training[subset(dataset.labels[training], recipe.per_class, recipe.seed)]
     if len(training) < recipe.batch_size:
         raise ValueError(
             f"there are {len(dataset.labels)} pictures; with validation={recipe.validation} of "
@@ -57,143 +100,204 @@ def train(recipe: Recipe, pictures: Path | None, folder: Path, *, resume: bool =
             f"{recipe.batch_size}: make one or the other smaller"
         )
     checkpoint = run.load_checkpoint(dataset.fingerprint) if resume else None
-    if checkpoint is None:
+    if processes.main and checkpoint is None:
         run.begin(recipe)
-    decoded = data.decode_all(dataset)
-    mean, std = data.channel_statistics([decoded[i] for i in training])
+    train_pixels = data.decode_all(dataset, training)
+    held = dataset
+    if recipe.hold_out == "test":
+        held = data.load(source, "test")
+        validation = np.arange(len(held.labels))
+    held_pixels = data.decode_all(held, validation)
+    mean, std = data.statistics(train_pixels, recipe.normalization)
     spec = Spec(recipe.size, dataset.classes, mean=mean, std=std, top_k=recipe.top_k)
-
-    preprocess = spec.preprocessor()
-    labels = torch.from_numpy(dataset.labels)
-    train_x = torch.from_numpy(preprocess([decoded[i] for i in training])).to(device)
-    train_y = labels[training].to(device)
-    held_x = torch.from_numpy(preprocess([decoded[i] for i in validation])).to(device)
-    held_y = labels[validation].to(device)
-    sample_from = validation if len(validation) else training
-    samples = [decoded[i] for i in sample_from[:: max(1, len(sample_from) // SAMPLES)][:SAMPLES]]
-    del decoded
+    train_x = data.preprocess(spec, train_pixels).to(device)
+    train_y = torch.from_numpy(dataset.labels[training]).to(device)
+    held_x = data.preprocess(spec, held_pixels).to(device)
+    held_y = torch.from_numpy(held.labels[validation]).to(device)
+    # Never of the test set: they are shipped, and looked at.
+    seen = train_pixels if held is not dataset or not held_pixels else held_pixels
+    samples = seen[:: max(1, len(seen) // SAMPLES)][:SAMPLES]
+    del train_pixels, held_pixels, seen
 
     # ---- Network -------------------------------------------------------------------------------
-    network = ConvNet(recipe.widths, len(dataset.classes))
-    network.initialize_whitening(train_x[:WHITENING_PICTURES].cpu())
+    torch.manual_seed(recipe.seed)
+    network, arguments = recipe.build(len(dataset.classes))
+    if isinstance(network, ConvNet):
+        network.initialize_whitening(train_x[:WHITENING_PICTURES].cpu())
+    if init_from is not None:
+        for name in load_matching(network, Weights.load(init_from).network):
+            console.print(f"{name}: of another shape in {init_from}, begins afresh")
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(
         network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True
     )
+    kept = average.module if recipe.ema_decay else network
+    parallel = processes.wrap(network)
 
     # ---- Optimizer -----------------------------------------------------------------------------
     batches = len(train_x) // recipe.batch_size  # the rest of an epoch is dropped
-    steps = batches * recipe.epochs
-    trained = [p for p in network.parameters() if p.requires_grad]
-    weights_and_biases: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1]},
-        {
-            "params": [p for p in trained if p.ndim == 1],
-            "lr": recipe.learning_rate * recipe.bias_rate,
-            "weight_decay": recipe.weight_decay / recipe.bias_rate,
-        },
-    ]
-    optimizer = torch.optim.SGD(
-        weights_and_biases,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=True,
-    )
-
-    def rate(step: int) -> float:
-        progress = step / steps
-        if progress < recipe.warm_up:
-            return 0.2 + 0.8 * progress / recipe.warm_up
-        return 1 - (1 - recipe.final_rate) * (progress - recipe.warm_up) / (1 - recipe.warm_up)
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    optimizer = recipe.optimizer.build(network)
+    rates = [group["lr"] for group in optimizer.param_groups]
 
     # ---- Loop ----------------------------------------------------------------------------------
-    mirrored = torch.rand(len(train_x), generator=random) < 0.5
+    mirrored = torch.rand(len(train_x), generator=_generator(recipe.seed, -1)) < 0.5
     first_epoch = 0
+    best_epoch, best_accuracy = 0, -1.0
+    best_state: dict[str, torch.Tensor] | None = None
+    snapshots: list[dict[str, Any]] = []
     if checkpoint is not None:
         network.load_state_dict(checkpoint["network"])
         average.load_state_dict(checkpoint["average"])
         optimizer.load_state_dict(checkpoint["optimizer"])
-        schedule.load_state_dict(checkpoint["schedule"])
-        random.set_state(checkpoint["random"])
+        best_epoch, best_accuracy = checkpoint["best_epoch"], checkpoint["best_accuracy"]
+        best_state, snapshots = checkpoint["best_state"], checkpoint["snapshots"]
         first_epoch = checkpoint["epoch"]
-        console.print(f"going on after epoch {first_epoch} of {recipe.epochs}")
+        if processes.main:
+            run.rewind(first_epoch)
+            console.print(f"going on after epoch {first_epoch} of {recipe.epochs}")
+    saved = time.perf_counter()
 
-    with bar("training", steps, first_epoch * batches) as progress:
+    with bar(
+        "training", recipe.epochs * batches, first_epoch * batches, processes.main
+    ) as progress:
         for epoch in range(first_epoch, recipe.epochs):
             began = time.perf_counter()
-            network.train()
-            total_loss = torch.zeros((), device=device)
+            random = _generator(recipe.seed, epoch)
+            torch.manual_seed(recipe.seed + 1000 * epoch + processes.rank)  # dropout's
+            parallel.train()
+            total = torch.zeros(2, device=device)  # loss, right answers
             order = torch.randperm(len(train_x), generator=random)
-            for index in order.split(recipe.batch_size)[:batches]:
+            for batch, drawn in enumerate(order.split(recipe.batch_size)[:batches]):
+                chance = processes.share(torch.rand(len(drawn), augment.COLUMNS, generator=random))
+                index = processes.share(drawn)
                 x, y = train_x[index.to(device)], train_y[index.to(device)]
-                if recipe.flip:
-                    x = augment.flip(x, (mirrored[index] ^ (epoch % 2 == 1)).to(device))
-                x = augment.translate(x, recipe.translate, random)
-                x = augment.cutout(x, recipe.cutout, random)
+                x = recipe.augmentation(x, chance, mirrored[index] ^ (epoch % 2 == 1))
+                target = y
+                if recipe.augmentation.cutmix:
+                    target = F.one_hot(y, len(dataset.classes)).float()
+                    x, target = augment.cutmix(x, target, recipe.augmentation.cutmix, random)
                 x = x.contiguous(memory_format=torch.channels_last)
-                with torch.autocast(device.type, torch.bfloat16):
-                    logits = network(x)
-                loss = F.cross_entropy(logits.float(), y, label_smoothing=recipe.label_smoothing)
+
+                multiple = recipe.schedule.multiple(epoch * batches + batch, batches, recipe.epochs)
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * multiple
+                with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                    logits = parallel(x)
+                loss = F.cross_entropy(
+                    logits.float(), target, label_smoothing=recipe.label_smoothing
+                )
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                schedule.step()
-                average.update_parameters(network)
-                total_loss += loss.detach()
+                if recipe.ema_decay:
+                    average.update_parameters(network)
+                total += torch.stack([loss.detach() * len(y), (logits.argmax(1) == y).sum()])
                 progress.advance(progress.task_ids[0])
 
-            row: dict[str, Any] = {
-                "epoch": epoch + 1,
-                "loss": round(total_loss.item() / batches, 4),
-                "seconds": round(time.perf_counter() - began, 1),
-                "validation_accuracy": accuracy(average, held_x, held_y),
-            }
-            run.log(row)
-            run.save_checkpoint(
-                {
+            loss_sum, right = (processes.sum(total) / (batches * recipe.batch_size)).tolist()
+            seconds = time.perf_counter() - began
+            finished = False
+            if processes.main:
+                row: Row = {
                     "epoch": epoch + 1,
-                    "data": dataset.fingerprint,
-                    "network": network.state_dict(),
-                    "average": average.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "random": random.get_state(),
+                    "loss": round(loss_sum, 4),
+                    "accuracy": round(right, 4),
+                    "validation_loss": None,
+                    "validation_accuracy": None,
+                    "learning_rate": f"{rates[0] * multiple:.3g}",
+                    "seconds": round(seconds, 2),
                 }
-            )
-            progress.console.print(
-                "  ".join(f"{name} {value}" for name, value in row.items()), highlight=False
-            )
+                if len(held_x):
+                    held_score = score(kept, held_x, held_y, precision)
+                    row["validation_loss"] = round(held_score.loss, 4)
+                    row["validation_accuracy"] = held_score.accuracy
+                    if held_score.accuracy > best_accuracy:
+                        best_epoch, best_accuracy = epoch + 1, held_score.accuracy
+                        best_state = _copy(kept) if recipe.keep == "best" else None
+                if epoch + 1 in recipe.snapshot_epochs:
+                    snapshots.append(_copy(kept))
+                waited = epoch + 1 - best_epoch
+                finished = epoch + 1 == recipe.epochs or 0 < recipe.patience <= waited
+                run.log(row)
+                if finished or time.perf_counter() - saved >= CHECKPOINT_SECONDS:
+                    run.save_checkpoint(
+                        {
+                            "epoch": epoch + 1,
+                            "data": dataset.fingerprint,
+                            "network": network.state_dict(),
+                            "average": average.state_dict(),
+                            "optimizer": optimizer.state_dict(),
+                            "best_epoch": best_epoch,
+                            "best_accuracy": best_accuracy,
+                            "best_state": best_state,
+                            "snapshots": snapshots,
+                        }
+                    )
+                    saved = time.perf_counter()
+                progress.console.print(_line(row, recipe.epochs), highlight=False)
+                if on_epoch is not None:
+                    on_epoch(row)
+            if processes.from_main(finished):
+                break
 
     # ---- Result --------------------------------------------------------------------------------
-    kept = ConvNet(recipe.widths, len(dataset.classes))
-    kept.load_state_dict(average.module.state_dict())
+    result: nn.Module
+    if recipe.snapshots:
+        member = {"member": recipe.network.__name__, "arguments": arguments}
+        arguments = {**member, "count": len(snapshots)}
+        result = Ensemble(**arguments)
+        result.load_members(snapshots)
+    else:
+        result, _ = recipe.build(len(dataset.classes))
+        result.load_state_dict(best_state or _copy(kept))
+    result.to(device)
+    rows = run.rows()
     weights = Weights(
-        network=kept.eval(),
+        network=result.eval(),
+        arguments=arguments,
         spec=spec,
         samples=samples,
         card={
             "recipe": recipe.to_json(),
-            "environment": describe_environment(),
+            "environment": describe_environment(processes.count),
             "pictures": len(train_x),
             "validation_pictures": len(held_x),
-            "validation_accuracy": accuracy(average, held_x, held_y),
+            "validation_accuracy": score(result, held_x, held_y).accuracy if len(held_x) else None,
+            "epochs": len(rows),
+            "seconds": round(sum(float(row["seconds"]) for row in rows), 1),
         },
     )
-    weights.save(run.weights)
+    result.cpu()
+    if processes.main:
+        weights.save(run.weights)
     return weights
 
 
-@torch.inference_mode()
-def accuracy(network: torch.nn.Module, pictures: Tensor, labels: Tensor) -> float | None:
-    """The share of pictures whose top-1 class is right; ``None`` where there are none."""
-    if len(pictures) == 0:
-        return None
-    network.eval()
-    right = torch.zeros((), dtype=torch.long, device=pictures.device)
-    for x, y in zip(pictures.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-        with torch.autocast(pictures.device.type, torch.bfloat16):
-            right += (network(x).argmax(1) == y).sum()
-    return right.item() / len(pictures)
+def load_matching(network: nn.Module, other: nn.Module) -> list[str]:
+    """Take over the weights that have the same name and shape, and name those that have not.
+
+    Raises:
+        ValueError: there are none.
+    """
+    own, theirs = network.state_dict(), other.state_dict()
+    fitting = {n for n in own if n in theirs and own[n].shape == theirs[n].shape}
+    if not fitting:
+        raise ValueError("expected weights of the same network, got those of another")
+    network.load_state_dict({name: theirs[name] for name in fitting}, strict=False)
+    return sorted(own.keys() - fitting)
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(1_000_003 * seed + epoch + 1)
+
+
+def _copy(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def _line(row: Row, epochs: int) -> str:
+    """An epoch as a line for whoever watches."""
+    line = f"epoch {row['epoch']}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.2%}"
+    if row["validation_accuracy"] is not None:
+        line += f"  validation {row['validation_accuracy']:.2%}"
+    return line + f"  {row['seconds']:.1f} s"

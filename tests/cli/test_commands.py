@@ -132,9 +132,10 @@ def test_train_evaluate_and_predict_own_data(
     shutil.copytree(test_set / "test", test_set / "train")
     fields = ["epochs=2", "widths=8,8,8", "batch_size=4", "validation=0"]
     output = tmp_path / "run"
-    result = run("train", "fast", *fields, "--data", test_set, "--output", output, "--json")
+    result = run("train", "fast94", *fields, "--data", test_set, "--output", output, "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout) == {"folder": str(output), "validation_accuracy": None}
+    made = json.loads(result.stdout)
+    assert made == {"folder": str(output), "seed": 0, "validation_accuracy": None}
 
     weights = output / "weights.pt"
     found = json.loads(run("evaluate", weights, "--data", test_set, "--json").output)
@@ -146,15 +147,24 @@ def test_train_evaluate_and_predict_own_data(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["train", "slow"], 2, "unknown recipe 'slow'; there are: fast"),
-        (["train", "fast", "epoch=1"], 2, "unknown field 'epoch'"),
-        (["train", "fast", "epochs=x"], 2, "epochs: expected int, got 'x'"),
-        (["train", "fast", "--output", "x", "--resume", "."], 2, "name one"),
-        (["train", "fast", "--resume", "."], 1, "no checkpoint to resume from"),
+        (["train", "slow"], 2, "unknown recipe 'slow'; there are: champion"),
+        (["train", "fast94", "epoch=1"], 2, "unknown field 'epoch'"),
+        (["train", "fast94", "epochs=x"], 2, "epochs: expected int, got 'x'"),
+        (["train", "epochs=1"], 2, "expected one RECIPE, got none"),
+        (["train", "fast94", "lenet"], 2, "expected one RECIPE, got fast94 and lenet"),
+        (["train", "fast94", "--data", "nowhere"], 2, "expected a folder, or cifar10 or cifar100"),
+        (["train", "fast94", "--resume", "."], 2, "goes on with a run by its own recipe"),
+        (["train", "--resume", "."], 1, "no run to resume; recipe.json is missing"),
+        (["show", "slow"], 2, "unknown recipe 'slow'; there are: champion"),
+        (["reproduce", "slow", "--page", "setup.py"], 1, "unknown recipe 'slow'"),
+        (["tune", "fast94", "learning_rate=1", "--data", "."], 2, "names no ranges: add"),
+        (["tune", "fast94", "epochs=2..4", "--data", "."], 1, "to be held out, to choose by"),
+        (["report", "."], 1, "no run to resume"),
+        (["explore", "--recipe", "slow", "--data", "."], 2, "unknown recipe 'slow'"),
         (["archive", "--output", "x.zip"], 1, "expected a file that ends in .mar"),
         (["archive", "--workers", "0"], 1, "workers: expected a whole number from 1"),
         (["archive", "."], 1, "expected the TorchScript file model.pt"),
-        (["export", "setup.py"], 1, "setup.py: expected a weights file, got something else"),
+        (["export", "setup.py"], 1, "setup.py: damaged, or not a file of ours"),
         (["serve", "no.mar"], 1, "no archive at no.mar; make one with: falconet archive"),
         (["predict", "no.png"], 2, "'no.png' does not exist"),
         (["predict", "setup.py", "--model", "bad.mar"], 1, "bad.mar is not an archive"),

@@ -1,11 +1,13 @@
 import io
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from falconet.handler.decode import decode as decode_served
+from falconet.model.spec import Spec
 from falconet.training import data
 
 
@@ -67,7 +69,10 @@ def test_a_damaged_picture_is_named(pictures: Path, tmp_path: Path) -> None:
         data.decode(tmp_path / "half.jpg")
 
 
-def test_cifar10_comes_from_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("source", "name"), [("cifar10", "CIFAR10"), ("cifar100", "CIFAR100")])
+def test_downloads_come_from_torchvision(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, name: str
+) -> None:
     """As far as it can be seen without a download: what is asked for, and what is made of it."""
 
     class Downloaded:
@@ -77,11 +82,23 @@ def test_cifar10_comes_from_torchvision(monkeypatch: pytest.MonkeyPatch) -> None
             self.targets = [3, 8]
             self.classes = ["airplane", "automobile"]
 
-    monkeypatch.setattr("torchvision.datasets.CIFAR10", Downloaded)
-    dataset = data.load(None, "test")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"torchvision.datasets.{name}", Downloaded)
+    dataset = data.load(source, "test")
     assert dataset.labels.tolist() == [3, 8]
     assert dataset.classes == ("airplane", "automobile")
     assert data.decode(dataset.pictures[1]).shape == (32, 32, 3)
+
+
+def test_a_failed_download_says_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR100", fail)
+    with pytest.raises(
+        ConnectionError, match=r"cifar100 could not .* \(no route to host\).*--data"
+    ):
+        data.load("cifar100", "train")
 
 
 def test_encoding_keeps_files_and_pixels(pictures: Path) -> None:
@@ -92,21 +109,20 @@ def test_encoding_keeps_files_and_pixels(pictures: Path) -> None:
     np.testing.assert_array_equal(np.asarray(encoded), pixels)
 
 
-def test_every_class_is_held_out_alike() -> None:
-    labels = np.repeat(np.arange(10), 500)
-    training, validation = data.hold_out(labels, 500, seed=0)
-    assert len(training) == 4500
-    assert set(training).isdisjoint(validation)
-    np.testing.assert_array_equal(np.bincount(labels[validation]), [50] * 10)
-    np.testing.assert_array_equal(data.hold_out(labels, 500, seed=0)[1], validation)
-    assert (data.hold_out(labels, 500, seed=1)[1] != validation).any()
-    assert len(data.hold_out(labels, 0, seed=0)[0]) == 5000
-
-
-def test_channel_statistics_are_over_all_pixels() -> None:
+@pytest.mark.parametrize("of", ["channels", "pixels"])
+def test_statistics_are_over_all_pixels(of: Literal["channels", "pixels"]) -> None:
     random = np.random.default_rng(0)
-    pictures = [random.integers(0, 256, (9, 3 + i, 3), np.uint8) for i in range(5)]
-    mean, std = data.channel_statistics(pictures)
+    pictures = [random.integers(0, 100 + 30 * i, (9, 3 + i, 3), np.uint8) for i in range(5)]
+    mean, std = data.statistics(pictures, of)
     pixels = np.concatenate([p.reshape(-1, 3) for p in pictures]) / 255
-    np.testing.assert_allclose(mean, pixels.mean(0), atol=5.1e-5)
-    np.testing.assert_allclose(std, pixels.std(0), atol=5.1e-5)
+    axis = 0 if of == "channels" else None
+    np.testing.assert_allclose(mean, np.broadcast_to(pixels.mean(axis), 3), atol=5.1e-5)
+    np.testing.assert_allclose(std, np.broadcast_to(pixels.std(axis), 3), atol=5.1e-5)
+
+
+def test_without_normalization_values_stay_from_0_to_1() -> None:
+    mean, std = data.statistics([], "no")
+    spec = Spec((2, 2), ("a", "b"), mean=mean, std=std)
+    batch = data.preprocess(spec, [np.full((2, 2, 3), 255, np.uint8)])
+    assert batch.shape == (1, 3, 2, 2)
+    assert batch.unique().tolist() == [1.0]

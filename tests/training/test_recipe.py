@@ -1,52 +1,88 @@
-import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 
 from falconet.training import recipes
-from falconet.training.recipe import Recipe
+from falconet.training.augment import Augmentation
+from falconet.training.optimizer import SGD
+from falconet.training.recipe import Recipe, from_json, network_arguments
+from falconet.training.schedule import CosineRestarts
 
 
-@pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_loads_under_its_name(name: str) -> None:
-    recipe = recipes.load(name)
-    assert recipe.name == name
-    assert recipe.about
+@pytest.fixture
+def champion() -> Recipe:
+    return recipes.load("champion")
 
 
-def test_an_unknown_recipe_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown recipe 'slow'; there are: fast"):
-        recipes.load("slow")
-
-
-def test_fields_are_replaced_by_type() -> None:
-    recipe = recipes.load("fast")
-    changed = recipe.override(["epochs=3", "learning_rate=1e-2", "widths=8,16", "flip=false"])
-    assert (changed.epochs, changed.learning_rate) == (3, 0.01)
-    assert (changed.widths, changed.flip) == ((8, 16), False)
-    assert dataclasses.replace(
-        recipe, epochs=3, learning_rate=0.01, widths=(8, 16), flip=False
-    ) == (changed)
+def test_fields_are_replaced_wherever_they_belong(champion: Recipe) -> None:
+    words = ["epochs=3", "learning_rate=1e-2", "widths=8,16", "flip=no", "nesterov=False"]
+    changed = champion.override([*words, "size=64,48", "warm_up=0.5"])
+    assert changed.epochs == 3
+    assert isinstance(changed.optimizer, SGD)
+    assert (changed.optimizer.learning_rate, changed.optimizer.nesterov) == (0.01, False)
+    assert changed.optimizer.momentum == champion.optimizer.momentum  # type: ignore[union-attr]
+    assert changed.arguments == {"widths": (8, 16)}
+    assert changed.augmentation == Augmentation(flip="no", translate=4, cutout=10)
+    assert changed.size == (64, 48)
+    assert changed.schedule.warm_up == 0.5  # type: ignore[union-attr]
+    assert set(changed.differences(champion)) == {word.partition("=")[0] for word in words} | {
+        "size",
+        "warm_up",
+    }
 
 
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
         ("epochs", "expected FIELD=VALUE, got 'epochs'"),
-        ("epoch=3", "unknown field 'epoch'; known are .*epochs"),
+        ("epoch=3", "unknown field 'epoch'; known are .*epochs.*learning_rate.*widths"),
         ("name=other", "unknown field 'name'"),
+        ("optimizer=Adam", "unknown field 'optimizer'"),
+        ("drops=3", "unknown field 'drops'"),  # of another schedule
         ("epochs=3.5", "epochs: expected int, got '3.5'"),
-        ("flip=maybe", "flip: expected true or false, got 'maybe'"),
+        ("nesterov=maybe", "nesterov: expected true or false, got 'maybe'"),
+        ("flip=often", "flip: expected one of no, random, alternating, got 'often'"),
         ("widths=8,wide", "widths: expected int, got 'wide'"),
+        ("size=32", "size: expected 2 values, got '32'"),
         ("learning_rate=fast", "learning_rate: expected float, got 'fast'"),
         ("epochs=0", "expected epochs and batch_size from 1"),
+        ("snapshots=2", "expected a schedule with 2 cycles, one for each snapshot"),
     ],
 )
-def test_a_typo_is_an_error(assignment: str, message: str) -> None:
+def test_a_typo_is_an_error(champion: Recipe, assignment: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        recipes.load("fast").override([assignment])
+        champion.override([assignment])
 
 
-def test_json_holds_every_field() -> None:
-    recipe = recipes.load("fast")
-    assert json.loads(recipe.to_json()).keys() == {f.name for f in dataclasses.fields(Recipe)}
+@pytest.mark.parametrize("name", recipes.names())
+def test_json_holds_every_choice_and_is_read_back(name: str) -> None:
+    recipe = recipes.load(name).override(["epochs=150", "seed=7"])
+    content = json.loads(recipe.to_json())
+    assert content["recipe"] == name
+    assert content["seed"] == 7
+    assert from_json(recipe.to_json(), recipes.load(name)) == recipe
+    # No two parts of a recipe may have a field of the same name: one would hide the other.
+    parts = [recipe.augmentation, recipe.optimizer, recipe.schedule]
+    fields = [field for part in parts for field in vars(part)]
+    fields += network_arguments(recipe.network)
+    assert len(set(fields)) == len(fields)
+    assert set(fields).isdisjoint(vars(recipe))
+
+
+def test_json_of_another_version_is_refused(champion: Recipe) -> None:
+    text = champion.to_json().replace('"cutout"', '"cutoff"')
+    with pytest.raises(ValueError, match=r"champion had other fields .*: cutoff, cutout"):
+        from_json(text, champion)
+
+
+def test_a_network_gets_only_what_it_takes(champion: Recipe) -> None:
+    with pytest.raises(ValueError, match="ConvNet takes widths, not depth"):
+        replace(champion, arguments={"depth": 3})
+
+
+def test_snapshots_are_at_the_ends_of_cycles() -> None:
+    recipe = recipes.load("snapshots")
+    assert recipe.schedule == CosineRestarts(10, 2)
+    assert recipe.snapshot_epochs == [30, 70, 150]
+    assert recipe.cost().parameters == 3 * recipes.load("wrn_tuned").cost().parameters

@@ -1,0 +1,48 @@
+"""A small made data set that a small network can learn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from falconet.training import recipes
+from falconet.training.recipe import Recipe
+from falconet.training.train import train
+
+COLORS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
+
+
+def make(folder: Path, split: str, count: int, seed: int) -> None:
+    """Noisy pictures of one color each, of several sizes."""
+    random = np.random.default_rng(seed)
+    for name, color in COLORS.items():
+        (folder / split / name).mkdir(parents=True)
+        for i in range(count):
+            noise = random.normal(0, 60, (20 + i % 5, 24, 3))
+            pixels = np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
+
+
+@pytest.fixture(scope="session")
+def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("colors")
+    make(folder, "train", 80, seed=0)
+    make(folder, "test", 20, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """A network so small that a run of it takes no time."""
+    small = ["widths=16,16,16", "size=20,24", "translate=2", "cutout=4", "batch_size=30"]
+    short = ["validation=60", "epochs=4", "ema_decay=0.8"]
+    return recipes.load("champion").override([*small, *short])
+
+
+@pytest.fixture(scope="session")
+def finished(colors: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of it."""
+    output = tmp_path_factory.mktemp("run") / "colors"
+    train(recipe, colors, output)
+    return output

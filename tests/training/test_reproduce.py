@@ -1,0 +1,90 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from falconet.model.weights import Weights
+from falconet.training import recipes, results
+from falconet.training import train as training
+from falconet.training.recipe import Recipe
+from falconet.training.reproduce import reproduce
+
+
+def test_each_seed_is_run_once_and_tested_once(
+    colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = recipe.override(["epochs=2"])
+    found = reproduce(short, recipe, colors, tmp_path, seeds=2)
+    assert [run.seed for run in found.runs] == [0, 1]
+    assert found.changed == {"epochs": 2}
+    for run in found.runs:
+        assert (run.pictures, run.trained_on, run.epochs) == (60, 180, 2)
+        assert run.accuracy > 0.5
+        assert run.seconds > 0
+        assert run.best_validation_accuracy is not None
+
+    def never(*_: object, **__: object) -> Weights:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("falconet.training.reproduce.train", never)
+    assert reproduce(short, recipe, colors, tmp_path, seeds=2) == found
+    # Another length in the same folder would be passed off as this one.
+    with pytest.raises(ValueError, match="the recipe is not the one"):
+        reproduce(recipe, recipe, colors, tmp_path, seeds=1)
+
+
+def test_what_was_begun_is_resumed(
+    colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+
+    def stop(row: training.Row) -> None:
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(recipe, colors, tmp_path / "champion-0", on_epoch=stop)
+    found = reproduce(recipe, recipe, colors, tmp_path, seeds=1)
+    assert found.runs[0].epochs == 4
+    whole = training.train(recipe, colors, tmp_path / "whole")
+    assert found.runs[0].validation_accuracy == whole.card["validation_accuracy"]
+
+
+def test_results_survive_a_file_and_make_a_table(tmp_path: Path) -> None:
+    environment = {
+        "device": "cpu",
+        "processor": "Some",
+        "cpu_threads": 2,
+        "torch": "2",
+        "python": "3",
+    }
+    one = results.Measured(0, 0.8, 0.5, 10000, 50000, 0.81, 0.85, 10, 300.0, environment)
+    result = results.Result("vgg1", {"epochs": 10}, (one, replace(one, seed=1, accuracy=0.9)))
+    result.save(tmp_path)
+    assert results.Result.load("vgg1", tmp_path) == result
+    assert results.Result.load("vgg2", tmp_path) is None
+    table = results.table([recipes.load("vgg1"), recipes.load("vgg2")], tmp_path)
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    assert rows[0][0] == "| `vgg1`"
+    assert "**85.00 % ± 7.07 (n = 2)**" in rows[0]
+    assert "85.00 % ± 0.00 (n = 2)" in rows[0]  # the best epoch on the test set
+    assert "**10** of 100" in rows[0]
+    assert "not run in full" in rows[1]
+    assert "Trained on Some, 2 threads; torch 2, python 3." in table
+
+
+def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- x start: written by me -->\nold\n<!-- x end -->\nafter\n")
+    results.replace_between(page, "x", "me", "new\n")
+    assert page.read_text() == (
+        "before\n<!-- x start: written by me -->\nnew\n<!-- x end -->\nafter\n"
+    )
+    with pytest.raises(ValueError, match="expected the lines <!-- y start: written by me -->"):
+        results.replace_between(page, "y", "me", "new\n")
+
+
+def test_the_page_shows_what_is_kept(repository: Path) -> None:
+    """Nobody has typed a number into it."""
+    page = (repository / "docs" / "training.md").read_text()
+    assert results.table(recipes.load_all(), results.FOLDER) in page

@@ -1,0 +1,77 @@
+"""Several processes that train one network, as torchrun starts them; or one, by itself."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, seen from one of them.
+
+    Attributes:
+        rank: which one it is, from 0, which is the one that writes the files.
+        count: how many there are, on all machines.
+        device: that it computes on.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def main(self) -> bool:
+        return self.rank == 0
+
+    def share(self, batch: Tensor) -> Tensor:
+        """The part of a batch, which all of them have drawn, that falls to this one."""
+        return batch[self.rank :: self.count]
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network to train, whose gradients are averaged over the processes."""
+        if self.count == 1:
+            return network
+        return DistributedDataParallel(network)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over the processes."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values
+
+    def from_main(self, value: bool) -> bool:
+        """What the main process says."""
+        if self.count == 1:
+            return value
+        told = torch.tensor(int(value), device=self.device)
+        dist.broadcast(told, 0)
+        return bool(told)
+
+
+@contextmanager
+def join() -> Iterator[Processes]:
+    """Find the other processes, over NCCL on GPUs and gloo on CPUs, and leave them at the end.
+
+    Reads what torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK and where to meet. Without those this is
+    the only process.
+    """
+    cuda = torch.cuda.is_available()
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(0, 1, torch.device("cuda" if cuda else "cpu"))
+        return
+    local = int(os.environ["LOCAL_RANK"])
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Processes(dist.get_rank(), count, device)
+    finally:
+        dist.destroy_process_group()

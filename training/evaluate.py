@@ -1,0 +1,36 @@
+"""How right a network is on labelled pictures."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BATCH = 1000
+
+
+class Score(NamedTuple):
+    """Top-1 accuracy, from 0 to 1, and mean cross-entropy, without smoothing."""
+
+    accuracy: float
+    loss: float
+
+
+@torch.inference_mode()
+def logits(network: nn.Module, pictures: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+    """``(N, classes)`` float32, for pictures preprocessed as the network's spec says."""
+    network.eval()
+    found = []
+    for x in pictures.split(BATCH):
+        with torch.autocast(x.device.type, precision, enabled=precision != torch.float32):
+            found.append(network(x).float())
+    return torch.cat(found)
+
+
+def score(
+    network: nn.Module, pictures: Tensor, labels: Tensor, precision: torch.dtype = torch.float32
+) -> Score:
+    """One view of each picture, without averaging over others."""
+    found = logits(network, pictures, precision)
+    right = (found.argmax(1) == labels).sum().item()
+    return Score(right / len(labels), F.cross_entropy(found, labels).item())

@@ -1,0 +1,91 @@
+"""A page about a data set: what is in it, and what augmentation makes of it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from falconet.model.spec import Spec
+
+from . import augment, data, page
+from .page import Section
+from .plots import bars, grid
+from .recipe import Recipe
+
+RANDOM, PER_CLASS, LARGEST = 24, 10, 20  # pictures, pictures a class, classes shown of these
+
+
+def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
+    """Write ``index.html`` about a training set into a folder, and return its path.
+
+    Args:
+        source: as in :func:`falconet.training.data.load`.
+        recipe: whose size, augmentation and seed are shown.
+        folder: made where there is none.
+    """
+    dataset = data.load(source, "train")
+    pixels = data.decode_all(dataset, np.arange(len(dataset.labels)))
+    labels, classes = dataset.labels, dataset.classes
+    random = np.random.default_rng(recipe.seed)
+    some = random.permutation(len(pixels))[:RANDOM]
+    counts = np.bincount(labels, minlength=len(classes))
+    mean, std = data.statistics(pixels, "channels")
+
+    each: list[data.Pixels] = []
+    titles: list[str] = []
+    means: list[data.Pixels] = []
+    spec = Spec(recipe.size, classes, mean=mean, std=std)
+    for label, name in enumerate(classes[:LARGEST]):
+        members = random.permutation(np.flatnonzero(labels == label))
+        each += [pixels[i] for i in members[:PER_CLASS]]
+        titles += [name, *[""] * (min(PER_CLASS, len(members)) - 1)]
+        average = data.preprocess(spec, [pixels[i] for i in members]).mean(0)
+        means.append(_pixels(average[None], spec)[0])
+
+    batch = data.preprocess(spec, [pixels[i] for i in some])
+    generator = torch.Generator().manual_seed(recipe.seed)
+    chance = torch.rand(len(batch), augment.COLUMNS, generator=generator)
+    augmented = recipe.augmentation(batch, chance, chance[:, augment.MIRROR] < 0.5)
+    target = F.one_hot(torch.from_numpy(labels[some]), len(classes)).float()
+    mixed, shares = augment.cutmix(batch, target, recipe.augmentation.cutmix or 1.0, generator)
+    mixed_titles = [
+        "\n".join(f"{classes[i]} {share[i]:.0%}" for i in share.nonzero().flatten().tolist())
+        for share in shares
+    ]
+    names = [classes[label] for label in labels[some]]
+    channels = [["channel", "mean", "deviation"]]
+    for name, m, s in zip(("red", "green", "blue"), mean, std, strict=True):
+        channels.append([name, f"{m:.4f}", f"{s:.4f}"])
+    shapes = sorted({picture.shape[:2] for picture in pixels})
+    sizes = ", ".join(f"{width}x{height}" for height, width in shapes[:5])
+    made = {
+        "samples": grid([pixels[i] for i in some], names, 8),
+        "classes": grid(each, titles, PER_CLASS),
+        "counts": bars(classes, counts.tolist(), "pictures"),
+        "means": grid(means, classes[:LARGEST], 10),
+        "augmented": grid(_pixels(augmented, spec), names, 8),
+        "cutmix": grid(_pixels(mixed, spec), mixed_titles, 8),
+    }
+    in_short = "Of values from 0 to 1, over all pixels."
+    parts = "A box of another picture, and its share of the label."
+    sections = [
+        Section("By chance", file="samples", picture=made["samples"]),
+        Section("Each class", file="classes", picture=made["classes"]),
+        Section("How many of each", file="counts", picture=made["counts"]),
+        Section("Channels", in_short, rows=channels),
+        Section("Mean picture of each class", file="means", picture=made["means"]),
+        Section("Augmented", f"As {recipe.name}.", file="augmented", picture=made["augmented"]),
+        Section("CutMix", parts, file="cutmix", picture=made["cutmix"]),
+    ]
+    more = ", ..." if len(shapes) > 5 else ""
+    lead = f"{len(pixels):,} training pictures in {len(classes)} classes, {sizes}{more} pixels."
+    return page.write(folder, f"Data set {Path(source).name}", lead, sections)
+
+
+def _pixels(batch: torch.Tensor, spec: Spec) -> list[data.Pixels]:
+    """A batch, ``(N, 3, height, width)``, as the pictures that it is the normalized form of."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+    batch = batch * std + mean
+    whole = (batch.clamp(0, 1) * 255).round().byte()
+    return list(whole.permute(0, 2, 3, 1).numpy())

@@ -1,0 +1,91 @@
+"""The optimizers a recipe can name, with the parameters that their weight decay falls on."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+Decayed = Literal["all", "weights", "hidden", "convolutions"]
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with momentum.
+
+    Attributes:
+        learning_rate: per step, on the mean loss of a batch; the schedule multiplies it.
+        momentum: share of the last step that is taken again.
+        nesterov: whether the gradient is taken where the momentum leads.
+        weight_decay: L2; Keras' ``l2(x)`` is a weight decay of ``2 x``.
+        decayed: ``"all"`` parameters, ``"weights"`` (matrices and filters), ``"hidden"`` (those but
+            the last layer's), or ``"convolutions"``.
+        bias_rate: the learning rate of biases and norms, as a multiple. Their decay is divided by
+            it, so that the product stays.
+    """
+
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    decayed: Decayed = "all"
+    bias_rate: float = 1.0
+
+    def build(self, network: nn.Module) -> torch.optim.Optimizer:
+        groups = _groups(network, self.decayed, self.weight_decay)
+        for group in groups:
+            if group["params"] and group["params"][0].ndim == 1:
+                group["lr"] = self.learning_rate * self.bias_rate
+                group["weight_decay"] /= self.bias_rate
+        return torch.optim.SGD(
+            groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov
+        )
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (arXiv:1412.6980) with L2 in the gradient and Keras' epsilon; fields as in SGD."""
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    decayed: Decayed = "all"
+
+    def build(self, network: nn.Module) -> torch.optim.Optimizer:
+        groups = _groups(network, self.decayed, self.weight_decay)
+        return torch.optim.Adam(groups, lr=self.learning_rate, eps=1e-7)
+
+
+@dataclass(frozen=True)
+class RMSprop:
+    """RMSprop as in Keras: squared gradients smoothed by 0.9, epsilon 1e-7; fields as in SGD."""
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    decayed: Decayed = "all"
+
+    def build(self, network: nn.Module) -> torch.optim.Optimizer:
+        groups = _groups(network, self.decayed, self.weight_decay)
+        return torch.optim.RMSprop(groups, lr=self.learning_rate, alpha=0.9, eps=1e-7)
+
+
+Optimizer = SGD | Adam | RMSprop
+
+
+def _groups(network: nn.Module, decayed: Decayed, weight_decay: float) -> list[dict[str, Any]]:
+    """The trained parameters: those with two or more dimensions, and vectors; decayed or not."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim > 1]
+    chosen = {
+        "all": trained,
+        "weights": matrices,
+        "hidden": matrices[:-1],
+        "convolutions": [parameter for parameter in matrices if parameter.ndim == 4],
+    }[decayed]
+    kept = {id(parameter) for parameter in chosen}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in trained:
+        groups.setdefault((parameter.ndim > 1, id(parameter) in kept), []).append(parameter)
+    return [
+        {"params": members, "weight_decay": weight_decay if decays else 0.0}
+        for (_, decays), members in groups.items()
+    ]

@@ -1,0 +1,101 @@
+"""The pictures of pages about data and runs, as PNG."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from cycler import cycler
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .data import Pixels
+
+DPI = 110
+STYLE: Any = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.prop_cycle": cycler(color=["#2563a8", "#d9822b", "#3a8f5c", "#a23b72"]),
+}
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def grid(pictures: Sequence[Pixels], titles: Sequence[str], columns: int, title: str = "") -> bytes:
+    """Pictures in rows, each with a title above it; enlarged without smoothing."""
+    rows = -(-len(pictures) // columns)
+    figure = _figure(columns * 1.15, rows * 1.4 + (0.3 if title else 0))
+    if title:
+        figure.suptitle(title)
+    for place, (pixels, text) in enumerate(zip(pictures, titles, strict=True), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.imshow(pixels, interpolation="nearest")
+        axes.set_title(text, fontsize=7)
+        axes.axis("off")
+    return _png(figure)
+
+
+def curves(rows: Sequence[Mapping[str, str]]) -> bytes:
+    """Loss and accuracy by epoch, of a run's ``metrics.csv``."""
+    with mpl.rc_context(STYLE):
+        figure = _figure(9, 3.2)
+        for place, name in enumerate(("loss", "accuracy"), 1):
+            axes = figure.add_subplot(1, 2, place)
+            for key, label in ((name, "training"), (f"validation_{name}", "validation")):
+                points = [(int(row["epoch"]), float(row[key])) for row in rows if row[key]]
+                if points:
+                    axes.plot(*zip(*points, strict=True), label=label)
+            axes.set_xlabel("epoch")
+            axes.set_title(name)
+            axes.legend(frameon=False)
+        return _png(figure)
+
+
+def bars(names: Sequence[str], values: Sequence[float], title: str) -> bytes:
+    """A bar for each name."""
+    with mpl.rc_context(STYLE):
+        figure = _figure(max(4.0, 0.6 * len(names)), 2.8)
+        axes = figure.add_subplot()
+        axes.bar(range(len(names)), values)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        axes.grid(visible=False, axis="x")
+        axes.set_title(title)
+        return _png(figure)
+
+
+def confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> bytes:
+    """What pictures of each class were taken for, as shares of the class."""
+    n = len(classes)
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    figure = _figure(max(5.0, 0.55 * n), max(4.4, 0.5 * n))
+    axes = figure.add_subplot()
+    # The right answers would drown the mistakes: the color scale ends where the worst of them lie.
+    off = shares[~np.eye(n, dtype=bool)]
+    axes.imshow(shares, cmap="Blues", vmax=max(0.01, 1.5 * float(off.max(initial=0))))
+    axes.set_xticks(range(n), classes, rotation=45, ha="right")
+    axes.set_yticks(range(n), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if n <= 20:
+        for (i, j), count in np.ndenumerate(matrix):
+            if count:
+                color = "white" if i == j else "black"
+                axes.text(j, i, str(count), ha="center", va="center", color=color, fontsize=7)
+    return _png(figure)

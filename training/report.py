@@ -1,0 +1,136 @@
+"""A page about a run: how it went, how right it is, and where it is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from falconet.model.weights import Weights
+
+from . import data, evaluate, page, plots
+from .recipe import Recipe
+from .run import Run
+
+FIRST, WORST, PAIRS = 16, 24, 10  # pictures, pictures and pairs that are shown
+
+
+def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
+    """Write ``report/index.html`` into the run's folder, on the test set, and return its path.
+
+    Raises:
+        FileNotFoundError: the run is not over.
+        ValueError: the test set has other classes.
+    """
+    if not run.weights.exists():
+        raise FileNotFoundError(
+            f"{run.folder}: no weights.pt yet; finish the run with falconet train --resume"
+        )
+    weights = Weights.load(run.weights)
+    dataset = data.load(source, "test")
+    classes = weights.spec.classes
+    if dataset.classes != classes:
+        raise ValueError(
+            f"the test set has the classes {', '.join(dataset.classes)}; the run was trained on "
+            f"{', '.join(classes)}"
+        )
+    labels = dataset.labels
+    pixels = data.decode_all(dataset, np.arange(len(labels)))
+    logits = evaluate.logits(weights.network, data.preprocess(weights.spec, pixels))
+    probabilities = logits.softmax(1).numpy()
+    predicted = probabilities.argmax(1)
+    matrix = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(matrix, (labels, predicted), 1)
+    accuracy = float((predicted == labels).mean())
+
+    def shown(indices: npt.NDArray[np.int64]) -> tuple[list[data.Pixels], list[str]]:
+        titles = []
+        for i in indices.tolist():
+            right = predicted[i] == labels[i]
+            sure = f"{classes[predicted[i]]} {probabilities[i, predicted[i]]:.0%}"
+            titles.append(sure if right else f"{sure}\nis: {classes[labels[i]]}")
+        return [pixels[i] for i in indices.tolist()], titles
+
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:WORST]
+    few = min(FIRST, len(labels))
+    # A folder per class has no order of its own, and begins with pictures of one class only.
+    ordered = not isinstance(dataset.pictures[0], Path)
+    first = np.arange(few) if ordered else np.linspace(0, len(labels) - 1, few).astype(int)
+    found = int((predicted[first] == labels[first]).sum())
+    sections = [
+        page.Section(
+            "Learning curves",
+            "The training accuracy is that of augmented pictures, during the epoch.",
+            picture=plots.curves(run.rows()),
+            file="curves",
+        ),
+        page.Section("By class", rows=classification(matrix, classes)),
+        page.Section(
+            "Confusion matrix",
+            "Numbers of pictures; colors are scaled to the mistakes.",
+            picture=plots.confusion(matrix, classes),
+            file="confusion",
+        ),
+        page.Section("Most confused pairs", rows=confused(matrix, classes)),
+        page.Section(
+            f"{'The first ' if ordered else ''}{few} pictures of the test set",
+            f"{found} of them right.",
+            picture=plots.grid(*shown(first), columns=8),
+            file="first",
+        ),
+    ]
+    if len(worst):
+        sections.append(
+            page.Section(
+                "Worst mistakes",
+                "Those the network was most sure of.",
+                picture=plots.grid(*shown(worst), columns=8),
+                file="mistakes",
+            )
+        )
+    sections.append(page.Section("Recipe", recipe.about, folded=recipe.to_json()))
+    lead = (
+        f"{accuracy:.2%} of {len(labels):,} test pictures right, one view of each; "
+        f"{weights.card['pictures']:,} trained on in {weights.card['epochs']} epochs, "
+        f"{weights.card['seconds'] / 60:.1f} minutes on {_machine(weights)}."
+    )
+    return page.write(run.folder / "report", f"Run {run.folder.name}", lead, sections)
+
+
+def classification(matrix: npt.NDArray[np.int64], classes: tuple[str, ...]) -> list[list[str]]:
+    """Precision, recall and their harmonic mean for each class, and the means of all.
+
+    Args:
+        matrix: numbers of pictures, ``(true class, predicted class)``.
+        classes: their names.
+    """
+    right = matrix.diagonal()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.nan_to_num(right / matrix.sum(0))
+        recall = np.nan_to_num(right / matrix.sum(1))
+        f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
+    rows = [["class", "precision", "recall", "F1", "pictures"]]
+    for i, name in enumerate(classes):
+        values = (precision[i], recall[i], f1[i])
+        rows.append([name, *(f"{value:.3f}" for value in values), f"{matrix[i].sum():,}"])
+    means = (precision.mean(), recall.mean(), f1.mean())
+    return [*rows, ["mean", *(f"{value:.3f}" for value in means), f"{matrix.sum():,}"]]
+
+
+def confused(matrix: npt.NDArray[np.int64], classes: tuple[str, ...]) -> list[list[str]]:
+    """The pairs of classes that are taken for each other most often."""
+    both = np.triu(matrix + matrix.T, 1)
+    order = np.argsort(-both, axis=None, kind="stable")[:PAIRS]
+    rows = [["pair", "mistakes", "first for second", "second for first"]]
+    for a, b in zip(*np.unravel_index(order, both.shape), strict=True):
+        if both[a, b]:
+            pair = f"{classes[a]} and {classes[b]}"
+            rows.append([pair, str(both[a, b]), str(matrix[b, a]), str(matrix[a, b])])
+    return rows
+
+
+def _machine(weights: Weights) -> str:
+    environment = weights.card["environment"]
+    if environment["device"] != "cpu":
+        return str(environment["device"])
+    return f"{environment['processor']}, {environment['cpu_threads']} threads"

@@ -1,0 +1,130 @@
+"""Searching a recipe's hyper-parameters by accuracy on the pictures held out (with Optuna)."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from .progress import console
+from .recipe import Recipe
+from .train import Row, train
+
+# A trial is stopped when it lies below the median of those before it, once so many are over.
+TRIALS_BEFORE_PRUNING = 4
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from low to high; on a logarithmic scale where they span a factor of ten."""
+
+    name: str
+    low: float
+    high: float
+    whole: bool
+
+    def suggest(self, trial: optuna.Trial) -> float:
+        if self.whole:
+            return trial.suggest_int(self.name, int(self.low), int(self.high))
+        log = self.low > 0 and self.high / self.low >= 10
+        return trial.suggest_float(self.name, self.low, self.high, log=log)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some values, as they are written on a command line."""
+
+    name: str
+    values: tuple[str, ...]
+
+    def suggest(self, trial: optuna.Trial) -> str:
+        return str(trial.suggest_categorical(self.name, self.values))
+
+
+Space = Sequence[Range | Choice]
+
+
+def parse(words: Sequence[str], recipe: Recipe) -> Space:
+    """What to search, from ``learning_rate=0.1..1`` and ``cutout=0|8|12``.
+
+    Raises:
+        ValueError: a field that the recipe does not have, or no range of its type.
+    """
+    known = recipe.choices()
+    space: list[Range | Choice] = []
+    for word in words:
+        name, _, text = word.partition("=")
+        if name not in known:
+            raise ValueError(f"unknown field {name!r}; known are {', '.join(known)}")
+        if "|" in text:
+            values = tuple(text.split("|"))
+            for value in values:
+                recipe.override([f"{name}={value}"])
+            space.append(Choice(name, values))
+            continue
+        kind = known[name][0]
+        try:
+            low, high = (kind(end) for end in text.split(".."))
+        except (TypeError, ValueError):
+            low, high = 1, 0
+        if kind not in (int, float) or not low < high or not math.isfinite(high):
+            raise ValueError(
+                f"{name}: expected a range like 0.1..1 of numbers, or choices like 0|8|12, got "
+                f"{text!r}"
+            )
+        space.append(Range(name, low, high, whole=kind is int))
+    return space
+
+
+def tune(
+    recipe: Recipe, space: Space, source: Path | str, folder: Path, trials: int
+) -> Mapping[str, Any]:
+    """Train with values from the space, and return those with the best validation accuracy.
+
+    Each trial is a run in the folder; the study is in ``study.db`` there, and goes on from it. The
+    test set is not touched.
+
+    Raises:
+        ValueError: the recipe holds nothing out, or the test set.
+    """
+    if recipe.validation == 0 or recipe.hold_out == "test":
+        raise ValueError(
+            f"{recipe.name}: expected pictures of the training set to be held out, to choose by; "
+            "add hold_out=stratified validation=5000"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=f"sqlite:///{folder / 'study.db'}",
+        study_name=recipe.name,
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=recipe.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=TRIALS_BEFORE_PRUNING),
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        chosen = {item.name: item.suggest(trial) for item in space}
+        words = [f"{name}={value}" for name, value in chosen.items()]
+        console.print(f"trial {trial.number}: {' '.join(words)}", highlight=False)
+
+        def on_epoch(row: Row) -> None:
+            trial.report(row["validation_accuracy"], row["epoch"])
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        run = folder / f"trial-{trial.number}"
+        weights = train(recipe.override(words), source, run, on_epoch=on_epoch)
+        return float(weights.card["validation_accuracy"])
+
+    study.optimize(objective, n_trials=trials)
+    with (folder / "trials.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["trial", "state", "validation_accuracy", *(item.name for item in space)])
+        for trial in study.trials:
+            values = [trial.params.get(item.name) for item in space]
+            writer.writerow([trial.number, trial.state.name.lower(), trial.value, *values])
+    return {"validation_accuracy": study.best_value, **study.best_params}
