@@ -23,6 +23,8 @@ COMMANDS = {
     "predict": "predict",
 }
 
+TRAINING_EXTRA = ("jinja2", "matplotlib", "optuna", "torchvision")
+
 
 class LazyGroup(click.Group):
     """Imports a command's module on its first use, and turns expected errors into messages."""
@@ -45,6 +47,9 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except ModuleNotFoundError as error:
+            hint = "; pip install 'falconet[training]'" if error.name in TRAINING_EXTRA else ""
+            raise click.ClickException(f"{error}{hint}") from error
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise click.ClickException(str(error)) from error
 

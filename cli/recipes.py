@@ -16,7 +16,8 @@ from falconet.training import results
 def recipes(as_json: bool) -> None:
     """List the recipes, with what was published and what they reached here.
 
-    Accuracies are top-1 on the test set, one view of each picture.
+    Accuracies here are top-1 on the test set, one view of each picture; of the published ones,
+    `falconet show` says on which pictures they are.
     """
     from falconet.training import recipes as all_recipes
 
@@ -33,8 +34,8 @@ def recipes(as_json: bool) -> None:
         here = "not run in full"
         if row["accuracy"] is not None:
             here = f"{row['accuracy']:.2%}"
-            if row["epochs_run"] != row["epochs"]:
-                here += f" ({row['epochs_run']} epochs)"
+            if row["changed"]:
+                here += f" ({_words(row['changed'])})"
         table.add_row(
             row["name"],
             row["about"],
@@ -77,6 +78,7 @@ def show(name: str, as_json: bool) -> None:
         console.print(
             f"here: {row['accuracy']:.2%}, {row['protocol']}; n = {row['runs']}, "
             f"{row['epochs_run']} epochs"
+            + (f"; with {_words(row['changed'])}" if row["changed"] else "")
         )
     for assumption in recipe.assumed:
         console.print(f"assumed: {assumption}")
@@ -85,6 +87,10 @@ def show(name: str, as_json: bool) -> None:
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         table.add_row(field, text)
     console.print(table)
+
+
+def _words(changed: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in changed.items())
 
 
 def _row(recipe: Any) -> dict[str, Any]:
@@ -106,7 +112,7 @@ def _row(recipe: Any) -> dict[str, Any]:
         "accuracy": None if result is None else statistics.mean(result.accuracies),
         "accuracies": [] if result is None else result.accuracies,
         "runs": 0 if result is None else len(result.runs),
-        "epochs_run": None if result is None else max(run.epochs for run in result.runs),
+        "epochs_run": None if result is None else result.epochs,
         "changed": {} if result is None else result.changed,
         "protocol": recipe.protocol,
     }

@@ -41,7 +41,7 @@ def separate(words: Iterable[str]) -> tuple[list[str], list[str]]:
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Runs, each with a seed of its own.",
+    help="Runs, each with a seed of its own; repeated, it goes on where it was.",
 )
 @click.option("--tensorboard", is_flag=True, help="Write for TensorBoard as well, if installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -67,6 +67,7 @@ def train(
     the run's folder, for: falconet report runs/..., falconet archive runs/.../weights.pt
     """
     from falconet.training import recipes
+    from falconet.training.distributed import require_one
     from falconet.training.run import Run
     from falconet.training.tensorboard import tensorboard_writer
     from falconet.training.train import train as run
@@ -88,26 +89,32 @@ def train(
             raise click.UsageError(str(error)) from error
 
     first = resume or output or Path("runs", f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if seeds > 1:
+        require_one("--seeds")
     found = []
     for seed in range(recipe.seed, recipe.seed + seeds):
         folder = first if seeds == 1 else first / f"seed-{seed}"
-        on_epoch = tensorboard_writer(folder) if tensorboard else None
+        begun = resume is not None or (seeds > 1 and Run(folder).recipe.exists())
         weights = run(
             replace(recipe, seed=seed),
             data,
             folder,
-            resume=resume is not None,
+            resume=begun,
             init_from=init_from,
-            on_epoch=on_epoch,
+            on_epoch=tensorboard_writer(folder) if tensorboard else None,
         )
+        if weights is None:
+            return  # another process of several speaks
         accuracy = weights.card["validation_accuracy"]
         found.append({"folder": str(folder), "seed": seed, "validation_accuracy": accuracy})
         if not as_json:
             held_out = "" if accuracy is None else f", {accuracy:.2%} on the pictures held out"
             click.echo(f"{folder / 'weights.pt'}{held_out}")
-    accuracies = [run["validation_accuracy"] for run in found if run["validation_accuracy"]]
+    accuracies = [one["validation_accuracy"] for one in found if one["validation_accuracy"]]
     if as_json:
         click.echo(json.dumps(found[0] if seeds == 1 else found))
     elif len(accuracies) > 1:
         mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
         click.echo(f"{mean:.2%}, standard deviation {deviation:.2%}, n = {len(accuracies)}")
+    elif seeds > 1:
+        click.echo("nothing was held out to compare them on; add validation=5000")

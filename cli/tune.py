@@ -29,13 +29,8 @@ def tune(
 
     Without ranges, what the recipe names itself. Runs that lie below the median are given up.
     """
-    try:
-        from falconet.training import tune as search
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "falconet tune needs: pip install 'falconet[training]'"
-        ) from error
     from falconet.training import recipes
+    from falconet.training import tune as search
 
     names, assignments = separate(words)
     if len(names) != 1:

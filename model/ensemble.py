@@ -25,6 +25,8 @@ class Ensemble(nn.Module):
 
     def __init__(self, member: str, arguments: Mapping[str, Any], count: int) -> None:
         super().__init__()
+        if member not in NETWORKS:
+            raise ValueError(f"expected one of the networks {sorted(NETWORKS)}, got {member!r}")
         self.members = nn.ModuleList(NETWORKS[member](**arguments) for _ in range(count))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Files of tensors, written whole or not at all, and read without executing anything in them."""
+"""Files, written whole or not at all, and read without executing anything in them."""
 
 import io
 import os
@@ -9,19 +9,17 @@ from typing import Any
 import torch
 
 
-def save(content: dict[str, Any], path: Path) -> None:
+def write(path: Path, content: bytes | memoryview) -> None:
     """Replace a file; a crash leaves either the old or the new one, whole.
 
     Raises:
         OSError: it could not be written; the old one is as it was.
     """
-    packed = io.BytesIO()
-    torch.save(content, packed)
     partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            file.write(packed.getbuffer())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -32,6 +30,13 @@ def save(content: dict[str, Any], path: Path) -> None:
             f"could not be written ({error.strerror}); what was there before is unharmed",
             str(path),
         ) from error
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Replace a file by tensors and plain values; errors as in :func:`write`."""
+    packed = io.BytesIO()
+    torch.save(content, packed)
+    write(path, packed.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Weights:
         network: in evaluation mode, on the CPU; of a registered class.
         arguments: what its class was called with; plain values only.
         spec: what it expects and answers.
-        samples: pictures it was validated on, uint8 ``(height, width, 3)`` each.
+        samples: pictures of the training set, held out if any were, uint8 ``(height, width, 3)``.
         card: how it was made: recipe, environment, accuracy; plain values only.
     """
 

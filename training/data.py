@@ -21,6 +21,7 @@ Picture = Path | Pixels  # not decoded yet, or from torchvision's download
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 DOWNLOADS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}  # names in torchvision.datasets
+CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 DOWNLOAD_FOLDER = Path("data")
 
 
@@ -34,8 +35,14 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Tells data sets apart by their classes and labels, in order."""
-        return hashlib.sha256(repr(self.classes).encode() + self.labels.tobytes()).hexdigest()
+        """Tells data sets apart: by their classes, labels, and names and sizes of files."""
+        found = hashlib.sha256(repr(self.classes).encode() + self.labels.tobytes())
+        for picture in self.pictures:
+            if isinstance(picture, Path):
+                found.update(f"{picture.name} {picture.stat().st_size}".encode())
+            else:
+                found.update(picture.tobytes())
+        return found.hexdigest()
 
 
 def load(source: Path | str, split: Literal["train", "test"]) -> Dataset:
@@ -53,6 +60,30 @@ def load(source: Path | str, split: Literal["train", "test"]) -> Dataset:
     if str(source) in DOWNLOADS and not Path(source).is_dir():
         return _download(str(source), split)
     return _folder_per_class(Path(source) / split)
+
+
+def load_test(source: Path | str, classes: tuple[str, ...]) -> Dataset:
+    """The test set, of the same classes as the training set.
+
+    Raises:
+        FileNotFoundError: as in :func:`load`.
+        ValueError: it has other classes.
+    """
+    dataset = load(source, "test")
+    if dataset.classes != classes:
+        raise ValueError(
+            f"{source}: expected a test set with the classes {', '.join(classes)}, got "
+            f"{', '.join(dataset.classes)}"
+        )
+    return dataset
+
+
+def is_cifar10(source: Path | str) -> bool:
+    """Whether these are CIFAR-10's classes and numbers of pictures, in whatever order."""
+    sets = [load(source, "train"), load(source, "test")]
+    return [len(s.labels) for s in sets] == [50000, 10000] and all(
+        sorted(s.classes) == sorted(CIFAR10) for s in sets
+    )
 
 
 def _folder_per_class(folder: Path) -> Dataset:

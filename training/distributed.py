@@ -39,6 +39,11 @@ class Processes:
             return network
         return DistributedDataParallel(network)
 
+    def wait(self) -> None:
+        """Until all processes have got here."""
+        if self.count > 1:
+            dist.barrier()
+
     def sum(self, values: Tensor) -> Tensor:
         """The sum of a tensor over the processes."""
         if self.count > 1:
@@ -52,6 +57,16 @@ class Processes:
         told = torch.tensor(int(value), device=self.device)
         dist.broadcast(told, 0)
         return bool(told)
+
+
+def require_one(doing: str) -> None:
+    """Make sure that this is not one of several processes.
+
+    Raises:
+        ValueError: it is.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(f"{doing} runs in one process; torchrun is for one falconet train")
 
 
 @contextmanager

@@ -38,8 +38,9 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
     spec = Spec(recipe.size, classes, mean=mean, std=std)
     for label, name in enumerate(classes[:LARGEST]):
         members = random.permutation(np.flatnonzero(labels == label))
-        each += [pixels[i] for i in members[:PER_CLASS]]
-        titles += [name, *[""] * (min(PER_CLASS, len(members)) - 1)]
+        row = [pixels[i] for i in members[:PER_CLASS]]
+        each += row + [np.full((1, 1, 3), 255, np.uint8)] * (PER_CLASS - len(row))
+        titles += [name, *[""] * (PER_CLASS - 1)]
         average = data.preprocess(spec, [pixels[i] for i in members]).mean(0)
         means.append(_pixels(average[None], spec)[0])
 

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .data import Pixels
+from .results import Point
 
 DPI = 110
 STYLE: Any = {
@@ -66,6 +67,36 @@ def curves(rows: Sequence[Mapping[str, str]]) -> bytes:
             axes.set_title(name)
             axes.legend(frameon=False)
         return _png(figure)
+
+
+def accuracy_by_cost(points: Sequence[Point]) -> bytes:
+    """What recipes reach for what they cost to serve: published, and here. An SVG."""
+    with mpl.rc_context({**STYLE, "svg.hashsalt": "falconet", "svg.fonttype": "none"}):
+        figure = _figure(9, 5)
+        axes = figure.add_subplot()
+        for published in (True, False):
+            shown = [(p, p.published if published else p.here) for p in points]
+            found = [(p.multiply_adds / 1e6, 100 * value) for p, value in shown if value]
+            if found:
+                style: Any = {"markerfacecolor": "none", "color": "C1"} if published else {}
+                label = "published" if published else "here"
+                axes.plot(*zip(*found, strict=True), "o", label=label, **style)
+        for point in points:
+            if point.published and point.here:
+                both = [100 * point.published, 100 * point.here]
+                axes.plot([point.multiply_adds / 1e6] * 2, both, color="#bbbbbb", linewidth=0.8)
+            if point.here:
+                place = (point.multiply_adds / 1e6, 100 * point.here)
+                axes.annotate(
+                    point.name, place, xytext=(5, -2), textcoords="offset points", fontsize=7
+                )
+        axes.set_xscale("log")
+        axes.set_xlabel("multiply-adds for a picture, millions")
+        axes.set_ylabel("top-1 accuracy, %")
+        axes.legend(frameon=False, loc="lower right")
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+        return file.getvalue()
 
 
 def bars(names: Sequence[str], values: Sequence[float], title: str) -> bytes:

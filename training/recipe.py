@@ -103,6 +103,25 @@ class Recipe:
                 "recipe: expected epochs and batch_size from 1 and validation from 0, got "
                 f"{self.epochs}, {self.batch_size} and {self.validation}"
             )
+        nothing_held = self.hold_out != "test" and self.validation == 0
+        if nothing_held and (self.keep == "best" or self.patience):
+            raise ValueError(
+                "recipe: expected pictures to be held out for keep=best and patience to judge by; "
+                "set validation, or keep=last patience=0"
+            )
+        if self.hold_out == "test" and self.validation:
+            raise ValueError(
+                "recipe: expected validation=0 with hold_out=test, where the test set takes its "
+                f"place, got {self.validation}; set hold_out=stratified as well"
+            )
+        if self.snapshots and (self.keep == "best" or self.patience):
+            raise ValueError("recipe: expected keep=last and patience=0 with snapshots")
+        least = min(self.size)
+        if self.augmentation.cutout > least or self.augmentation.translate >= least:
+            raise ValueError(
+                f"recipe: expected cutout and translate to fit pictures of {self.size}, got "
+                f"{self.augmentation.cutout} and {self.augmentation.translate}"
+            )
         known = network_arguments(self.network)
         if unknown := self.arguments.keys() - known.keys():
             raise ValueError(

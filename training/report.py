@@ -26,13 +26,8 @@ def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
             f"{run.folder}: no weights.pt yet; finish the run with falconet train --resume"
         )
     weights = Weights.load(run.weights)
-    dataset = data.load(source, "test")
-    classes = weights.spec.classes
-    if dataset.classes != classes:
-        raise ValueError(
-            f"the test set has the classes {', '.join(dataset.classes)}; the run was trained on "
-            f"{', '.join(classes)}"
-        )
+    dataset = data.load_test(source, weights.spec.classes)
+    classes = dataset.classes
     labels = dataset.labels
     pixels = data.decode_all(dataset, np.arange(len(labels)))
     logits = evaluate.logits(weights.network, data.preprocess(weights.spec, pixels))

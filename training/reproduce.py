@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from falconet.model import storage
 from falconet.model.weights import Weights
 
 from . import data
-from .evaluate import Score, score
+from .distributed import require_one
+from .evaluate import score
 from .progress import console
 from .recipe import Recipe
 from .results import Measured, Result, measured
@@ -29,36 +31,54 @@ def reproduce(
         source: of the pictures.
         runs: folder of run folders.
         seeds: how many, counted from the recipe's own.
+
+    Raises:
+        ValueError: a run folder is of another recipe, or of other pictures.
     """
+    require_one("falconet reproduce")
     found: list[Measured] = []
     for seed in range(recipe.seed, recipe.seed + seeds):
         seeded = replace(recipe, seed=seed)
         run = Run(runs / f"{recipe.name}-{seed}")
         console.print(f"{recipe.name}, seed {seed}: {run.folder}", highlight=False)
-        if run.weights.exists():
-            run.check(seeded, resume=True)
-        else:
-            train(seeded, source, run.folder, resume=run.recipe.exists())
+        train_or_go_on(seeded, source, run)
         tested = test(run, source)
         found.append(measured(run, seeded, *tested))
     changed = replace(recipe, seed=published.seed).differences(published)
     return Result(recipe.name, changed, tuple(found))
 
 
+def train_or_go_on(recipe: Recipe, source: Path | str, run: Run) -> None:
+    """Begin a run, resume it, or leave it as it is if it is finished."""
+    begun = run.recipe.exists()
+    run.check(recipe, resume=begun)
+    if not run.weights.exists():
+        train(recipe, source, run.folder, resume=begun)
+
+
 def test(run: Run, source: Path | str) -> tuple[float, float, int]:
     """Accuracy and loss of a run's weights on the test set, and its size; looked at once.
 
     In float32, as it is served. Kept in ``test.json``, and read from there the next time.
+
+    Raises:
+        ValueError: the test set is not the one that was looked at, or has other classes.
     """
     path = run.folder / "test.json"
+    weights = Weights.load(run.weights)
+    dataset = data.load_test(source, weights.spec.classes)
     if not path.exists():
-        weights = Weights.load(run.weights)
-        dataset = data.load(source, "test")
         pixels = data.decode_all(dataset, np.arange(len(dataset.labels)))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         x = data.preprocess(weights.spec, pixels).to(device)
         y = torch.from_numpy(dataset.labels).to(device)
-        found: Score = score(weights.network.to(device), x, y)
-        path.write_text(json.dumps({**found._asdict(), "pictures": len(y)}) + "\n")
+        found = score(weights.network.to(device), x, y)
+        content = {**found._asdict(), "pictures": len(y), "data": dataset.fingerprint}
+        storage.write(path, json.dumps(content).encode())
     content = json.loads(path.read_text())
+    if content["data"] != dataset.fingerprint:
+        raise ValueError(
+            f"{path}: the test pictures are not those this run was tested on; name the same folder "
+            "with --data, or another one with --runs"
+        )
     return content["accuracy"], content["loss"], content["pictures"]

@@ -3,9 +3,9 @@
 import json
 import statistics
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .recipe import Recipe
 from .run import Run
@@ -58,8 +58,21 @@ class Result:
     runs: tuple[Measured, ...]
 
     @property
+    def epochs(self) -> int:
+        """That were run, in the longest."""
+        return max(run.epochs for run in self.runs)
+
+    @property
     def accuracies(self) -> list[float]:
         return [run.accuracy for run in self.runs]
+
+    def with_runs_of(self, other: "Result | None") -> "Result":
+        """Add the other's runs with other seeds, if what it changed is the same."""
+        if other is None or other.changed != self.changed:
+            return self
+        seeds = {run.seed for run in self.runs}
+        runs = [*self.runs, *(run for run in other.runs if run.seed not in seeds)]
+        return replace(self, runs=tuple(sorted(runs, key=lambda run: run.seed)))
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +88,15 @@ class Result:
         content = json.loads(path.read_text())
         runs = tuple(Measured(**run) for run in content["runs"])
         return cls(content["recipe"], content["changed"], runs)
+
+
+class Point(NamedTuple):
+    """A recipe in a plot; accuracies from 0 to 1, ``None`` where there is none."""
+
+    name: str
+    multiply_adds: int
+    published: float | None
+    here: float | None
 
 
 def measured(run: Run, recipe: Recipe, accuracy: float, loss: float, pictures: int) -> Measured:
@@ -110,6 +132,20 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def points(recipes: Iterable[Recipe], folder: Path) -> list[Point]:
+    """The recipes, for :func:`falconet.training.plots.accuracy_by_cost`."""
+    found = []
+    for recipe in recipes:
+        result = Result.load(recipe.name, folder)
+        here = None if result is None else statistics.mean(result.accuracies)
+        published = None if recipe.reference is None else recipe.reference.accuracy
+        name = recipe.name
+        if result is not None and "epochs" in result.changed:
+            name += f", {result.epochs} epochs"
+        found.append(Point(name, recipe.cost().multiply_adds, published, here))
+    return found
+
+
 def table(recipes: Iterable[Recipe], folder: Path) -> str:
     """All recipes as Markdown, those that have not been run among them."""
     lines = [
@@ -129,11 +165,14 @@ def table(recipes: Iterable[Recipe], folder: Path) -> str:
         here, chosen_on_test, length, training = "not run in full", "", str(recipe.epochs), ""
         if result is not None:
             here = f"**{spread(result.accuracies)}**"
-            if recipe.hold_out == "test":
+            if result.changed.get("hold_out", recipe.hold_out) == "test":
                 best = [run.best_validation_accuracy or 0.0 for run in result.runs]
                 chosen_on_test = spread(best)
-            ran = max(run.epochs for run in result.runs)
-            length = str(ran) if ran == recipe.epochs else f"**{ran}** of {recipe.epochs}"
+            length = str(result.epochs)
+            if "epochs" in result.changed:
+                length = f"**{length}** of {recipe.epochs}"
+            others = [f"{k}={v}" for k, v in result.changed.items() if k != "epochs"]
+            here += "".join(f", {other}" for other in others)
             first = result.runs[0]
             machine = (
                 f"{first.environment['processor']}, {first.environment['cpu_threads']} threads"
@@ -149,7 +188,7 @@ def table(recipes: Iterable[Recipe], folder: Path) -> str:
             f"{protocol} | {here} | {chosen_on_test} | {length} | {training} |"
         )
     notes = [f"{'*' * i}{' ' if i else ''}Trained on {name}." for i, name in enumerate(machines)]
-    return "\n".join([*lines, "", *notes]) + "\n"
+    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 
 def replace_between(path: Path, name: str, writer: str, text: str) -> None:

@@ -1,8 +1,10 @@
 """The folder a training run leaves: what it did, how it went, how to go on."""
 
 import csv
+import io
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from .recipe import Recipe
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder: ``recipe.json``, ``environment.json``, ``metrics.csv``, ``checkpoint.pt``,
+    """A run folder: ``recipe.json``, ``environment.json``, ``checkpoint.pt``, ``metrics.csv``,
     and, once it is over, ``weights.pt``.
     """
 
@@ -55,12 +57,12 @@ class Run:
         """Make sure, before any work, that a run can begin here or go on.
 
         Raises:
-            FileExistsError: to begin, where a run has got to its first checkpoint.
-            FileNotFoundError: to go on, where none has begun.
+            FileExistsError: to begin, where a run has begun.
+            FileNotFoundError: to go on, where none has.
             ValueError: to go on with another recipe.
         """
         if not resume:
-            if self.checkpoint.exists() or self.weights.exists():
+            if self.recipe.exists():
                 raise FileExistsError(
                     f"{self.folder} holds a run already: continue it with --resume, or name "
                     "another folder with --output"
@@ -71,13 +73,20 @@ class Run:
                 "recipe.json, or begin a new run"
             )
 
-    def begin(self, recipe: Recipe) -> None:
-        """Make the folder for a fresh run."""
+    def begin(self, recipe: Recipe, processes: int, checkpoint: dict[str, Any]) -> None:
+        """Make the folder for a fresh run, which can be resumed from then on.
+
+        Args:
+            recipe: of the run; its file, written last, is what makes the folder a run.
+            processes: that train.
+            checkpoint: before the first epoch.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.metrics.unlink(missing_ok=True)
-        environment = json.dumps(describe_environment(), indent=2) + "\n"
-        (self.folder / "environment.json").write_text(environment)
-        self.recipe.write_text(recipe.to_json())
+        environment = json.dumps(describe_environment(processes), indent=2) + "\n"
+        storage.write(self.folder / "environment.json", environment.encode())
+        self.save_checkpoint(checkpoint)
+        storage.write(self.recipe, recipe.to_json().encode())
 
     def save_checkpoint(self, content: dict[str, Any]) -> None:
         """Replace the checkpoint; a crash leaves either the old or the new one, whole.
@@ -87,8 +96,8 @@ class Run:
         """
         storage.save(content, self.checkpoint)
 
-    def load_checkpoint(self, data: str) -> dict[str, Any] | None:
-        """The checkpoint to go on from, ``None`` where the run did not get to one.
+    def load_checkpoint(self, data: str) -> dict[str, Any]:
+        """The checkpoint to go on from.
 
         Args:
             data: fingerprint of the data set; has to be what was saved under ``"data"``.
@@ -96,8 +105,6 @@ class Run:
         Raises:
             ValueError: it is damaged, or was made of other data.
         """
-        if not self.checkpoint.exists():
-            return None
         content = storage.load(self.checkpoint)
         if content["data"] != data:
             raise ValueError(
@@ -108,20 +115,19 @@ class Run:
 
     def rewind(self, epoch: int) -> None:
         """Drop what was logged after an epoch."""
-        rows = self.rows()
-        self.metrics.unlink(missing_ok=True)
-        for row in rows:
-            if int(row["epoch"]) <= epoch:
-                self.log(row)
+        self._write([row for row in self.rows() if int(row["epoch"]) <= epoch])
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to ``metrics.csv``."""
-        fresh = not self.metrics.exists()
-        with self.metrics.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+        self._write([*self.rows(), row])
+
+    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        text = io.StringIO(newline="")
+        if rows:
+            writer = csv.DictWriter(text, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        storage.write(self.metrics, text.getvalue().encode())
 
     def rows(self) -> list[dict[str, str]]:
         """What was logged, an epoch a row."""

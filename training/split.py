@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
 
-# How pictures are held out: the same share of each class; any; or the last of the set. With
-# "test", none are, and the test set takes their place, as in several published experiments:
-# what is chosen by it looks better than it is.
-HoldOut = Literal["stratified", "random", "last", "test"]
+# How pictures are held out: the same share of each class, or any. With "test", none are, and the
+# test set takes their place, as in several published experiments: what is chosen by it looks
+# better than it is.
+HoldOut = Literal["stratified", "random", "test"]
 
 
 def hold_out(labels: Indices, count: int, how: HoldOut, seed: int) -> tuple[Indices, Indices]:
@@ -21,8 +21,6 @@ def hold_out(labels: Indices, count: int, how: HoldOut, seed: int) -> tuple[Indi
     order = np.random.default_rng(seed).permutation(len(labels))
     if how == "test" or count == 0:
         return np.arange(len(labels)), np.empty(0, np.int64)
-    if how == "last":
-        return np.split(np.arange(len(labels)), [max(0, len(labels) - count)])  # type: ignore[return-value]
     if how == "random":
         held = order[:count]
     else:

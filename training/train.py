@@ -39,7 +39,7 @@ def train(
     resume: bool = False,
     init_from: Path | None = None,
     on_epoch: Callable[[Row], None] | None = None,
-) -> Weights:
+) -> Weights | None:
     """Train a network and leave it in ``folder/weights.pt``.
 
     Runs on a GPU where there is one, or on all that torchrun gives it. Only the training set is
@@ -51,10 +51,13 @@ def train(
         recipe: what to do.
         source: of the pictures, as in :func:`falconet.training.data.load`.
         folder: of the run; see :class:`falconet.training.run.Run`.
-        resume: go on from the folder's checkpoint, or from the start if it has none yet.
+        resume: go on from the folder's checkpoint.
         init_from: weights to begin with; layers of another shape, such as the last one for other
             classes, begin afresh.
         on_epoch: is given each row of ``metrics.csv``; what it raises ends the run.
+
+    Returns:
+        The weights; ``None`` in all processes of several but the one that writes the files.
 
     Raises:
         FileExistsError, FileNotFoundError, ValueError: folder and ``resume`` do not fit, or the
@@ -73,7 +76,7 @@ def _train(
     resume: bool,
     init_from: Path | None,
     on_epoch: Callable[[Row], None] | None,
-) -> Weights:
+) -> Weights | None:
     # ---- Setup ---------------------------------------------------------------------------------
     keep_freed_memory()
     device = processes.device
@@ -89,7 +92,14 @@ def _train(
     precision = getattr(torch, recipe.precision)
 
     # ---- Data: normalized once, by the code that will serve, and kept on the device -----------
+    if not processes.main:
+        processes.wait()  # the first one may have to download
     dataset = data.load(source, "train")
+    held = dataset
+    if recipe.hold_out == "test":
+        held = data.load_test(source, dataset.classes)
+    if processes.main:
+        processes.wait()
     training, validation = hold_out(dataset.labels, recipe.validation, recipe.hold_out, recipe.seed)
     if recipe.per_class:
         training = training[subset(dataset.labels[training], recipe.per_class, recipe.seed)]
@@ -100,13 +110,9 @@ def _train(
             f"{recipe.batch_size}: make one or the other smaller"
         )
     checkpoint = run.load_checkpoint(dataset.fingerprint) if resume else None
-    if processes.main and checkpoint is None:
-        run.begin(recipe)
-    train_pixels = data.decode_all(dataset, training)
-    held = dataset
-    if recipe.hold_out == "test":
-        held = data.load(source, "test")
+    if held is not dataset:
         validation = np.arange(len(held.labels))
+    train_pixels = data.decode_all(dataset, training)
     held_pixels = data.decode_all(held, validation)
     mean, std = data.statistics(train_pixels, recipe.normalization)
     spec = Spec(recipe.size, dataset.classes, mean=mean, std=std, top_k=recipe.top_k)
@@ -128,10 +134,11 @@ def _train(
         for name in load_matching(network, Weights.load(init_from).network):
             console.print(f"{name}: of another shape in {init_from}, begins afresh")
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = AveragedModel(
-        network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True
-    )
-    kept = average.module if recipe.ema_decay else network
+    average = None
+    if recipe.ema_decay:
+        smooth = get_ema_multi_avg_fn(recipe.ema_decay)
+        average = AveragedModel(network, multi_avg_fn=smooth, use_buffers=True)
+    kept = network if average is None else average.module
     parallel = processes.wrap(network)
 
     # ---- Optimizer -----------------------------------------------------------------------------
@@ -141,26 +148,47 @@ def _train(
 
     # ---- Loop ----------------------------------------------------------------------------------
     mirrored = torch.rand(len(train_x), generator=_generator(recipe.seed, -1)) < 0.5
-    first_epoch = 0
+    first_epoch, finished = 0, False
     best_epoch, best_accuracy = 0, -1.0
     best_state: dict[str, torch.Tensor] | None = None
     snapshots: list[dict[str, Any]] = []
+    began_from = None if init_from is None else init_from.name
     if checkpoint is not None:
         network.load_state_dict(checkpoint["network"])
-        average.load_state_dict(checkpoint["average"])
+        if average is not None:
+            average.load_state_dict(checkpoint["average"])
         optimizer.load_state_dict(checkpoint["optimizer"])
         best_epoch, best_accuracy = checkpoint["best_epoch"], checkpoint["best_accuracy"]
         best_state, snapshots = checkpoint["best_state"], checkpoint["snapshots"]
-        first_epoch = checkpoint["epoch"]
+        first_epoch, finished = checkpoint["epoch"], checkpoint["finished"]
+        began_from = checkpoint["init_from"]
         if processes.main:
             run.rewind(first_epoch)
             console.print(f"going on after epoch {first_epoch} of {recipe.epochs}")
+
+    def state(epoch: int) -> dict[str, Any]:
+        return {
+            "epoch": epoch,
+            "finished": finished,
+            "data": dataset.fingerprint,
+            "network": network.state_dict(),
+            "average": None if average is None else average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "best_epoch": best_epoch,
+            "best_accuracy": best_accuracy,
+            "best_state": best_state,
+            "snapshots": snapshots,
+            "init_from": began_from,
+        }
+
+    if processes.main and checkpoint is None:
+        run.begin(recipe, processes.count, state(0))
     saved = time.perf_counter()
 
     with bar(
         "training", recipe.epochs * batches, first_epoch * batches, processes.main
     ) as progress:
-        for epoch in range(first_epoch, recipe.epochs):
+        for epoch in range(first_epoch, first_epoch if finished else recipe.epochs):
             began = time.perf_counter()
             random = _generator(recipe.seed, epoch)
             torch.manual_seed(recipe.seed + 1000 * epoch + processes.rank)  # dropout's
@@ -189,14 +217,13 @@ def _train(
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                if recipe.ema_decay:
+                if average is not None:
                     average.update_parameters(network)
                 total += torch.stack([loss.detach() * len(y), (logits.argmax(1) == y).sum()])
                 progress.advance(progress.task_ids[0])
 
             loss_sum, right = (processes.sum(total) / (batches * recipe.batch_size)).tolist()
             seconds = time.perf_counter() - began
-            finished = False
             if processes.main:
                 row: Row = {
                     "epoch": epoch + 1,
@@ -204,7 +231,7 @@ def _train(
                     "accuracy": round(right, 4),
                     "validation_loss": None,
                     "validation_accuracy": None,
-                    "learning_rate": f"{rates[0] * multiple:.3g}",
+                    "learning_rate": f"{recipe.optimizer.learning_rate * multiple:.3g}",
                     "seconds": round(seconds, 2),
                 }
                 if len(held_x):
@@ -220,19 +247,7 @@ def _train(
                 finished = epoch + 1 == recipe.epochs or 0 < recipe.patience <= waited
                 run.log(row)
                 if finished or time.perf_counter() - saved >= CHECKPOINT_SECONDS:
-                    run.save_checkpoint(
-                        {
-                            "epoch": epoch + 1,
-                            "data": dataset.fingerprint,
-                            "network": network.state_dict(),
-                            "average": average.state_dict(),
-                            "optimizer": optimizer.state_dict(),
-                            "best_epoch": best_epoch,
-                            "best_accuracy": best_accuracy,
-                            "best_state": best_state,
-                            "snapshots": snapshots,
-                        }
-                    )
+                    run.save_checkpoint(state(epoch + 1))
                     saved = time.perf_counter()
                 progress.console.print(_line(row, recipe.epochs), highlight=False)
                 if on_epoch is not None:
@@ -241,6 +256,8 @@ def _train(
                 break
 
     # ---- Result --------------------------------------------------------------------------------
+    if not processes.main:
+        return None
     result: nn.Module
     if recipe.snapshots:
         member = {"member": recipe.network.__name__, "arguments": arguments}
@@ -265,11 +282,11 @@ def _train(
             "validation_accuracy": score(result, held_x, held_y).accuracy if len(held_x) else None,
             "epochs": len(rows),
             "seconds": round(sum(float(row["seconds"]) for row in rows), 1),
+            "init_from": began_from,
         },
     )
     result.cpu()
-    if processes.main:
-        weights.save(run.weights)
+    weights.save(run.weights)
     return weights
 
 

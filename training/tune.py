@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 
+from .distributed import require_one
 from .progress import console
 from .recipe import Recipe
 from .train import Row, train
@@ -88,8 +89,10 @@ def tune(
     test set is not touched.
 
     Raises:
-        ValueError: the recipe holds nothing out, or the test set.
+        ValueError: the recipe holds nothing out, or the test set; or the folder holds another
+            search.
     """
+    require_one("falconet tune")
     if recipe.validation == 0 or recipe.hold_out == "test":
         raise ValueError(
             f"{recipe.name}: expected pictures of the training set to be held out, to choose by; "
@@ -102,9 +105,17 @@ def tune(
         study_name=recipe.name,
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=recipe.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=TRIALS_BEFORE_PRUNING),
     )
+    # A search that goes on must not draw again what it began with.
+    study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
+    searched = {"recipe": recipe.to_json(), "space": [str(item) for item in space]}
+    if study.user_attrs and study.user_attrs != searched:
+        raise ValueError(
+            f"{folder} holds a search of another recipe or space: name another folder with --output"
+        )
+    for name, value in searched.items():
+        study.set_user_attr(name, value)
 
     def objective(trial: optuna.Trial) -> float:
         chosen = {item.name: item.suggest(trial) for item in space}
@@ -118,6 +129,7 @@ def tune(
 
         run = folder / f"trial-{trial.number}"
         weights = train(recipe.override(words), source, run, on_epoch=on_epoch)
+        assert weights is not None
         return float(weights.card["validation_accuracy"])
 
     study.optimize(objective, n_trials=trials)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from falconet.training import recipes
 
 CLASSES = ("bar", "blob", "checks", "ring", "stripes")
 HEIGHT, WIDTH = 48, 64
+MARKERS = "<!-- reproduce start: written by falconet reproduce -->\n<!-- reproduce end -->\n"
 
 
 def run(*arguments: object) -> Any:
@@ -157,12 +159,56 @@ def test_reproducing_rewrites_the_page(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("falconet.training.results.FOLDER", tmp_path / "measured")
+    monkeypatch.setattr("falconet.training.data.is_cifar10", lambda _: True)
     page = tmp_path / "page.md"
-    page.write_text(
-        "<!-- reproduce start: written by falconet reproduce -->\n<!-- reproduce end -->\n"
-    )
+    page.write_text(MARKERS)
     words = ["epochs=1", "hold_out=stratified", "validation=50", "size=32,32", "batch_size=30"]
     runs = ["--runs", tmp_path / "runs", "--page", page, "--data", own]
     result = run("reproduce", "lenet", *words, *runs)
     assert re.search(r"^lenet: [\d.]+ %$", result.stdout, re.MULTILINE)
     assert (tmp_path / "measured" / "lenet.json").exists()
+    assert "| `lenet` |" in page.read_text()
+    assert "lenet" in page.with_suffix(".svg").read_text()
+
+    kept = page.read_text()
+    page.write_text(MARKERS)
+    run("reproduce", "--only-page", "--page", page)
+    assert page.read_text() == kept
+
+
+def test_nothing_is_run_before_all_is_checked(tmp_path: Path) -> None:
+    """Snapshots need whole cycles: that is found before the recipes that come first are run."""
+    page = tmp_path / "page.md"
+    page.write_text("")
+    result = CliRunner().invoke(main, ["reproduce", "epochs=10", "--page", str(page)])
+    assert result.exit_code == 2
+    assert "snapshots: recipe: expected a schedule with 3 cycles" in result.output
+
+
+def test_other_data_is_not_passed_off_as_cifar10(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("falconet.training.results.FOLDER", tmp_path / "measured")
+    page = tmp_path / "page.md"
+    page.write_text(MARKERS)
+    words = ["epochs=1", "batch_size=30", "--runs", tmp_path / "runs", "--page", page]
+    run("reproduce", "lenet", *words, "--data", own)
+    assert not (tmp_path / "measured").exists()
+    assert "not run in full" in page.read_text()
+
+
+def test_seeds_go_on_where_they_were(own: Path, tmp_path: Path) -> None:
+    words = ["train", "lenet", "batch_size=30", "epochs=1", "--data", own, "--output", tmp_path]
+    run(*words, "--seeds", 2)
+    result = run(*words, "--seeds", 3)
+    assert len([line for line in result.stdout.splitlines() if "weights.pt" in line]) == 3
+    assert (tmp_path / "seed-2" / "weights.pt").exists()
+
+
+def test_what_is_not_installed_is_named(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delitem(sys.modules, "falconet.training.tune", raising=False)
+    monkeypatch.delattr("falconet.training.tune", raising=False)
+    result = CliRunner().invoke(main, ["tune", "fast94", "epochs=2..3", "--data", str(own)])
+    assert result.exit_code == 1
+    assert "pip install 'falconet[training]'" in result.output

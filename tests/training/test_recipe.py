@@ -47,6 +47,9 @@ def test_fields_are_replaced_wherever_they_belong(champion: Recipe) -> None:
         ("size=32", "size: expected 2 values, got '32'"),
         ("learning_rate=fast", "learning_rate: expected float, got 'fast'"),
         ("epochs=0", "expected epochs and batch_size from 1"),
+        ("keep=best", "expected pictures to be held out for keep=best and patience"),
+        ("patience=3", "expected pictures to be held out"),
+        ("cutout=33", r"expected cutout and translate to fit pictures of \(32, 32\), got 33"),
         ("snapshots=2", "expected a schedule with 2 cycles, one for each snapshot"),
     ],
 )
@@ -68,6 +71,19 @@ def test_json_holds_every_choice_and_is_read_back(name: str) -> None:
     fields += network_arguments(recipe.network)
     assert len(set(fields)) == len(fields)
     assert set(fields).isdisjoint(vars(recipe))
+
+
+def test_what_contradicts_itself_is_an_error() -> None:
+    with pytest.raises(ValueError, match="expected validation=0 with hold_out=test"):
+        recipes.load("elu").override(["validation=5000"])
+    honest = recipes.load("elu").override(["validation=5000", "hold_out=stratified"])
+    assert honest.protocol == "the last epoch"
+    with pytest.raises(ValueError, match="expected keep=last and patience=0 with snapshots"):
+        recipes.load("wrn_se").override(["snapshots=3"])
+    with pytest.raises(ValueError, match=r"expected a dropout for each of \(32, 64\)"):
+        recipes.load("vgg3_final").override(["widths=32,64"]).build(10)
+    with pytest.raises(ValueError, match="at least 28x28, got 20x24"):
+        recipes.load("lenet").override(["size=20,24"]).build(10)
 
 
 def test_json_of_another_version_is_refused(champion: Recipe) -> None:

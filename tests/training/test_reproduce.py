@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,23 @@ def test_each_seed_is_run_once_and_tested_once(
         reproduce(recipe, recipe, colors, tmp_path, seeds=1)
 
 
+def test_other_test_pictures_are_refused(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
+    short = recipe.override(["epochs=1"])
+    reproduce(short, recipe, colors, tmp_path / "runs", seeds=1)
+    shutil.copytree(colors, tmp_path / "colors")
+    (tmp_path / "colors" / "test" / "red" / "0.png").unlink()
+    with pytest.raises(ValueError, match="the test pictures are not those this run was tested on"):
+        reproduce(short, recipe, tmp_path / "colors", tmp_path / "runs", seeds=1)
+
+
+def test_it_runs_in_one_process(
+    colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="falconet reproduce runs in one process"):
+        reproduce(recipe, recipe, colors, tmp_path, seeds=1)
+
+
 def test_what_was_begun_is_resumed(
     colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,13 +81,23 @@ def test_results_survive_a_file_and_make_a_table(tmp_path: Path) -> None:
     result.save(tmp_path)
     assert results.Result.load("vgg1", tmp_path) == result
     assert results.Result.load("vgg2", tmp_path) is None
-    table = results.table([recipes.load("vgg1"), recipes.load("vgg2")], tmp_path)
+    # One more seed does not lose the others; other choices are another result.
+    third = results.Result("vgg1", {"epochs": 10}, (replace(one, seed=2), replace(one, loss=0.4)))
+    assert [run.seed for run in third.with_runs_of(result).runs] == [0, 1, 2]
+    assert third.with_runs_of(result).runs[0].loss == 0.4
+    assert replace(third, changed={}).with_runs_of(result).runs == third.runs
+    changed = {"validation": 5000, "hold_out": "stratified"}
+    replace(result, recipe="vgg3", changed=changed).save(tmp_path)
+    table = results.table([recipes.load(f"vgg{n}") for n in (1, 2, 3)], tmp_path)
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
     assert rows[0][0] == "| `vgg1`"
     assert "**85.00 % ± 7.07 (n = 2)**" in rows[0]
     assert "85.00 % ± 0.00 (n = 2)" in rows[0]  # the best epoch on the test set
     assert "**10** of 100" in rows[0]
     assert "not run in full" in rows[1]
+    # Its best epoch was not one on the test set, and what was changed is said.
+    assert "**85.00 % ± 7.07 (n = 2)**, validation=5000, hold_out=stratified" in rows[2]
+    assert "85.00 % ± 0.00 (n = 2)" not in rows[2]
     assert "Trained on Some, 2 threads; torch 2, python 3." in table
 
 

@@ -15,18 +15,12 @@ def test_every_class_is_held_out_alike() -> None:
     assert (hold_out(LABELS, 500, "stratified", seed=1)[1] != validation).any()
 
 
-@pytest.mark.parametrize("how", ["stratified", "random", "last"])
+@pytest.mark.parametrize("how", ["stratified", "random"])
 def test_nothing_is_lost_or_twice(how: HoldOut) -> None:
     for count in (0, 1, 777, 5000):
         training, validation = hold_out(LABELS, count, how, seed=3)
         np.testing.assert_array_equal(np.sort([*training, *validation]), np.arange(5000))
         assert abs(len(validation) - count) <= 5  # a half for each class
-
-
-def test_the_last_are_the_last() -> None:
-    training, validation = hold_out(LABELS, 1000, "last", seed=0)
-    np.testing.assert_array_equal(validation, np.arange(4000, 5000))
-    assert len(training) == 4000
 
 
 def test_chance_does_not_look_at_classes() -> None:

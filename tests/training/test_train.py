@@ -91,7 +91,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
 def test_a_killed_run_goes_on_to_the_same_weights(
     colors: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """SIGKILL, wherever it happens to be: after the first checkpoint, and before any."""
+    """SIGKILL, wherever it happens to be: once as soon as it can be resumed, once later."""
     recipe = recipe.override(["epochs=40"])
     whole = train(recipe, colors, tmp_path / "whole")
     program = (
@@ -106,12 +106,12 @@ def test_a_killed_run_goes_on_to_the_same_weights(
         for name, value in recipe.differences(recipes.load("champion")).items()
     ]
     folder = tmp_path / "killed"
-    for mode, sign in (("begin", "recipe.json"), ("resume", "checkpoint.pt")):
+    for mode, epochs in (("begin", 0), ("resume", 4)):
         command = [sys.executable, "-W", "ignore", "-c", program, str(colors), str(folder), mode]
         process = subprocess.Popen([*command, *words], stderr=subprocess.PIPE, text=True)
         try:
             deadline = time.monotonic() + 120
-            while not (folder / sign).exists():
+            while not (folder / "recipe.json").exists() or len(run.Run(folder).rows()) < epochs:
                 assert process.poll() is None, process.stderr and process.stderr.read()
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
@@ -139,6 +139,16 @@ def test_resume_refuses_another_recipe(finished: Path, colors: Path, recipe: Rec
 def test_resume_needs_a_run(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no run to resume; recipe\.json is missing"):
         train(recipe, colors, tmp_path, resume=True)
+
+
+def test_a_finished_run_stays_as_it_is(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Also one that its patience has ended, of which there would be more epochs."""
+    recipe = recipe.override(["patience=2", "epochs=50", "keep=best"])
+    ended = train(recipe, colors, tmp_path)
+    rows = metrics(tmp_path)
+    assert len(rows) < 50
+    assert same(ended, train(recipe, colors, tmp_path, resume=True))
+    assert metrics(tmp_path) == rows
 
 
 def test_a_damaged_checkpoint_is_named(
@@ -219,6 +229,34 @@ def test_resume_refuses_other_pictures(
         train(recipe, tmp_path / "colors", finished, resume=True)
 
 
+def test_resume_sees_other_pixels(
+    finished: Path, colors: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    shutil.copytree(colors, tmp_path / "colors")
+    picture = tmp_path / "colors" / "train" / "red" / "0.png"
+    Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(picture)
+    with pytest.raises(ValueError, match="the pictures are not those this run began with"):
+        train(recipe, tmp_path / "colors", finished, resume=True)
+
+
+@pytest.mark.parametrize("change", ["missing", "more"])
+def test_a_test_set_of_other_classes_is_an_error(
+    colors: Path, recipe: Recipe, tmp_path: Path, change: str
+) -> None:
+    shutil.copytree(colors, tmp_path / "colors")
+    test = tmp_path / "colors" / "test"
+    if change == "missing":
+        shutil.rmtree(test / "green")
+    else:
+        shutil.copytree(test / "green", test / "apricot")
+    with pytest.raises(ValueError, match="expected a test set with the classes blue, green, red"):
+        train(
+            recipe.override(["hold_out=test", "validation=0"]),
+            tmp_path / "colors",
+            tmp_path / "run",
+        )
+
+
 def test_nothing_may_be_held_out(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
     weights = train(recipe.override(["validation=0", "epochs=1"]), colors, tmp_path)
     assert weights.card["validation_accuracy"] is None
@@ -230,7 +268,9 @@ def test_nothing_may_be_held_out(colors: Path, recipe: Recipe, tmp_path: Path) -
 def test_the_test_set_may_be_held_out_but_not_shipped(
     colors: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    weights = train(recipe.override(["hold_out=test", "epochs=1"]), colors, tmp_path)
+    weights = train(
+        recipe.override(["hold_out=test", "validation=0", "epochs=1"]), colors, tmp_path
+    )
     assert (weights.card["pictures"], weights.card["validation_pictures"]) == (240, 60)
     pictures = {data.decode(path).tobytes() for path in (colors / "train").rglob("*.png")}
     assert len(pictures) == 240

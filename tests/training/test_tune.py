@@ -59,10 +59,24 @@ def test_a_search_finds_what_learns_and_goes_on(
     assert [row["trial"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert {row["state"] for row in rows} <= {"complete", "pruned"}
     assert (tmp_path / "trial-4").is_dir()
+    with pytest.raises(ValueError, match="holds a search of another recipe or space"):
+        tune(recipe.override(["epochs=3"]), space, colors, tmp_path, trials=1)
+
+
+def test_a_search_that_goes_on_draws_other_values(
+    colors: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = recipe.override(["epochs=1"])
+    space = parse(["learning_rate=0.1..1.0"], recipe)
+    for _ in range(2):
+        tune(recipe, space, colors, tmp_path, trials=2)
+    with (tmp_path / "trials.csv").open() as file:
+        values = [row["learning_rate"] for row in csv.DictReader(file)]
+    assert len(set(values)) == 4
 
 
 def test_nothing_is_chosen_by_the_test_set(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
     space = parse(["cutout=0|4"], recipe)
-    for word in ("hold_out=test", "validation=0"):
+    for words in (["hold_out=test", "validation=0"], ["validation=0"]):
         with pytest.raises(ValueError, match="expected pictures of the training set to be held"):
-            tune(recipe.override([word]), space, colors, tmp_path, trials=1)
+            tune(recipe.override(words), space, colors, tmp_path, trials=1)

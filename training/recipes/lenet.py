@@ -23,6 +23,8 @@ class LeNet(nn.Module):
     def __init__(self, classes: int, size: tuple[int, int]) -> None:
         super().__init__()
         height, width = (((side // 2 - 4) // 2) - 4 for side in size)
+        if height < 1 or width < 1:
+            raise ValueError(f"expected pictures of at least 28x28, got {size[0]}x{size[1]}")
         self.layers = nn.Sequential(
             *(nn.Conv2d(3, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
             *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
@@ -43,7 +45,6 @@ RECIPE = Recipe(
     normalization="no",
     hold_out="test",
     validation=0,
-    keep="best",
     epochs=2,
     batch_size=128,
     optimizer=SGD(learning_rate=0.01, momentum=0.0),

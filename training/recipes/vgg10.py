@@ -10,7 +10,7 @@ from falconet.model.registry import register
 from ..optimizer import SGD
 from ..recipe import Recipe, Reference
 from ..schedule import CosineRestarts
-from .fully_connected import SOURCE
+from .fully_connected import LOOP, SOURCE
 
 
 @register
@@ -42,7 +42,8 @@ RECIPE = Recipe(
     reference=Reference(SOURCE, None, "overfits, says the text"),
     assumed=(
         "widths of 32, 64, 128, 256, 256 with batch norm and global mean",
-        "batch of 128, rate of 0.1, decay of 5e-4, 70 epochs",
+        *LOOP,
+        "batch of 128, rate of 0.1, decay of 5e-4, 70 epochs, patience of 40",
     ),
     hold_out="random",
     validation=10000,

@@ -12,6 +12,6 @@ RECIPE = replace(
     name="vgg10_augmented",
     about="ten convolutions after VGG, augmentation",
     reference=Reference(SOURCE, None, "better, says the text"),
-    assumed=(*vgg10.RECIPE.assumed, "crops moved by up to 4 pixels"),
+    assumed=(*vgg10.RECIPE.assumed, "crops moved by up to 4 pixels, edges reflected"),
     augmentation=Augmentation(flip="random", translate=4),
 )

@@ -13,9 +13,9 @@ RECIPE = replace(
     about="Wide ResNet, CutMix",
     reference=Reference(SOURCE, 0.93, "as without it, stopped at 100 epochs"),
     assumed=(
-        *wrn.RECIPE.assumed[:1],
-        "batch of 128, rate of 0.1, Nesterov, decay of 5e-4",
-        "crops moved by up to 4 pixels; boxes as in the Keras example, one a batch",
+        *wrn.RECIPE.assumed[:-1],
+        "crops moved by up to 4 pixels, edges reflected",
+        "one box a batch, where the Keras example that was adapted has one a picture",
     ),
     augmentation=Augmentation(flip="random", translate=4, cutmix=0.25),
     epochs=100,
