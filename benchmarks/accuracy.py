@@ -94,6 +94,7 @@ Measured by `benchmarks/accuracy.py` on {result["machine"]}; {versions}.
 def card(result: dict[str, Any], weights: Weights) -> str:
     """The page beside the weights."""
     made = weights.card
+    epochs = json.loads(made["recipe"])["epochs"]
     environment = ", ".join(f"{name} {value}" for name, value in made["environment"].items())
     if made["validation_accuracy"] is None:
         chosen = "What was chosen was chosen in other runs, with 5,000 of them held out."
@@ -109,7 +110,7 @@ Written by `benchmarks/accuracy.py`.
 
 By `falconet train`, on {made["pictures"]:,} of the 50,000 pictures in CIFAR-10's training set
 (Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009), in
-{made["epochs"]} epochs. {chosen} The test set was not looked at before the end.
+{epochs} epochs. {chosen} The test set was not looked at before the end.
 
 The training's environment: {environment}.
 

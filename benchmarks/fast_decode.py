@@ -10,7 +10,6 @@ benchmarks/results/fast_decode.json and the table in docs/preprocessing.md.
 import argparse
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", default="cifar10")
     dataset = datasets.load(parser.parse_args().data, "test")
     with open_classifier(None) as classifier:
         rows = [measure(classifier, dataset, side) for side in SIDES]

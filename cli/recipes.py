@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from falconet.training import results
+from falconet.training.recipe import Recipe
+
+from .words import load
 
 
 @click.command()
@@ -54,12 +57,7 @@ def recipes(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the fields as JSON.")
 def show(name: str, as_json: bool) -> None:
     """Show all there is to a recipe: its fields, what was published, what was assumed."""
-    from falconet.training import recipes as all_recipes
-
-    try:
-        recipe = all_recipes.load(name)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    recipe = load(name)
     row = _row(recipe)
     if as_json:
         click.echo(json.dumps({**row, "fields": json.loads(recipe.to_json())}, indent=2))
@@ -93,10 +91,9 @@ def _words(changed: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in changed.items())
 
 
-def _row(recipe: Any) -> dict[str, Any]:
+def _row(recipe: Recipe) -> dict[str, Any]:
     """What is known about a recipe, as plain values."""
-    cost = recipe.cost()
-    result = results.Result.load(recipe.name)
+    ((_, cost, result),) = results.entries([recipe], results.FOLDER)
     reference = recipe.reference
     return {
         "name": recipe.name,

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from .data import data_option
+from .words import load
 
 
 @click.command()
@@ -37,14 +38,9 @@ def report(run: Path, data: Path | str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print where the page is as JSON.")
 def explore(data: Path | str, recipe: str, output: Path, as_json: bool) -> None:
     """Make a page about a training set: samples, classes, statistics, augmentation."""
-    from falconet.training import recipes
     from falconet.training.explore import explore as write
 
-    try:
-        chosen = recipes.load(recipe)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    _say(write(data, chosen, output), as_json)
+    _say(write(data, load(recipe), output), as_json)
 
 
 def _say(path: Path, as_json: bool) -> None:

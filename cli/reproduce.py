@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from .data import data_option
-from .train import separate
+from .words import separate
 
 
 @click.command()
@@ -82,8 +82,6 @@ def _rewrite(page: Path) -> None:
     from falconet.training import recipes, results
     from falconet.training.plots import accuracy_by_cost
 
-    everything = recipes.load_all()
-    table = results.table(everything, results.FOLDER)
-    results.replace_between(page, "reproduce", "falconet reproduce", table)
-    drawn = accuracy_by_cost(results.points(everything, results.FOLDER))
-    page.with_suffix(".svg").write_bytes(drawn)
+    everything = results.entries(recipes.load_all(), results.FOLDER)
+    results.replace_between(page, "reproduce", "falconet reproduce", results.table(everything))
+    page.with_suffix(".svg").write_bytes(accuracy_by_cost(everything))

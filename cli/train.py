@@ -3,19 +3,13 @@
 import json
 import statistics
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from .data import data_option
-
-
-def separate(words: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Names and FIELD=VALUE assignments, which may come in any order."""
-    words = list(words)
-    return [word for word in words if "=" not in word], [word for word in words if "=" in word]
+from .words import load, only, separate
 
 
 @click.command()
@@ -81,12 +75,7 @@ def train(
             )
         recipe = recipes.begun(Run(resume))
     else:
-        if len(names) != 1:
-            raise click.UsageError(f"expected one RECIPE, got {' and '.join(names) or 'none'}")
-        try:
-            recipe = recipes.load(names[0]).override(overrides)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+        recipe = load(only(names), overrides)
 
     first = resume or output or Path("runs", f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     if seeds > 1:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from .data import data_option
-from .train import separate
+from .words import load, only, separate
 
 
 @click.command()
@@ -29,16 +29,13 @@ def tune(
 
     Without ranges, what the recipe names itself. Runs that lie below the median are given up.
     """
-    from falconet.training import recipes
     from falconet.training import tune as search
 
     names, assignments = separate(words)
-    if len(names) != 1:
-        raise click.UsageError(f"expected one RECIPE, got {' and '.join(names) or 'none'}")
     ranges = [word for word in assignments if ".." in word or "|" in word]
     fixed = [word for word in assignments if word not in ranges]
+    recipe = load(only(names), fixed)
     try:
-        recipe = recipes.load(names[0]).override(fixed)
         space = search.parse(ranges or recipe.space, recipe)
     except ValueError as error:
         raise click.UsageError(str(error)) from error

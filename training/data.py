@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -33,7 +34,7 @@ class Dataset:
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Tells data sets apart: by their classes, labels, and names and sizes of files."""
         found = hashlib.sha256(repr(self.classes).encode() + self.labels.tobytes())

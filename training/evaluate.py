@@ -2,9 +2,14 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from falconet.model.weights import Weights
+
+from . import data
 
 BATCH = 1000
 
@@ -27,10 +32,22 @@ def logits(network: nn.Module, pictures: Tensor, precision: torch.dtype = torch.
     return torch.cat(found)
 
 
+def answers(weights: Weights, dataset: data.Dataset) -> tuple[list[data.Pixels], Tensor]:
+    """The pictures of a data set, and the logits for them, in float32, as they are served."""
+    pixels = data.decode_all(dataset, np.arange(len(dataset.labels)))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    x = data.preprocess(weights.spec, pixels).to(device)
+    return pixels, logits(weights.network.to(device), x).cpu()
+
+
 def score(
     network: nn.Module, pictures: Tensor, labels: Tensor, precision: torch.dtype = torch.float32
 ) -> Score:
     """One view of each picture, without averaging over others."""
-    found = logits(network, pictures, precision)
+    return score_of(logits(network, pictures, precision), labels)
+
+
+def score_of(found: Tensor, labels: Tensor) -> Score:
+    """Of logits, ``(N, classes)``."""
     right = (found.argmax(1) == labels).sum().item()
     return Score(right / len(labels), F.cross_entropy(found, labels).item())

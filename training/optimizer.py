@@ -34,7 +34,7 @@ class SGD:
     def build(self, network: nn.Module) -> torch.optim.Optimizer:
         groups = _groups(network, self.decayed, self.weight_decay)
         for group in groups:
-            if group["params"] and group["params"][0].ndim == 1:
+            if group["params"][0].ndim == 1:
                 group["lr"] = self.learning_rate * self.bias_rate
                 group["weight_decay"] /= self.bias_rate
         return torch.optim.SGD(

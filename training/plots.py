@@ -1,6 +1,7 @@
 """The pictures of pages about data and runs, as PNG."""
 
 import io
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .data import Pixels
-from .results import Point
+from .results import Entry
 
 DPI = 110
 STYLE: Any = {
@@ -69,27 +70,38 @@ def curves(rows: Sequence[Mapping[str, str]]) -> bytes:
         return _png(figure)
 
 
-def accuracy_by_cost(points: Sequence[Point]) -> bytes:
+def accuracy_by_cost(entries: Sequence[Entry]) -> bytes:
     """What recipes reach for what they cost to serve: published, and here. An SVG."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": "falconet", "svg.fonttype": "none"}):
         figure = _figure(9, 5)
         axes = figure.add_subplot()
-        for published in (True, False):
-            shown = [(p, p.published if published else p.here) for p in points]
-            found = [(p.multiply_adds / 1e6, 100 * value) for p, value in shown if value]
-            if found:
-                style: Any = {"markerfacecolor": "none", "color": "C1"} if published else {}
-                label = "published" if published else "here"
-                axes.plot(*zip(*found, strict=True), "o", label=label, **style)
-        for point in points:
-            if point.published and point.here:
-                both = [100 * point.published, 100 * point.here]
-                axes.plot([point.multiply_adds / 1e6] * 2, both, color="#bbbbbb", linewidth=0.8)
-            if point.here:
-                place = (point.multiply_adds / 1e6, 100 * point.here)
+        published: list[tuple[float, float]] = []
+        here: list[tuple[float, float]] = []
+        for recipe, cost, result in entries:
+            millions, both = cost.multiply_adds / 1e6, []
+            if recipe.reference is not None and recipe.reference.accuracy is not None:
+                published.append((millions, 100 * recipe.reference.accuracy))
+                both.append(published[-1])
+            if result is not None:
+                here.append((millions, 100 * statistics.mean(result.accuracies)))
+                both.append(here[-1])
+                shorter = f", {result.epochs} epochs" if "epochs" in result.changed else ""
                 axes.annotate(
-                    point.name, place, xytext=(5, -2), textcoords="offset points", fontsize=7
+                    recipe.name + shorter,
+                    here[-1],
+                    xytext=(5, -2),
+                    textcoords="offset points",
+                    fontsize=7,
                 )
+            if len(both) == 2:
+                axes.plot(*zip(*both, strict=True), color="#bbbbbb", linewidth=0.8)
+        for found, label, color, fill in (
+            (published, "published", "C1", "none"),
+            (here, "here", "C0", "C0"),
+        ):
+            if found:
+                x, y = zip(*found, strict=True)
+                axes.plot(x, y, "o", label=label, color=color, markerfacecolor=fill)
         axes.set_xscale("log")
         axes.set_xlabel("multiply-adds for a picture, millions")
         axes.set_ylabel("top-1 accuracy, %")

@@ -9,7 +9,7 @@ from falconet.model.weights import Weights
 
 from . import data, evaluate, page, plots
 from .recipe import Recipe
-from .run import Run
+from .run import Run, machine
 
 FIRST, WORST, PAIRS = 16, 24, 10  # pictures, pictures and pairs that are shown
 
@@ -27,10 +27,8 @@ def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
         )
     weights = Weights.load(run.weights)
     dataset = data.load_test(source, weights.spec.classes)
-    classes = dataset.classes
-    labels = dataset.labels
-    pixels = data.decode_all(dataset, np.arange(len(labels)))
-    logits = evaluate.logits(weights.network, data.preprocess(weights.spec, pixels))
+    classes, labels = dataset.classes, dataset.labels
+    pixels, logits = evaluate.answers(weights, dataset)
     probabilities = logits.softmax(1).numpy()
     predicted = probabilities.argmax(1)
     matrix = np.zeros((len(classes), len(classes)), np.int64)
@@ -87,7 +85,7 @@ def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
     lead = (
         f"{accuracy:.2%} of {len(labels):,} test pictures right, one view of each; "
         f"{weights.card['pictures']:,} trained on in {weights.card['epochs']} epochs, "
-        f"{weights.card['seconds'] / 60:.1f} minutes on {_machine(weights)}."
+        f"{weights.card['seconds'] / 60:.1f} minutes on {machine(weights.card['environment'])}."
     )
     return page.write(run.folder / "report", f"Run {run.folder.name}", lead, sections)
 
@@ -122,10 +120,3 @@ def confused(matrix: npt.NDArray[np.int64], classes: tuple[str, ...]) -> list[li
             pair = f"{classes[a]} and {classes[b]}"
             rows.append([pair, str(both[a, b]), str(matrix[b, a]), str(matrix[a, b])])
     return rows
-
-
-def _machine(weights: Weights) -> str:
-    environment = weights.card["environment"]
-    if environment["device"] != "cpu":
-        return str(environment["device"])
-    return f"{environment['processor']}, {environment['cpu_threads']} threads"

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from falconet.model import storage
@@ -12,10 +11,10 @@ from falconet.model.weights import Weights
 
 from . import data
 from .distributed import require_one
-from .evaluate import score
+from .evaluate import answers, score_of
 from .progress import console
 from .recipe import Recipe
-from .results import Measured, Result, measured
+from .results import Measured, Result, Tested, measured
 from .run import Run
 from .train import train
 
@@ -42,8 +41,8 @@ def reproduce(
         run = Run(runs / f"{recipe.name}-{seed}")
         console.print(f"{recipe.name}, seed {seed}: {run.folder}", highlight=False)
         train_or_go_on(seeded, source, run)
-        tested = test(run, source)
-        found.append(measured(run, seeded, *tested))
+        weights = Weights.load(run.weights)
+        found.append(measured(run, seeded, weights.card, test(run, weights, source)))
     changed = replace(recipe, seed=published.seed).differences(published)
     return Result(recipe.name, changed, tuple(found))
 
@@ -56,29 +55,29 @@ def train_or_go_on(recipe: Recipe, source: Path | str, run: Run) -> None:
         train(recipe, source, run.folder, resume=begun)
 
 
-def test(run: Run, source: Path | str) -> tuple[float, float, int]:
-    """Accuracy and loss of a run's weights on the test set, and its size; looked at once.
+def test(run: Run, weights: Weights, source: Path | str) -> Tested:
+    """What a run's weights reach on the test set, which is looked at once.
 
-    In float32, as it is served. Kept in ``test.json``, and read from there the next time.
+    Kept in ``test.json``, and read from there the next time.
 
     Raises:
         ValueError: the test set is not the one that was looked at, or has other classes.
     """
     path = run.folder / "test.json"
-    weights = Weights.load(run.weights)
     dataset = data.load_test(source, weights.spec.classes)
     if not path.exists():
-        pixels = data.decode_all(dataset, np.arange(len(dataset.labels)))
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        x = data.preprocess(weights.spec, pixels).to(device)
-        y = torch.from_numpy(dataset.labels).to(device)
-        found = score(weights.network.to(device), x, y)
-        content = {**found._asdict(), "pictures": len(y), "data": dataset.fingerprint}
+        _, logits = answers(weights, dataset)
+        labels = torch.from_numpy(dataset.labels)
+        content = {
+            **score_of(logits, labels)._asdict(),
+            "pictures": len(labels),
+            "data": dataset.fingerprint,
+        }
         storage.write(path, json.dumps(content).encode())
     content = json.loads(path.read_text())
-    if content["data"] != dataset.fingerprint:
+    if content.pop("data") != dataset.fingerprint:
         raise ValueError(
             f"{path}: the test pictures are not those this run was tested on; name the same folder "
             "with --data, or another one with --runs"
         )
-    return content["accuracy"], content["loss"], content["pictures"]
+    return Tested(**content)

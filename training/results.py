@@ -2,13 +2,15 @@
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from falconet.model.cost import Cost
+
 from .recipe import Recipe
-from .run import Run
+from .run import Run, machine
 
 FOLDER = Path(__file__).parent / "measured"
 
@@ -90,27 +92,37 @@ class Result:
         return cls(content["recipe"], content["changed"], runs)
 
 
-class Point(NamedTuple):
-    """A recipe in a plot; accuracies from 0 to 1, ``None`` where there is none."""
+class Tested(NamedTuple):
+    """Top-1 accuracy and mean cross-entropy on so many test pictures."""
 
-    name: str
-    multiply_adds: int
-    published: float | None
-    here: float | None
+    accuracy: float
+    loss: float
+    pictures: int
 
 
-def measured(run: Run, recipe: Recipe, accuracy: float, loss: float, pictures: int) -> Measured:
-    """Put together what a run folder says, and what its weights reach on the test set."""
-    from falconet.model.weights import Weights
+class Entry(NamedTuple):
+    """A recipe, what it costs to serve, and what it reached, if it has been run."""
 
-    card = Weights.load(run.weights).card
-    seconds = [float(row["seconds"]) for row in run.rows()]
-    held = [float(row["validation_accuracy"]) for row in run.rows() if row["validation_accuracy"]]
+    recipe: Recipe
+    cost: Cost
+    result: Result | None
+
+
+def entries(recipes: Iterable[Recipe], folder: Path) -> list[Entry]:
+    """The recipes, with the results that are kept in a folder."""
+    return [Entry(recipe, recipe.cost(), Result.load(recipe.name, folder)) for recipe in recipes]
+
+
+def measured(run: Run, recipe: Recipe, card: Mapping[str, Any], tested: Tested) -> Measured:
+    """Put together what a run folder and its weights' card say, and what the weights reach."""
+    rows = run.rows()
+    seconds = [float(row["seconds"]) for row in rows]
+    held = [float(row["validation_accuracy"]) for row in rows if row["validation_accuracy"]]
     return Measured(
         seed=recipe.seed,
-        accuracy=accuracy,
-        loss=round(loss, 4),
-        pictures=pictures,
+        accuracy=tested.accuracy,
+        loss=round(tested.loss, 4),
+        pictures=tested.pictures,
         trained_on=card["pictures"],
         validation_accuracy=card["validation_accuracy"],
         best_validation_accuracy=max(held, default=None),
@@ -132,21 +144,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def points(recipes: Iterable[Recipe], folder: Path) -> list[Point]:
-    """The recipes, for :func:`falconet.training.plots.accuracy_by_cost`."""
-    found = []
-    for recipe in recipes:
-        result = Result.load(recipe.name, folder)
-        here = None if result is None else statistics.mean(result.accuracies)
-        published = None if recipe.reference is None else recipe.reference.accuracy
-        name = recipe.name
-        if result is not None and "epochs" in result.changed:
-            name += f", {result.epochs} epochs"
-        found.append(Point(name, recipe.cost().multiply_adds, published, here))
-    return found
-
-
-def table(recipes: Iterable[Recipe], folder: Path) -> str:
+def table(entries: Iterable[Entry]) -> str:
     """All recipes as Markdown, those that have not been run among them."""
     lines = [
         "| recipe | parameters | multiply-adds | published | on which pictures, which epoch | "
@@ -154,9 +152,7 @@ def table(recipes: Iterable[Recipe], folder: Path) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     machines: list[str] = []
-    for recipe in recipes:
-        result = Result.load(recipe.name, folder)
-        parameters, multiply_adds = recipe.cost()
+    for recipe, (parameters, multiply_adds), result in entries:
         reference = recipe.reference
         published, protocol = "", ""
         if reference is not None:
@@ -173,16 +169,13 @@ def table(recipes: Iterable[Recipe], folder: Path) -> str:
                 length = f"**{length}** of {recipe.epochs}"
             others = [f"{k}={v}" for k, v in result.changed.items() if k != "epochs"]
             here += "".join(f", {other}" for other in others)
-            first = result.runs[0]
-            machine = (
-                f"{first.environment['processor']}, {first.environment['cpu_threads']} threads"
-                if first.environment["device"] == "cpu"
-                else first.environment["device"]
-            ) + f"; torch {first.environment['torch']}, python {first.environment['python']}"
-            if machine not in machines:
-                machines.append(machine)
+            environment = result.runs[0].environment
+            versions = f"torch {environment['torch']}, python {environment['python']}"
+            trained_on = f"{machine(environment)}; {versions}"
+            if trained_on not in machines:
+                machines.append(trained_on)
             seconds = statistics.mean(run.seconds for run in result.runs)
-            training = f"{duration(seconds)} {'*' * machines.index(machine)}".strip()
+            training = f"{duration(seconds)} {'*' * machines.index(trained_on)}".strip()
         lines.append(
             f"| `{recipe.name}` | {parameters:,} | {multiply_adds / 1e6:.1f} M | {published} | "
             f"{protocol} | {here} | {chosen_on_test} | {length} | {training} |"

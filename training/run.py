@@ -149,6 +149,13 @@ def describe_environment(processes: int = 1) -> dict[str, Any]:
     }
 
 
+def machine(environment: Mapping[str, Any]) -> str:
+    """What :func:`describe_environment` says it ran on, in short."""
+    if environment["device"] != "cpu":
+        return str(environment["device"])
+    return f"{environment['processor']}, {environment['cpu_threads']} threads"
+
+
 def processor() -> str:
     """The processor's name, as far as the system tells it."""
     try:

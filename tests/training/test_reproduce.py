@@ -88,7 +88,7 @@ def test_results_survive_a_file_and_make_a_table(tmp_path: Path) -> None:
     assert replace(third, changed={}).with_runs_of(result).runs == third.runs
     changed = {"validation": 5000, "hold_out": "stratified"}
     replace(result, recipe="vgg3", changed=changed).save(tmp_path)
-    table = results.table([recipes.load(f"vgg{n}") for n in (1, 2, 3)], tmp_path)
+    table = results.table(results.entries([recipes.load(f"vgg{n}") for n in (1, 2, 3)], tmp_path))
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
     assert rows[0][0] == "| `vgg1`"
     assert "**85.00 % ± 7.07 (n = 2)**" in rows[0]
@@ -115,4 +115,4 @@ def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
 def test_the_page_shows_what_is_kept(repository: Path) -> None:
     """Nobody has typed a number into it."""
     page = (repository / "docs" / "training.md").read_text()
-    assert results.table(recipes.load_all(), results.FOLDER) in page
+    assert results.table(results.entries(recipes.load_all(), results.FOLDER)) in page

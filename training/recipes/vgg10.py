@@ -3,13 +3,15 @@
 The notebook took its VGG from Dive into Deep Learning, made it smaller, and lost the details.
 """
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from falconet.model.registry import register
 
 from ..optimizer import SGD
-from ..recipe import Recipe, Reference
-from ..schedule import CosineRestarts
+from ..recipe import Reference
+from . import fully_connected
 from .fully_connected import LOOP, SOURCE
 
 
@@ -35,7 +37,8 @@ class Vgg10(nn.Module):
         return logits
 
 
-RECIPE = Recipe(
+RECIPE = replace(
+    fully_connected.RECIPE,
     name="vgg10",
     about="ten convolutions after VGG",
     network=Vgg10,
@@ -45,13 +48,7 @@ RECIPE = Recipe(
         *LOOP,
         "batch of 128, rate of 0.1, decay of 5e-4, 70 epochs, patience of 40",
     ),
-    hold_out="random",
-    validation=10000,
-    keep="best",
     patience=40,
     epochs=70,
-    batch_size=128,
     optimizer=SGD(learning_rate=0.1, weight_decay=5e-4),
-    schedule=CosineRestarts(),
-    seed=42,
 )

@@ -4,14 +4,16 @@ The notebook does not say how deep and wide: 16 layers and width 8 are assumed, 
 cost of the paper's best, `depth=28 width=10`.
 """
 
+from dataclasses import replace
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from falconet.model.registry import register
 
 from ..optimizer import SGD
-from ..recipe import Recipe, Reference
-from ..schedule import CosineRestarts
+from ..recipe import Reference
+from . import vgg10
 from .fully_connected import LOOP, SOURCE
 
 
@@ -108,7 +110,8 @@ class WideResNet(nn.Module):
         return logits
 
 
-RECIPE = Recipe(
+RECIPE = replace(
+    vgg10.RECIPE,
     name="wrn",
     about="Wide ResNet",
     network=WideResNet,
@@ -119,13 +122,5 @@ RECIPE = Recipe(
         "batch of 128, rate of 0.1, Nesterov, decay of 5e-4, patience of 40",
         "70 epochs",
     ),
-    hold_out="random",
-    validation=10000,
-    keep="best",
-    patience=40,
-    epochs=70,
-    batch_size=128,
     optimizer=SGD(nesterov=True, weight_decay=5e-4),
-    schedule=CosineRestarts(),
-    seed=42,
 )
