@@ -2,9 +2,10 @@
 
 import json
 import tempfile
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 import click
 
@@ -13,7 +14,13 @@ from falconet.model.archive import Serving
 from falconet.model.archive import archive as pack
 
 if TYPE_CHECKING:
+    from falconet.handler.decode import Pixels
+    from falconet.handler.network import Precision
     from falconet.model.export import Parity
+
+# Of the pictures that come with weights, as many get the same class in bfloat16, or it is not used.
+AGREEMENT = 0.98
+PRECISIONS: tuple["Precision", ...] = ("float32", "bfloat16")
 
 DEFAULT_OUTPUT = Path("build/model_store/cifar10.mar")
 
@@ -28,11 +35,13 @@ def _serving_options(command: Any) -> Any:
         "startup_timeout": "Seconds a worker may take to load the model.",
         "threads": "Compute threads per worker; 0 shares the cores out.",
         "max_pixels": "Largest picture accepted, height times width.",
+        "precision": "What the model computes in; auto is bfloat16 where the CPU is fast at it.",
     }
+    hints = get_type_hints(Serving)
     for field in reversed(fields(Serving)):
         command = click.option(
             f"--{field.name.replace('_', '-')}",
-            type=int,
+            type=int if hints[field.name] is int else click.Choice(get_args(hints[field.name])),
             default=field.default,
             show_default=True,
             help=helps[field.name],
@@ -52,7 +61,7 @@ def _serving_options(command: Any) -> Any:
 @click.option("--version", default="1.0", show_default=True, help="Version of the model.")
 @_serving_options
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
-def archive(source: Path | None, output: Path, version: str, as_json: bool, **serving: int) -> None:
+def archive(source: Path | None, output: Path, version: str, as_json: bool, **serving: Any) -> None:
     """Pack a model into a .mar archive for TorchServe.
 
     \b
@@ -61,33 +70,72 @@ def archive(source: Path | None, output: Path, version: str, as_json: bool, **se
       a folder with model.pt, any TorchScript image classifier, and spec.json;
       left out: the CIFAR-10 weights that come along.
     """
-    options = Serving(**serving)
-    parity = make_archive(source, output, version, options)
+    made = make_archive(source, output, version, Serving(**serving))
     if as_json:
-        made = {"archive": str(output), "model": output.stem, "version": version}
-        click.echo(json.dumps({**made, **vars(options)}))
-    else:
-        if parity is not None:
-            click.echo(f"exported: {parity}")
-        click.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
+        named = {"archive": str(output), "model": output.stem, "version": version}
+        click.echo(json.dumps({**named, **vars(made.serving)}))
+        return
+    if made.exported is not None:
+        click.echo(f"exported: {made.exported}")
+    if made.rounded is not None:
+        click.echo(f"in bfloat16: {made.rounded}")
+        if made.serving.precision == "float32":
+            click.echo("so it will be served in float32; --precision bfloat16 says otherwise")
+    click.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+class Made(NamedTuple):
+    """How an archive was made.
+
+    Attributes:
+        serving: how it will be run.
+        exported: how the exported file compares with the weights, where there were any.
+        rounded: how bfloat16, in which a CPU may compute it, compares with float32, likewise.
+    """
+
+    serving: Serving
+    exported: "Parity | None" = None
+    rounded: "Parity | None" = None
 
 
 def make_archive(
     source: Path | None, output: Path, version: str = "1.0", serving: Serving | None = None
-) -> "Parity | None":
+) -> Made:
     """Pack an exported folder, weights, or with ``None`` the weights that come along.
 
-    Returns:
-        How the export compares with the weights, where there was one.
+    Weights have pictures with them to compare on. If bfloat16 changes the class of more than one
+    in fifty, ``"auto"`` becomes ``"float32"``.
     """
+    serving = serving or Serving()
     if source is not None and source.is_dir():
         pack(source, output, handler=ENTRY, version=version, serving=serving)
-        return None
+        return Made(serving)
     from falconet.model.export import export  # imports torch
 
     from .model import load_weights
 
+    weights = load_weights(source)
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
-        parity = export(load_weights(source), Path(temporary))
-        pack(Path(temporary), output, handler=ENTRY, version=version, serving=serving)
-    return parity
+        folder = Path(temporary)
+        exported = export(weights, folder)
+        rounded = None
+        if serving.precision != "float32":
+            rounded = _compare(folder, weights.samples)
+            if serving.precision == "auto" and rounded.same_top1 < AGREEMENT * rounded.pictures:
+                serving = replace(serving, precision="float32")
+        pack(folder, output, handler=ENTRY, version=version, serving=serving)
+    return Made(serving, exported, rounded)
+
+
+def _compare(folder: Path, pictures: "Sequence[Pixels]") -> "Parity":
+    """An exported folder in bfloat16 with itself in float32."""
+    from falconet.handler.classifier import Classifier
+    from falconet.model.export import Parity
+
+    found = []
+    for precision in PRECISIONS:
+        classifier = Classifier(folder, precision=precision)
+        rows = classifier.batch(len(pictures))
+        classifier.prepare(pictures, rows)
+        found.append(classifier.logits(rows))
+    return Parity.of(*found)

@@ -85,10 +85,17 @@ class Preprocessor:
         self.implementation = self._core.implementation
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any], threads: int = 0) -> "Preprocessor":
+    def from_spec(
+        cls,
+        spec: Mapping[str, Any],
+        threads: int = 0,
+        layout: Layout = "NCHW",
+        dtype: DType = "float32",
+    ) -> "Preprocessor":
         """The preprocessing that a model's ``spec.json`` states.
 
-        Training, evaluation and serving all come through here, so that they cannot differ.
+        Training, evaluation and serving all come through here, so that they cannot differ; the
+        layout and the dtype are how the same numbers lie in memory.
 
         Raises:
             ValueError: a field is missing, or asks for a crop that this version does not know.
@@ -105,7 +112,9 @@ class Preprocessor:
             reference=spec.get("reference", "pillow"),  # specs of earlier versions have none
             mean=spec["mean"],
             std=spec["std"],
+            layout=layout,
             threads=threads,
+            dtype=dtype,
         )
 
     def __call__(

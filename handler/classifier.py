@@ -1,7 +1,7 @@
 """From pixels to labels, without a server."""
 
 import json
-import warnings
+import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -17,12 +17,18 @@ from falconet.native import Preprocessor
 
 from .decode import Data, Encoded, Pixels
 from .errors import RequestError
+from .network import Network, Precision
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1  # of spec.json
 
 # Shrinking while decoding leaves this many times the sides that the picture is resized to, so that
 # the resize has something to filter.
 HEADROOM = 2
+
+# What a network takes, before it is a tensor.
+Rows = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
 
 
 class Prediction(NamedTuple):
@@ -40,20 +46,30 @@ class Classifier:
         model: name of the TorchScript file. It takes ``(N, C, height, width)`` float32 and
             returns ``(N, classes)`` logits.
         threads: for preprocessing; 0 is one for each core.
+        precision: of the model, see :class:`falconet.handler.network.Network`.
+        device: of the model, likewise.
 
     Raises:
         FileNotFoundError: one of the files is missing.
         ValueError: ``spec.json`` does not fit this version, or the model does not fit it.
     """
 
-    def __init__(self, folder: Path, model: str = "model.pt", threads: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: str = "model.pt",
+        threads: int = 0,
+        precision: Precision = "auto",
+        device: str = "cpu",
+    ) -> None:
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
         if spec.get("format") != FORMAT:
             raise ValueError(
                 f"spec.json: expected format {FORMAT}, got {spec.get('format')!r}; the archive "
                 "was made by another version of falconet"
             )
-        self.preprocess = Preprocessor.from_spec(spec, threads)
+        self._spec, self._threads = spec, threads
+        self._use(Network(folder / model, precision, device))
         self.channels = len(self.preprocess.mean)
         if self.channels not in (1, 3):
             raise ValueError(
@@ -63,21 +79,40 @@ class Classifier:
         self.fast_decoding = spec.get("decode", "exact") == "fast"
         self.classes: list[str] = spec["classes"]
         self.top_k = min(spec["top_k"], len(self.classes))
-        with warnings.catch_warnings():
-            # Deprecated since torch 2.11, and still the format that TorchServe loads.
-            warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
-            warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-            self.model = torch.jit.load(str(folder / model), map_location="cpu").eval()
+        if precision == "auto" and self.network.dtype != torch.float32:
+            try:
+                self.logits(np.zeros_like(self.batch(1)))
+            except RuntimeError:  # a model may insist on float32 somewhere
+                logger.warning(
+                    "the model cannot be computed in %s, and is in float32",
+                    self.network.dtype,
+                    exc_info=True,
+                )
+                self._use(Network(folder / model, "float32", device))
 
-    def warm_up(self, batch_sizes: Sequence[int]) -> None:
-        """Run each batch size until TorchScript has specialized for it, and check the output.
+    def _use(self, network: Network) -> None:
+        """Preprocess to what a network takes."""
+        self.network = network
+        self.preprocess = Preprocessor.from_spec(
+            self._spec,
+            self._threads,
+            layout="NHWC",  # which is what torch's channels_last is in memory
+            dtype="bfloat16" if network.dtype == torch.bfloat16 else "float32",
+        )
+
+    def warm_up(self, batch_size: int) -> None:
+        """Run every size of batch until its kernels are chosen, and check the output.
 
         Raises:
             ValueError: the model does not return ``(N, classes)``.
+            RuntimeError: the model cannot be run.
         """
-        for size in batch_sizes:
-            for _ in range(3):  # profile, optimize, run
-                shape = tuple(self.logits(np.zeros_like(self.batch(size))).shape)
+        rows = self.batch(batch_size)
+        rows[:] = 0
+        for size in range(1, batch_size + 1):
+            # TorchScript looks at the first two runs, and then optimizes.
+            for _ in range(3 if size == 1 else 1):
+                shape = tuple(self.logits(rows[:size]).shape)
                 if shape != (size, len(self.classes)):
                     raise ValueError(
                         f"the model returned {shape} for a batch of {size}; expected one number "
@@ -105,23 +140,31 @@ class Classifier:
         height, width = self.preprocess.resized(encoded.height, encoded.width)
         return encoded.decode(least=(HEADROOM * height, HEADROOM * width))
 
-    def batch(self, pictures: int) -> npt.NDArray[np.float32]:
-        """Room for the network's input, ``(pictures, C, height, width)``."""
-        return np.empty((pictures, self.channels, *self.preprocess.size), np.float32)
+    def batch(self, pictures: int) -> Rows:
+        """Room for the network's input, ``(pictures, height, width, C)``.
 
-    def prepare(self, pictures: Sequence[Pixels], out: npt.NDArray[np.float32]) -> None:
+        float32, or the bits of bfloat16 as uint16; pinned if the network runs on a GPU.
+        """
+        shape = (pictures, *self.preprocess.size, self.channels)
+        dtype = torch.uint16 if self.preprocess.dtype == "bfloat16" else torch.float32
+        pinned = self.network.device.type == "cuda"
+        rows: Rows = torch.empty(shape, dtype=dtype, pin_memory=pinned).numpy()
+        return rows
+
+    def prepare(self, pictures: Sequence[Pixels], out: Rows) -> None:
         """Preprocess RGB pictures of any sizes into rows of a batch."""
         if self.channels == 1:
             pictures = [np.asarray(Image.fromarray(pixels).convert("L")) for pixels in pictures]
         self.preprocess(pictures, out=out)
 
-    @torch.inference_mode()
-    def logits(self, batch: npt.NDArray[np.float32]) -> Tensor:
+    def logits(self, batch: Rows) -> Tensor:
         """``(N, classes)`` float32 for a batch, in one forward pass."""
-        output: Tensor = self.model(torch.from_numpy(batch))
-        return output
+        rows = torch.from_numpy(batch)
+        if rows.dtype == torch.uint16:
+            rows = rows.view(torch.bfloat16)
+        return self.network(rows.permute(0, 3, 1, 2))
 
-    def predict(self, batch: npt.NDArray[np.float32]) -> list[list[Prediction]]:
+    def predict(self, batch: Rows) -> list[list[Prediction]]:
         """The most likely classes of each row of a batch, best first."""
         if len(batch) == 0:
             return []

@@ -10,15 +10,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
 from falconet.native import available_cores
 
 from . import answer
-from .classifier import Classifier, Prediction
+from .classifier import Classifier, Prediction, Rows
 from .decode import Encoded
 from .errors import RequestError
 from .request import Request, parse
@@ -62,11 +60,23 @@ class Service:
             Path(context.system_properties["model_dir"]),
             context.manifest["model"]["serializedFile"],
             self.threads,
+            options.get("precision", "auto"),
+            _device(context.system_properties.get("gpu_id")),
         )
         self._pool = ThreadPoolExecutor(self.threads, "preprocess")
         self._one_large_picture = Lock()
+        self._rows = self.classifier.batch(self.batch_size)
         # Now, while the worker is not READY yet, rather than on somebody's request.
-        self.classifier.warm_up(sorted({1, 2, self.batch_size}))
+        self.classifier.warm_up(self.batch_size)
+        network = self.classifier.network
+        logger.info(
+            "%s on %s, %d threads, batches up to %d; preprocessing by %s",
+            str(network.dtype).removeprefix("torch."),
+            network.device,
+            self.threads,
+            self.batch_size,
+            self.classifier.preprocess.implementation,
+        )
 
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer every request of a batch, each with its own status."""
@@ -125,7 +135,7 @@ class Service:
         self, waiting: list[Waiting], errors: dict[int, RequestError]
     ) -> list[tuple[Waiting, list[Prediction]]]:
         """What pictures show. Requests that fail are left out, and noted in ``errors``."""
-        rows = self.classifier.batch(len(waiting))
+        rows = self._rows[: len(waiting)]
         row_of_each = [rows[i : i + 1] for i in range(len(waiting))]
         # Decoding and resizing leave the GIL to others. A single picture waits for no thread.
         run = self._pool.map if len(waiting) > 1 and self.threads > 1 else map
@@ -138,7 +148,7 @@ class Service:
             rows = rows[good]
         return self._predict_rows([waiting[i] for i in good], rows, errors)
 
-    def _prepare(self, item: Waiting, row: npt.NDArray[np.float32]) -> RequestError | None:
+    def _prepare(self, item: Waiting, row: Rows) -> RequestError | None:
         """Decode and preprocess a picture into its row of the batch, or say what is wrong."""
         try:
             with self._room_for(item.picture):
@@ -159,7 +169,7 @@ class Service:
                 yield
 
     def _predict_rows(
-        self, items: list[Waiting], rows: npt.NDArray[np.float32], errors: dict[int, RequestError]
+        self, items: list[Waiting], rows: Rows, errors: dict[int, RequestError]
     ) -> list[tuple[Waiting, list[Prediction]]]:
         """Predict pictures together; if that fails, each by itself."""
         try:
@@ -172,6 +182,11 @@ class Service:
                 self._predict_rows([item], rows[i : i + 1], errors) for i, item in enumerate(items)
             )
             return [found for alone in each for found in alone]
+
+
+def _device(gpu: int | None) -> str:
+    """What torch calls the device that TorchServe gives a worker: a GPU's number, or nothing."""
+    return "cpu" if gpu is None or not torch.cuda.is_available() else f"cuda:{gpu}"
 
 
 def _named(error: RequestError, instance: int | None) -> RequestError:

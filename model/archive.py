@@ -6,6 +6,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -29,6 +30,8 @@ class Serving:
         startup_timeout: seconds a worker may take to load.
         threads: compute threads per worker; 0 shares the cores out among the workers.
         max_pixels: the largest picture accepted, height times width.
+        precision: what the model computes in. ``"auto"`` is bfloat16 where the CPU has
+            instructions for it, and float32 elsewhere.
     """
 
     workers: int = 1
@@ -38,9 +41,12 @@ class Serving:
     startup_timeout: int = 120
     threads: int = 0
     max_pixels: int = 50_000_000
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
+            if name == "precision":
+                continue
             least = 0 if name == "threads" else 1
             if value < least:
                 raise ValueError(f"{name}: expected a whole number from {least}, got {value}")
@@ -55,7 +61,11 @@ class Serving:
                 "responseTimeout": self.response_timeout,
                 "startupTimeout": self.startup_timeout,
                 "deviceType": "cpu",
-                "falconet": {"threads": self.threads, "max_pixels": self.max_pixels},
+                "falconet": {
+                    "threads": self.threads,
+                    "max_pixels": self.max_pixels,
+                    "precision": self.precision,
+                },
             },
             sort_keys=False,
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from .folding import fold
 from .weights import Weights
@@ -22,7 +23,7 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class Parity:
-    """How the exported file compares with the network it was made from.
+    """How two forms of a network compare.
 
     Attributes:
         pictures: how many were compared.
@@ -33,6 +34,15 @@ class Parity:
     pictures: int
     max_difference: float
     same_top1: int
+
+    @classmethod
+    def of(cls, expected: Tensor, got: Tensor) -> "Parity":
+        """Of the logits, ``(N, classes)``, that they have for the same pictures."""
+        return cls(
+            pictures=len(expected),
+            max_difference=(expected - got).abs().max().item(),
+            same_top1=int((expected.argmax(1) == got.argmax(1)).sum()),
+        )
 
     def __str__(self) -> str:
         return (
@@ -61,12 +71,7 @@ def export(weights: Weights, folder: Path) -> Parity:
         traced = torch.jit.trace(fold(weights.network), pictures[:2])
         torch.jit.freeze(traced).save(str(partial))
         script = torch.jit.load(str(partial))
-        expected, got = weights.network(pictures), script(pictures)
-    parity = Parity(
-        pictures=len(pictures),
-        max_difference=(expected - got).abs().max().item(),
-        same_top1=int((expected.argmax(1) == got.argmax(1)).sum()),
-    )
+        parity = Parity.of(weights.network(pictures), script(pictures))
     if not parity.max_difference <= MAX_DIFFERENCE or parity.same_top1 != parity.pictures:
         partial.unlink()
         raise ExportError(

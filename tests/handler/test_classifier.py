@@ -44,6 +44,40 @@ def test_a_batch_is_its_pictures_one_by_one(classifier: Classifier, samples: lis
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
+def test_bfloat16_gives_the_same_classes(exported: Path, samples: list[Path]) -> None:
+    decoded = [decode(path.read_bytes(), 10**6) for path in samples]
+    exact = Classifier(exported, precision="float32").classify(decoded)
+    rounded = Classifier(exported, precision="bfloat16").classify(decoded)
+    for a, b in zip(exact, rounded, strict=True):
+        assert a[0].label == b[0].label
+        assert a[0].probability == pytest.approx(b[0].probability, abs=0.05)
+    assert exact != rounded
+
+
+class Stubborn(nn.Module):
+    """Computes in float32, whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.float().mean((2, 3)))
+
+
+def test_a_model_that_insists_on_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("falconet.handler.network.fast_bfloat16", lambda: True)
+    classifier = Classifier(folder_with(tmp_path, Stubborn()))
+    assert classifier.network.dtype == torch.float32
+    assert classifier.preprocess.dtype == "float32"
+    assert "cannot be computed in torch.bfloat16" in caplog.text
+    assert len(classifier.classify([np.zeros((5, 5, 3), np.uint8)])) == 1
+    with pytest.raises(RuntimeError):
+        Classifier(tmp_path, precision="bfloat16").warm_up(1)
+
+
 def test_no_pictures_no_predictions(classifier: Classifier) -> None:
     assert classifier.classify([]) == []
 
@@ -75,7 +109,7 @@ def folder_with(tmp_path: Path, model: nn.Module, **spec: object) -> Path:
 
 def test_any_torchscript_classifier(tmp_path: Path) -> None:
     classifier = Classifier(folder_with(tmp_path, Mean()))
-    classifier.warm_up([1, 3])
+    classifier.warm_up(3)
     dark, bright = np.full((9, 12, 3), 20, np.uint8), np.full((20, 7, 3), 230, np.uint8)
     answers = classifier.classify([dark, bright])
     assert [[prediction.label for prediction in best] for best in answers] == [
@@ -91,9 +125,8 @@ def test_a_model_of_gray_pictures_sees_gray(tmp_path: Path) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1)[:, :2]
 
-    classifier = Classifier(
-        folder_with(tmp_path, Spy(), size=[2, 1], resize=None, mean=[0.0], std=[1.0])
-    )
+    folder = folder_with(tmp_path, Spy(), size=[2, 1], resize=None, mean=[0.0], std=[1.0])
+    classifier = Classifier(folder, precision="float32")
     color = np.array([[[255, 0, 0]], [[0, 0, 255]]], np.uint8)
     batch = classifier.batch(1)
     classifier.prepare([color], batch)
@@ -109,7 +142,7 @@ def test_what_does_not_fit_is_said_before_serving(tmp_path: Path) -> None:
         Classifier(folder_with(tmp_path, Mean(), mean=[0.0] * 4, std=[1.0] * 4))
     wrong = Classifier(folder_with(tmp_path, Mean(), classes=["a", "b", "c"]))
     with pytest.raises(ValueError, match=r"returned \(1, 2\) for a batch of 1; .* 3 classes"):
-        wrong.warm_up([1])
+        wrong.warm_up(1)
 
 
 def test_fast_decoding_shrinks_large_jpegs_only(tmp_path: Path) -> None:
@@ -139,8 +172,9 @@ def test_fast_decoding_shrinks_large_jpegs_only(tmp_path: Path) -> None:
 def test_fast_decoding_is_reproducible_and_close(tmp_path: Path, pictures: Path) -> None:
     data = (pictures / "ship.jpg").read_bytes()  # 640 x 480
     folder = folder_with(tmp_path, Mean(), size=[96, 96], resize=100)
-    exact = Classifier(folder)
-    fast = Classifier(folder_with(tmp_path, Mean(), size=[96, 96], resize=100, decode="fast"))
+    exact = Classifier(folder, precision="float32")
+    folder_with(tmp_path, Mean(), size=[96, 96], resize=100, decode="fast")
+    fast = Classifier(folder, precision="float32")
     batches = [exact.batch(1), fast.batch(1), fast.batch(1)]
     for classifier, batch in zip([exact, fast, fast], batches, strict=True):
         classifier.prepare([classifier.decode(classifier.open(data, 10**7))], batch)
