@@ -15,7 +15,7 @@ from PIL import Image
 
 from falconet.native import available_cores
 
-from . import answer
+from . import answer, wire
 from .classifier import Classifier, Prediction, Rows
 from .decode import Encoded
 from .errors import RequestError
@@ -63,6 +63,7 @@ class Service:
             options.get("precision", "auto"),
             _device(context.system_properties.get("gpu_id")),
         )
+        wire.install()
         self._pool = ThreadPoolExecutor(self.threads, "preprocess")
         self._one_large_picture = Lock()
         self._rows = self.classifier.batch(self.batch_size)
