@@ -15,7 +15,7 @@ from torch import Tensor
 
 from falconet.native import Preprocessor
 
-from .decode import Data, Encoded, Pixels
+from .decode import Data, Decoded, Encoded, Pixels
 from .errors import RequestError
 from .network import Network, Precision
 
@@ -119,21 +119,25 @@ class Classifier:
                         f"for each of the {len(self.classes)} classes in spec.json"
                     )
 
-    def open(self, data: Data, max_pixels: int) -> Encoded:
+    def open(self, data: Data | Pixels, max_pixels: int) -> Encoded | Decoded:
         """Read a picture's header, and make sure that it can be preprocessed.
 
         Raises:
             RequestError: as :class:`Encoded`; 422 for a picture so long and thin that it cannot be
                 resized in proportion.
         """
-        encoded = Encoded(data, max_pixels)
+        encoded: Encoded | Decoded
+        if isinstance(data, np.ndarray):
+            encoded = Decoded(data, max_pixels)
+        else:
+            encoded = Encoded(data, max_pixels)
         try:
             self.preprocess.resized(encoded.height, encoded.width)
         except ValueError as error:
             raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
         return encoded
 
-    def decode(self, encoded: Encoded) -> Pixels:
+    def decode(self, encoded: Encoded | Decoded) -> Pixels:
         """The pixels of a picture, decoded as ``spec.json`` states."""
         if not self.fast_decoding:
             return encoded.decode()

@@ -129,6 +129,23 @@ class Encoded:
         return self.height, self.width
 
 
+class Decoded:
+    """Pixels that came as such, RGB: uint8 ``(height, width, 3)``.
+
+    Raises:
+        RequestError: 413 too many.
+    """
+
+    def __init__(self, pixels: Pixels, max_pixels: int) -> None:
+        self._pixels = pixels
+        self.height, self.width, _ = pixels.shape
+        _check_pixels(self.height, self.width, max_pixels)
+
+    def decode(self, least: tuple[int, int] | None = None) -> Pixels:
+        """The pixels as they are; see :meth:`Encoded.decode`."""
+        return self._pixels
+
+
 def decode(data: Data, max_pixels: int) -> Pixels:
     """Decode a picture file: see :class:`Encoded`."""
     return Encoded(data, max_pixels).decode()

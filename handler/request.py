@@ -6,36 +6,67 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
-from .decode import Data
+from . import open_inference
+from .decode import Data, Pixels
 from .errors import RequestError
 
 # Where a picture may be in a multipart form. "body" is also what TorchServe calls a raw body.
 FIELDS = ("image", "data", "body")
 
 # Bounds what one request may cost: all its pictures are decoded at the same time.
-MAX_INSTANCES = 128
+MAX_PICTURES = 128
+
+Protocol = Literal["plain", "v1", "v2"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """The pictures of one request, still encoded.
+    """What a request says, not yet looked at closely.
 
     Attributes:
-        pictures: one, or as many as a KServe request has instances.
-        instances: whether it is a KServe request, whose answer has one entry per instance.
+        protocol: one picture, ``"plain"``; or KServe's ``"v1"`` or ``"v2"``, whose requests and
+            answers have any number of them.
+        content: a picture file, or the JSON.
+        binary: what follows the JSON; of v2.
     """
 
-    pictures: list[Data]
-    instances: bool = False
+    protocol: Protocol
+    content: Any
+    binary: Data = b""
+
+    @property
+    def id(self) -> str | None:
+        """What a v2 request calls itself, and its answer as well."""
+        id = self.content.get("id") if self.protocol == "v2" else None
+        return id if isinstance(id, str) else None
+
+    def pictures(self) -> list[Data | Pixels]:
+        """Files, or pixels.
+
+        Raises:
+            RequestError: 400 for a request that is not as its protocol has it; 413 for more than
+                :data:`MAX_PICTURES`.
+        """
+        if self.protocol == "plain":
+            return [self.content]
+        if self.protocol == "v2":
+            return open_inference.pictures(self.content, self.binary, MAX_PICTURES)
+        return _instances(self.content)
+
+    def name(self, index: int) -> str:
+        """What a message about one of its pictures begins with."""
+        names = {"plain": "", "v1": f"instances[{index}]: ", "v2": f"inputs[0][{index}]: "}
+        return names[self.protocol]
 
 
-def parse(fields: Mapping[str, Any]) -> Request:
-    """Read a request as TorchServe hands it over: values by field name.
+def parse(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
+    """Read a request as TorchServe hands it over: values by field name, and HTTP headers.
 
     Accepts the raw picture as the body, a multipart form with the picture in one of
-    :data:`FIELDS`, and KServe's v1 JSON, ``{"instances": [{"b64": "..."}]}``.
+    :data:`FIELDS`, KServe's v1 JSON, ``{"instances": [{"b64": "..."}]}``, and v2, see
+    :mod:`falconet.handler.open_inference`.
 
     Raises:
         RequestError: 400 for a request that is none of these.
@@ -48,30 +79,48 @@ def parse(fields: Mapping[str, Any]) -> Request:
             "-H 'Content-Type: image/jpeg') or in one of the form fields "
             f"{', '.join(FIELDS)} (curl -F image=@FILE), got {got}"
         )
-    value = fields[name]
+    value: Any = fields[name]
+    binary: Data = b""
     if isinstance(value, str):  # TorchServe decodes text unless told not to
         value = value.encode()
     if isinstance(value, (bytes, bytearray, memoryview)):
         # No picture format begins with a brace.
         if bytes(value[:64]).lstrip()[:1] != b"{":
-            return Request([value])
+            return Request("plain", value)
+        length = _json_length(headers, len(value))
+        value, binary = value[:length], value[length:]
         try:
             value = json.loads(bytes(value))
         except (ValueError, RecursionError) as error:
             raise _bad(f"the body looks like JSON, but cannot be read: {error}") from None
-    return Request(_instances(value), instances=True)
+    if isinstance(value, dict) and "inputs" in value:
+        return Request("v2", value, binary)
+    return Request("v1", value)
 
 
-def _instances(value: Any) -> list[Data]:
+def _json_length(headers: Mapping[str, Any], length: int) -> int:
+    """How much of a body is JSON."""
+    for name, value in headers.items():
+        if name.lower() == open_inference.LENGTH_HEADER:
+            if not value.isdecimal() or int(value) > length:
+                raise _bad(f"{name}: expected a number up to the body's {length}, got {value!r}")
+            return int(value)
+    return length
+
+
+def _instances(value: Any) -> list[Data | Pixels]:
     instances = value.get("instances") if isinstance(value, dict) else None
     if not isinstance(instances, list) or not instances:
-        raise _bad('expected JSON like {"instances": [{"b64": "..."}]}')
-    if len(instances) > MAX_INSTANCES:
+        raise _bad(
+            'expected JSON like {"instances": [{"b64": "..."}]}, or with "inputs" as in the Open '
+            "Inference Protocol"
+        )
+    if len(instances) > MAX_PICTURES:
         raise RequestError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"expected at most {MAX_INSTANCES} instances, got {len(instances)}; split the request",
+            f"expected at most {MAX_PICTURES} instances, got {len(instances)}; split the request",
         )
-    pictures: list[Data] = []
+    pictures: list[Data | Pixels] = []
     for i, instance in enumerate(instances):
         text = instance.get("b64") if isinstance(instance, dict) else None
         if not isinstance(text, str):

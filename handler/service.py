@@ -17,7 +17,7 @@ from falconet.native import available_cores
 
 from . import answer, wire
 from .classifier import Classifier, Prediction, Rows
-from .decode import Encoded
+from .decode import Decoded, Encoded
 from .errors import RequestError
 from .request import Request, parse
 
@@ -30,13 +30,13 @@ class Waiting:
 
     Attributes:
         request: the index in the batch of the request that it came with.
-        instance: its own index there, for a KServe request, which may have several.
+        name: what a message about it begins with.
         picture: the picture.
     """
 
     request: int
-    instance: int | None
-    picture: Encoded
+    name: str
+    picture: Encoded | Decoded
 
 
 class Service:
@@ -64,6 +64,7 @@ class Service:
             _device(context.system_properties.get("gpu_id")),
         )
         wire.install()
+        self._model = context.model_name, str(context.manifest["model"].get("modelVersion", ""))
         self._pool = ThreadPoolExecutor(self.threads, "preprocess")
         self._one_large_picture = Lock()
         self._rows = self.classifier.batch(self.batch_size)
@@ -91,7 +92,8 @@ class Service:
                         HTTPStatus.NOT_IMPLEMENTED,
                         "explanations are not available; ask /predictions",
                     )
-                requests[i] = request = parse(fields)
+                headers = context.get_all_request_header(i)
+                requests[i] = request = parse(fields, headers)
                 waiting += self._open(i, request)
             except RequestError as error:
                 errors[i] = error
@@ -112,24 +114,24 @@ class Service:
             if i in errors:
                 status = errors[i].status
                 context.set_response_status(status.value, status.phrase, i)
-                answers.append(answer.failure(errors[i]))
+                protocol = "plain" if parsed is None else parsed.protocol
+                answers.append(answer.failure(errors[i], protocol))
             else:
                 assert parsed is not None
-                answers.append(answer.success(predictions[i], instances=parsed.instances))
+                answers.append(answer.success(parsed, predictions[i], *self._model))
         return answers
 
     def _open(self, index: int, request: Request) -> list[Waiting]:
         """The request's pictures, which share its limit of pixels."""
         opened: list[Waiting] = []
         left = self.max_pixels
-        for i, data in enumerate(request.pictures):
-            instance = i if request.instances else None
+        for i, data in enumerate(request.pictures()):
             try:
                 picture = self.classifier.open(data, left)
             except RequestError as error:
-                raise _named(error, instance) from error
+                raise _named(error, request.name(i)) from error
             left -= picture.height * picture.width
-            opened.append(Waiting(index, instance, picture))
+            opened.append(Waiting(index, request.name(i), picture))
         return opened
 
     def _predict(
@@ -155,13 +157,13 @@ class Service:
             with self._room_for(item.picture):
                 self.classifier.prepare([self.classifier.decode(item.picture)], row)
         except RequestError as error:
-            return _named(error, item.instance)
+            return _named(error, item.name)
         except Exception:  # a bug, or no memory: this request's alone
             return _failed("a request could not be read")
         return None
 
     @contextmanager
-    def _room_for(self, picture: Encoded) -> Iterator[None]:
+    def _room_for(self, picture: Encoded | Decoded) -> Iterator[None]:
         """Waits, so that all pictures held decoded have at most twice ``max_pixels``."""
         if picture.height * picture.width <= self.max_pixels // self.threads:
             yield
@@ -190,11 +192,9 @@ def _device(gpu: int | None) -> str:
     return "cpu" if gpu is None or not torch.cuda.is_available() else f"cuda:{gpu}"
 
 
-def _named(error: RequestError, instance: int | None) -> RequestError:
-    """The error with the instance's index, where a request may have several."""
-    if instance is None:
-        return error
-    return RequestError(error.status, f"instances[{instance}]: {error.message}")
+def _named(error: RequestError, name: str) -> RequestError:
+    """The error with what its picture is called, where a request may have several."""
+    return RequestError(error.status, name + error.message)
 
 
 def _failed(what: str) -> RequestError:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from falconet.handler.errors import RequestError
-from falconet.handler.request import MAX_INSTANCES, Request, parse
+from falconet.handler.request import MAX_PICTURES, Request, parse
 
 PICTURE = b"\x89PNG some bytes"
 B64 = base64.b64encode(PICTURE).decode()
@@ -16,18 +16,21 @@ KSERVE = {"instances": [{"b64": B64}, {"b64": B64}]}
 @pytest.mark.parametrize("field", ["image", "data", "body"])
 def test_a_picture_as_body_or_form_field(field: str) -> None:
     data = bytearray(PICTURE)
-    assert parse({field: data, "comment": b"mine"}) == Request([data])
+    request = parse({field: data, "comment": b"mine"}, {})
+    assert (request.protocol, request.pictures()) == ("plain", [data])
 
 
 @pytest.mark.parametrize(
     "body", [json.dumps(KSERVE).encode(), bytearray(b" \n" + json.dumps(KSERVE).encode()), KSERVE]
 )
 def test_kserve_json_decoded_by_us_or_by_torchserve(body: Any) -> None:
-    assert parse({"body": body}) == Request([PICTURE, PICTURE], instances=True)
+    request = parse({"body": body}, {})
+    assert (request.protocol, request.pictures()) == ("v1", [PICTURE, PICTURE])
+    assert request.name(1) == "instances[1]: "
 
 
 def test_text_decoded_by_torchserve_goes_on_as_bytes() -> None:
-    assert parse({"body": "hello"}) == Request([b"hello"])
+    assert parse({"body": "hello"}, {}) == Request("plain", b"hello")
 
 
 @pytest.mark.parametrize(
@@ -49,19 +52,19 @@ def test_text_decoded_by_torchserve_goes_on_as_bytes() -> None:
 )
 def test_what_is_wrong_is_said(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message) as caught:
-        parse(fields)
+        parse(fields, {}).pictures()
     assert caught.value.status == HTTPStatus.BAD_REQUEST
 
 
 def test_a_message_does_not_repeat_all_that_was_sent() -> None:
     with pytest.raises(RequestError) as caught:
-        parse({"x" * 1_000_000: b""})
+        parse({"x" * 1_000_000: b""}, {})
     assert len(caught.value.message) == 500
 
 
 def test_the_number_of_instances_is_bounded() -> None:
-    most = [{"b64": B64}] * MAX_INSTANCES
-    assert len(parse({"body": {"instances": most}}).pictures) == MAX_INSTANCES
+    most = [{"b64": B64}] * MAX_PICTURES
+    assert len(parse({"body": {"instances": most}}, {}).pictures()) == MAX_PICTURES
     with pytest.raises(RequestError, match="at most 128 instances, got 129") as caught:
-        parse({"body": {"instances": [*most, {"b64": B64}]}})
+        parse({"body": {"instances": [*most, {"b64": B64}]}}, {}).pictures()
     assert caught.value.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE

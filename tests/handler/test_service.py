@@ -132,6 +132,50 @@ def test_kserve_requests_have_an_entry_per_instance(
     assert [entry["label"] for entry in third["predictions"]] == ["dog"] * 20
 
 
+def open_inference(datatype: str, shape: list[int], binary: bytes) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of a v2 request with binary data."""
+    parameters = {"binary_data_size": len(binary)}
+    tensor = {"name": "x", "datatype": datatype, "shape": shape, "parameters": parameters}
+    message = json.dumps({"id": "7", "inputs": [tensor]}).encode()
+    return message + binary, {"Inference-Header-Content-Length": str(len(message))}
+
+
+def test_open_inference_with_files_and_with_pixels(
+    service: Service, exported: Path, samples: list[Path]
+) -> None:
+    files = [samples[i].read_bytes() for i in (4, 11)]
+    with_lengths = b"".join(len(file).to_bytes(4, "little") + file for file in files)
+    pixels = np.stack([np.asarray(Image.open(samples[i]).convert("RGB")) for i in (4, 11)])
+    plain = {"body": files[0]}, {}
+    as_files = open_inference("BYTES", [2], with_lengths)
+    as_pixels = open_inference("UINT8", [2, 32, 32, 3], pixels.tobytes())
+    broken = open_inference("BYTES", [1], b"\4\0\0\0text")
+    batch = [plain[0], *({"body": bytearray(body)} for body, _ in (as_files, as_pixels, broken))]
+    headers = [{}, as_files[1], as_pixels[1], broken[1]]
+    first, second, third, fourth = ask(service, batch, exported, headers)
+    assert [status for status, _ in (first, second, third, fourth)] == [200, 200, 200, 415]
+    assert second[1] == third[1]
+    assert second[1]["model_name"] == "cifar10"
+    assert second[1]["id"] == "7"
+    label, probability = second[1]["outputs"]
+    assert label["shape"] == probability["shape"] == [2, 10]
+    assert [label["data"][i] for i in (0, 10)] == ["frog", "truck"]
+    best = first[1]["predictions"]
+    assert label["data"][:10] == [entry["label"] for entry in best]
+    assert probability["data"][:10] == pytest.approx(
+        [entry["probability"] for entry in best], abs=1e-4
+    )
+    assert fourth[1].keys() == {"error"}
+    assert fourth[1]["error"].startswith("inputs[0][0]: expected a picture")
+
+
+def test_pixels_count_for_the_limit(service: Service, exported: Path) -> None:
+    body, headers = open_inference("UINT8", [2, 600, 1000, 3], bytes(3_600_000))
+    ((status, answer),) = ask(service, [{"body": body}], exported, [headers])
+    assert status == 413
+    assert answer["error"].startswith("inputs[0][1]: expected a picture of at most 400000 pixels")
+
+
 def test_a_bad_instance_is_named(service: Service, exported: Path, samples: list[Path]) -> None:
     ((status, body),) = ask(service, [{"body": kserve(samples[0].read_bytes(), b"text")}], exported)
     assert status == 415

@@ -1,6 +1,7 @@
 """A real TorchServe."""
 
 import base64
+import json
 import re
 import shutil
 import signal
@@ -70,6 +71,24 @@ def test_larger_pictures_in_every_format(url: str, pictures: Path) -> None:
         response = requests.post(url, data=path.read_bytes(), timeout=TIMEOUT)
         assert response.status_code == 200, (path, response.text)
         assert len(response.json()["predictions"]) == 10
+
+
+def test_open_inference(server: Server, samples: list[Path]) -> None:
+    """As JSON, and with the file as binary data after it."""
+    file = samples[4].read_bytes()
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1]}
+    url = f"{server.client.inference}/v2/models/cifar10/infer"
+    text = {**tensor, "data": [base64.b64encode(file).decode()]}
+    first = requests.post(url, json={"inputs": [text]}, timeout=TIMEOUT)
+    binary = len(file).to_bytes(4, "little") + file
+    sized = {**tensor, "parameters": {"binary_data_size": len(binary)}}
+    message = json.dumps({"inputs": [sized]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(message))}
+    second = requests.post(url, data=message + binary, headers=headers, timeout=TIMEOUT)
+    assert first.status_code == second.status_code == 200, first.text + second.text
+    assert first.json() == second.json()
+    assert first.json()["outputs"][0]["data"][0] == "frog"
+    assert first.json()["model_version"] == "1.0"
 
 
 @pytest.mark.parametrize("path", ["/predictions/cifar10", "/v1/models/cifar10:predict"])
