@@ -171,6 +171,18 @@ class Server:
             ServerError: the server or a worker died, it refuses the picture, or time is up; with
                 what its log says about it.
         """
+        self.wait_loaded(timeout)
+        answer = self.client.predict(self.model, picture)
+        if not answer["success"]:
+            raise ServerError(f"the workers are there, but a test picture was answered: {answer}")
+
+    def wait_loaded(self, timeout: float = 120.0) -> None:
+        """Return when every worker has loaded the model, whatever its handler.
+
+        Raises:
+            ServerError: the server or a worker died, or time is up; with what its log says about
+                it.
+        """
         deadline = time.monotonic() + timeout
         while True:
             if not self.running():
@@ -180,7 +192,7 @@ class Server:
                 raise ServerError(f"a worker died while it loaded the model:\n{self._last_words()}")
             try:
                 if self.client.workers_ready(self.model):
-                    break
+                    return
                 waiting_for = "the workers to load the model"
             except ServerError as error:
                 waiting_for = str(error)
@@ -190,9 +202,6 @@ class Server:
                     f"{_tail(self._log('ts_log.log'))}"
                 )
             time.sleep(POLL_SECONDS)
-        answer = self.client.predict(self.model, picture)
-        if not answer["success"]:
-            raise ServerError(f"the workers are there, but a test picture was answered: {answer}")
 
     def stop(self) -> None:
         """Stop the server and everything it started, and wait until all of it is gone."""

@@ -1,0 +1,127 @@
+"""The page, and the table for README.md."""
+
+from statistics import median
+from typing import Any
+
+Result = dict[str, Any]
+
+
+def page(result: Result) -> str:
+    """All tables, for docs/serving.md."""
+    parts = []
+    for task in result["tasks"]:
+        parts.append(f"## {task['title']}\n\n{_about(task)}\n")
+        parts.append(f"### Closed loop\n\n{closed(task)}\n")
+        parts.append(f"### Latency with one connection\n\n{alone(task)}\n")
+        if task["open"]:
+            parts.append(f"### Open loop\n\n{opened(task)}\n")
+    parts.append(f"## Measured on\n\n{machine(result)}\n")
+    return "\n".join(parts)
+
+
+def closed(task: Result) -> str:
+    """Requests a second, by connections; the highest of each system as a ratio to ours."""
+    counts = sorted({each["connections"] for each in task["closed"]})
+    lines = [
+        _row(["requests/s, by connections", *map(str, counts), "highest, ours by theirs"]),
+        _row(["---"] * (len(counts) + 2)),
+    ]
+    systems = _systems(task)
+    for name in systems:
+        cells = [_spread(_rounds(task, name, count), "throughput", "{:.0f}") for count in counts]
+        own, theirs = _best(task, systems[0]), _best(task, name)
+        ratio = f"{own / theirs:.2f}x" if name != systems[0] else ""
+        lines.append(_row([name, *cells, ratio]))
+    errors = _errors(task["closed"])
+    return "\n".join([*lines, "", errors])
+
+
+def alone(task: Result) -> str:
+    """Milliseconds with a single connection."""
+    lines = [_row(["one connection", "p50", "p99", "p50, ours by theirs"]), _row(["---"] * 4)]
+    systems = _systems(task)
+    least = min(each["connections"] for each in task["closed"])
+    own = median(one["p50"] for one in _rounds(task, systems[0], least))
+    for name in systems:
+        rounds = _rounds(task, name, least)
+        theirs = median(one["p50"] for one in rounds)
+        ratio = f"{own / theirs:.2f}x" if name != systems[0] else ""
+        cells = [_spread(rounds, q, "{:.2f} ms", 1e3) for q in ("p50", "p99")]
+        lines.append(_row([name, *cells, ratio]))
+    return "\n".join(lines)
+
+
+def opened(task: Result) -> str:
+    """Latency at fixed rates, from when a request was due."""
+    names = ("p50", "p90", "p99", "p99.9")
+    lines = [
+        _row(["system", "of its highest", "requests/s", *names, "server's cores"]),
+        _row(["---"] * (len(names) + 4)),
+    ]
+    for each in task["open"]:
+        share = f"{each['share']:.0%}" if each["share"] else "70 % of ours"
+        limited = any(one["generator_limited"] for one in each["rounds"])
+        cells = [_spread(each["rounds"], q, "{:.1f} ms", 1e3) for q in names]
+        cells.append(_spread(each["rounds"], "server_cores", "{:.2f}"))
+        name = each["system"] + (" (limited by the generator)" if limited else "")
+        lines.append(_row([name, share, f"{each['rate']:.0f}", *cells]))
+    return "\n".join([*lines, "", _errors(task["open"])])
+
+
+def machine(result: Result) -> str:
+    return (
+        f"{result['machine']}. {result['how']} Load of the machine before: {result['load']:.2f}. "
+        f"{result['date']}, by `benchmarks/serve.py`."
+    )
+
+
+def _about(task: Result) -> str:
+    return (
+        f"{task['pictures']} different JPEG files. In the precision served here, "
+        f"{task['rounded_differently']} of them get another class than in float32."
+    )
+
+
+def _systems(task: Result) -> list[str]:
+    return list(dict.fromkeys(each["system"] for each in task["closed"]))
+
+
+def _rounds(task: Result, system: str, connections: int) -> list[Result]:
+    for each in task["closed"]:
+        if each["system"] == system and each["connections"] == connections:
+            rounds: list[Result] = each["rounds"]
+            return rounds
+    return []
+
+
+def _best(task: Result, system: str) -> float:
+    found = [each["rounds"] for each in task["closed"] if each["system"] == system]
+    return max(median(one["throughput"] for one in rounds) for rounds in found)
+
+
+def _spread(rounds: list[Result], key: str, form: str, scale: float = 1.0) -> str:
+    """Median, and the lowest and highest of the rounds."""
+    values = sorted(scale * one[key] for one in rounds)
+    middle = form.format(median(values))
+    if len(values) < 2:
+        return middle
+    return f"{middle} ({values[0]:.3g} to {values[-1]:.3g})"
+
+
+def _errors(found: list[Result]) -> str:
+    """What went wrong, if anything did."""
+    total = sum(one["requests"] for each in found for one in each["rounds"])
+    kinds: dict[str, int] = {}
+    for each in found:
+        for one in each["rounds"]:
+            for kind, count in one["errors"].items():
+                name = f"{each['system']}: {kind}"
+                kinds[name] = kinds.get(name, 0) + count
+    if not kinds:
+        return f"{total:,} requests; all answers right."
+    listed = "; ".join(f"{name} {count:,}" for name, count in sorted(kinds.items()))
+    return f"{total:,} requests. Not answered, or wrongly: {listed}."
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
