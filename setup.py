@@ -50,6 +50,7 @@ setup(
         "falconet.native": ["_core.pyi"],
         "falconet.model": ["pretrained/*"],
         "falconet.training": ["measured/*.json"],
+        "falconet.serving": ["log4j2.xml"],
     },
     ext_modules=[
         Pybind11Extension(

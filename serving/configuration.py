@@ -11,6 +11,8 @@ FILE_NAME = "config.properties"
 _INSTALLED = Path(__file__).with_name(FILE_NAME)
 DEFAULT = _INSTALLED if _INSTALLED.exists() else Path(__file__).parent.parent / FILE_NAME
 
+LOGGING = Path(__file__).with_name("log4j2.xml")
+
 _KEYS = {
     "inference": "inference_address",
     "management": "management_address",
@@ -30,10 +32,17 @@ def _key(line: str) -> str:
 
 @dataclass(frozen=True)
 class Configuration:
-    """The lines of a properties file, and the ports that replace those it names."""
+    """The lines of a properties file, the ports that replace those it names, and what is logged.
+
+    Attributes:
+        lines: of ``config.properties``.
+        ports: where to listen.
+        logging: a ``log4j2.xml``; with ``None`` TorchServe logs as it does by itself.
+    """
 
     lines: tuple[str, ...]
     ports: Ports
+    logging: Path | None = LOGGING
 
     @classmethod
     def load(

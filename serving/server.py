@@ -24,8 +24,8 @@ STATE = "server.json"
 POLL_SECONDS = 0.25
 # How much of a log an error shows.
 LOG_LINES = 30
-# What TorchServe 0.12 logs when a worker has ended, for whatever reason.
-WORKER_DIED = "backend worker process died."
+# What TorchServe 0.12 logs when a worker has ended while it loaded a model, for whatever reason.
+WORKER_DIED = "error: Worker died."
 # What its workers write first.
 WORKER_STARTS = "s_name_part0="
 
@@ -88,12 +88,14 @@ class Server:
             "TEMP": str(temporary),
             "TMPDIR": str(temporary),
         }
+        log_config = configuration.logging
         environment.pop("TS_CONFIG_FILE", None)  # TorchServe would prefer it to --ts-config
         with (logs / "console.log").open("wb") as console:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"),
                     *("--ts-config", str(config.resolve())),
+                    *(("--log-config", str(log_config.resolve())) if log_config else ()),
                     *("--model-store", str(archive.parent.resolve())),
                     *("--models", f"{model_name(archive)}={archive.name}"),
                 ],

@@ -21,7 +21,7 @@ import torch
 import torchvision
 
 from falconet.handler import ENTRY
-from falconet.model.archive import archive
+from falconet.model.archive import Serving, archive
 from falconet.model.export import export
 from falconet.model.spec import Spec
 from falconet.model.weights import Weights
@@ -135,6 +135,26 @@ def test_four_bad_requests_in_a_batch_of_16(
     assert server.client.workers_ready("patient")
 
 
+def test_a_request_is_one_line_of_the_logs(server: Server, url: str, samples: list[Path]) -> None:
+    """And lines are there as soon as somebody may want to read them."""
+
+    def lines() -> dict[str, int]:
+        found = (server.folder / "logs").glob("*.log")
+        return {path.name: len(path.read_text().splitlines()) for path in found}
+
+    data = samples[0].read_bytes()
+    before = lines()
+    for _ in range(10):
+        assert requests.post(url, data=data, timeout=TIMEOUT).ok
+    deadline = time.monotonic() + TIMEOUT
+    while lines()["access_log.log"] < before["access_log.log"] + 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    grown = {name for name, count in lines().items() if count != before[name]}
+    assert grown == {"access_log.log"}
+    assert "Torch worker started." in (server.folder / "logs" / "model_log.log").read_text()
+
+
 def test_any_torchscript_classifier(server: Server, pictures: Path, tmp_path: Path) -> None:
     """A stock ResNet with ImageNet's preprocessing answers what torchvision computes itself."""
     torch.manual_seed(0)
@@ -142,7 +162,8 @@ def test_any_torchscript_classifier(server: Server, pictures: Path, tmp_path: Pa
     torch.jit.script(network).save(tmp_path / "model.pt")
     names = tuple(f"class {i}" for i in range(20))
     Spec((224, 224), names, resize=256, top_k=3).save(tmp_path)
-    archive(tmp_path, server.folder.parent / "store" / "resnet.mar", handler=ENTRY)
+    exactly = Serving(precision="float32")
+    archive(tmp_path, server.folder.parent / "store" / "resnet.mar", handler=ENTRY, serving=exactly)
 
     data = (pictures / "ship.jpg").read_bytes()
     response = requests.post(register(server, "resnet"), data=data, timeout=TIMEOUT)
