@@ -1,12 +1,15 @@
-"""What pyproject.toml cannot say: the extension, and where the rooms lie.
+"""What pyproject.toml cannot say: the extension, gRPC's stubs, and where the rooms lie.
 
 The top-level folders are installed as the namespace package ``falconet``. SANITIZE=1 builds the
 extension for AddressSanitizer and UndefinedBehaviorSanitizer, DEBUG=1 for a debugger.
 """
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
+from grpc_tools import protoc
 from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import setup
 from setuptools.command.build_py import build_py
@@ -33,13 +36,32 @@ if os.environ.get("SANITIZE") == "1":
 
 
 class BuildPy(build_py):
-    """Also puts config.properties, which lies at the top for TorchServe, beside what reads it."""
+    """Also makes what is not written: gRPC's stubs, and a copy of config.properties.
+
+    That file lies at the top for TorchServe, and is installed beside what reads it.
+    """
 
     def run(self) -> None:
         super().run()
-        if not self.editable_mode:
-            target = Path(self.build_lib, "falconet", "serving", "config.properties")
-            self.copy_file("config.properties", str(target))
+        if self.editable_mode:
+            generate_stubs(Path("serving"))
+        else:
+            serving = Path(self.build_lib, "falconet", "serving")
+            self.copy_file("config.properties", str(serving / "config.properties"))
+            generate_stubs(serving)
+
+
+def generate_stubs(folder: Path) -> None:
+    """Python for serving/inference.proto. Its imports follow from where the file seems to lie."""
+    with tempfile.TemporaryDirectory() as root:
+        package = Path(root, "falconet", "serving")
+        package.mkdir(parents=True)
+        source = shutil.copy("serving/inference.proto", package)
+        outputs = [f"--{kind}_out={root}" for kind in ("python", "pyi", "grpc_python")]
+        if protoc.main(["protoc", f"-I{root}", *outputs, str(source)]) != 0:
+            raise RuntimeError("protoc failed on serving/inference.proto")
+        for file in package.glob("inference_pb2*"):
+            shutil.copy(file, folder)
 
 
 setup(
@@ -50,7 +72,7 @@ setup(
         "falconet.native": ["_core.pyi"],
         "falconet.model": ["pretrained/*"],
         "falconet.training": ["measured/*.json"],
-        "falconet.serving": ["log4j2.xml"],
+        "falconet.serving": ["inference.proto", "log4j2.xml"],
     },
     ext_modules=[
         Pybind11Extension(

@@ -27,6 +27,7 @@ from falconet.model.spec import Spec
 from falconet.model.weights import Weights
 from falconet.serving.configuration import Configuration
 from falconet.serving.errors import ServerError
+from falconet.serving.grpc_client import GrpcClient
 from falconet.serving.processes import processes_of
 from falconet.serving.server import Server
 
@@ -89,6 +90,26 @@ def test_open_inference(server: Server, samples: list[Path]) -> None:
     assert first.json() == second.json()
     assert first.json()["outputs"][0]["data"][0] == "frog"
     assert first.json()["model_version"] == "1.0"
+
+
+def test_grpc(server: Server, url: str, samples: list[Path]) -> None:
+    file = samples[4].read_bytes()
+    instances = {"instances": [{"b64": base64.b64encode(file).decode()}] * 2}
+    with GrpcClient(f"127.0.0.1:{server.ports.grpc_inference}", TIMEOUT) as client:
+        answer = client.predict("cifar10", file)
+        assert answer == requests.post(url, data=file, timeout=TIMEOUT).json()
+        assert client.predict("cifar10", file, version="1.0") == answer
+        several = client.predict("cifar10", json.dumps(instances).encode())
+        assert [entry["label"] for entry in several["predictions"]] == ["frog", "frog"]
+        refused = client.predict("cifar10", b"text")
+        assert (refused["success"], refused["error"]["code"]) == (False, 415)
+        with pytest.raises(ServerError, match=r"answered INTERNAL: .*nobody"):
+            client.predict("nobody", file)
+    with (
+        GrpcClient("127.0.0.1:1", 5) as client,
+        pytest.raises(ServerError, match=r"127\.0\.0\.1:1 answered UNAVAILABLE"),
+    ):
+        client.predict("cifar10", file)
 
 
 @pytest.mark.parametrize("path", ["/predictions/cifar10", "/v1/models/cifar10:predict"])
