@@ -1,4 +1,4 @@
-"""Measures serving from outside, beside the same server with other handlers.
+"""Measures serving from outside, beside other handlers and other servers.
 
     .venv/bin/python benchmarks/serve.py [--quick] [--task cifar|resnet]
 
@@ -21,7 +21,7 @@ from typing import Any
 from document import DOCS, RESULTS, ROOT, environment, replace_between
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from serving import report, run, system
+from serving import peer, report, run, system
 from serving import task as tasks
 
 DRAFT = ROOT / "build" / "serve"
@@ -41,16 +41,21 @@ def measure(name: str, folder: Path, quick: bool, progress: Progress) -> dict[st
     ]
     if not quick:
         makers.append(partial(system.stock, task, folder / "tuned", tuned=True))
-    connections = (1, 8, 32) if quick else run.CONNECTIONS
+    connections = run.FEW_CONNECTIONS if quick else run.CONNECTIONS
     rounds, seconds = (2, 2.0) if quick else (5, 5.0)
     with ExitStack() as stack:
         systems = run.start(makers, stack)
         closed = run.closed(systems, connections, rounds, seconds, progress)
-        opened = []
+        opened, peers = [], []
         if not quick:
             names = [each.name for each in systems]
             rates = list(run.rates(run.highest(closed), names[0], names[1]))
             opened = run.opened(systems, rates, rounds, seconds, progress)
+            for key in peer.ALL:
+                with peer.peer(key, task, folder / key) as other:
+                    run.warm_up(other)
+                    pair = [systems[0], other]
+                    peers.append(run.closed(pair, run.FEW_CONNECTIONS, rounds, seconds, progress))
     return {
         "name": name,
         "title": TITLES[name],
@@ -58,6 +63,7 @@ def measure(name: str, folder: Path, quick: bool, progress: Progress) -> dict[st
         "rounded_differently": sum(a != b for a, b in zip(task.float32, task.served, strict=True)),
         "closed": closed,
         "open": opened,
+        "peers": peers,
         "how": f"{rounds} rounds of {seconds:.0f} s",
     }
 
@@ -84,8 +90,8 @@ def main() -> None:
         "machine": environment(),
         "load": load,
         "how": (
-            f"{measured[0]['how']} each, in shuffled order, all servers running; given are the "
-            "median and the lowest and highest round."
+            f"{measured[0]['how']} each, in shuffled order; given are the "
+            "median and the lowest and highest round. Another server runs beside ours alone."
         ),
         "tasks": measured,
     }

@@ -66,6 +66,17 @@ def post(path: str, body: bytes, content_type: str) -> bytes:
     return head.encode() + body
 
 
+def multipart(path: str, body: bytes, content_type: str) -> bytes:
+    """The same with the body as the field ``request`` of a form."""
+    limit = "----falconet"
+    before = (
+        f'--{limit}\r\nContent-Disposition: form-data; name="request"; filename="picture"\r\n'
+        f"Content-Type: {content_type}\r\n\r\n"
+    )
+    form = before.encode() + body + f"\r\n--{limit}--\r\n".encode()
+    return post(path, form, f"multipart/form-data; boundary={limit}")
+
+
 def poisson(rate: float, seconds: float, random: np.random.Generator) -> list[float]:
     """A schedule of so many requests a second on average, each independent of the others."""
     gaps = random.exponential(1 / rate, int(2 * rate * seconds) + 100)

@@ -15,6 +15,8 @@ def page(result: Result) -> str:
         parts.append(f"### Latency with one connection\n\n{alone(task)}\n")
         if task["open"]:
             parts.append(f"### Open loop\n\n{opened(task)}\n")
+        if task["peers"]:
+            parts.append(f"### Other servers\n\n{others(task)}\n")
     parts.append(f"## Measured on\n\n{machine(result)}\n")
     return "\n".join(parts)
 
@@ -66,6 +68,24 @@ def opened(task: Result) -> str:
         name = each["system"] + (" (limited by the generator)" if limited else "")
         lines.append(_row([name, share, f"{each['rate']:.0f}", *cells]))
     return "\n".join([*lines, "", _errors(task["open"])])
+
+
+def others(task: Result) -> str:
+    """Each other server beside ours, in the same rounds."""
+    counts = sorted({each["connections"] for each in task["peers"][0]})
+    lines = [
+        _row(["requests/s, by connections", *map(str, counts), "highest, ours by theirs"]),
+        _row(["---"] * (len(counts) + 2)),
+    ]
+    for found in task["peers"]:
+        pair = {"closed": found}
+        ours, theirs = _systems(pair)
+        for name in (theirs, ours):
+            rounds = [_rounds(pair, name, count) for count in counts]
+            cells = [_spread(each, "throughput", "{:.0f}") for each in rounds]
+            ratio = f"**{_best(pair, ours) / _best(pair, theirs):.2f}x**" if name == theirs else ""
+            lines.append(_row([name if name == theirs else "beside it: ours", *cells, ratio]))
+    return "\n".join([*lines, "", _errors([one for found in task["peers"] for one in found])])
 
 
 def machine(result: Result) -> str:

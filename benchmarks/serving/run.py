@@ -14,6 +14,7 @@ from .round import measure
 from .system import System
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32, 64)
+FEW_CONNECTIONS = (1, 8, 32)
 SHARES = (0.5, 0.7, 0.9)  # of a system's own highest throughput
 WARM_UP_SECONDS = 3.0
 # Enough to be waited for, rather than the generator's own connections.
@@ -29,8 +30,13 @@ def start(
     systems = []
     for make in makers:
         systems.append(stack.enter_context(make()))
-        closed_loop(systems[-1].target, 16, WARM_UP_SECONDS)
+        warm_up(systems[-1])
     return systems
+
+
+def warm_up(system: System) -> None:
+    """Batches of all sizes, and what a JVM compiles first."""
+    closed_loop(system.target, 16, WARM_UP_SECONDS)
 
 
 def closed(

@@ -45,7 +45,7 @@ class System:
     processes: Callable[[], list[psutil.Process]]
 
 
-def falconet_label(body: bytes) -> str:
+def predictions_label(body: bytes) -> str:
     return str(json.loads(body)["predictions"][0]["label"])
 
 
@@ -69,7 +69,7 @@ def falconet(
     store = folder / "store" / f"{task.name}.mar"
     archive(task.folder, store, handler=ENTRY, serving=serving)
     with _torchserve(store, folder, task, configuration) as (server, target):
-        yield System(name, target, falconet_label, task.served, _processes(server))
+        yield System(name, target, predictions_label, task.served, _processes(server))
 
 
 @contextmanager

@@ -1,0 +1,20 @@
+"""BentoML: its root input takes the raw body, one picture a call. bentoml serve bentoml_app:Api"""
+
+from pathlib import Path
+from typing import Any
+
+import bentoml
+from classifier import Classifier
+
+
+@bentoml.service(workers=2, traffic={"timeout": 30})
+class Api:
+    """As its documentation shows for a single picture."""
+
+    def __init__(self) -> None:
+        self.classifier = Classifier()
+
+    @bentoml.api(route="/predict")
+    def predict(self, picture: Path, /) -> dict[str, Any]:
+        (answer,) = self.classifier.predict([self.classifier.read(picture.read_bytes())])
+        return answer
