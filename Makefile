@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test check format sanitize fuzz arm archive dist clean
+.PHONY: help setup serve test bench check format sanitize fuzz arm archive dist clean
 
 help: ## print this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ serve: $(ARCHIVE) ## serve the CIFAR-10 model on http://127.0.0.1:8080 until Ctr
 
 test: $(VENV)/.dev $(ARCHIVE) ## run all tests, with a real TorchServe
 	$(BIN)/pytest
+
+bench: $(VENV)/.dev ## measure serving for two minutes, beside a no-op and TorchServe's own handler
+	@$(BIN)/python benchmarks/serve.py --quick
 
 check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +13,14 @@ import psutil
 from document import ROOT
 
 from falconet.handler import ENTRY
-from falconet.model.archive import Serving, archive
+from falconet.model.archive import archive
 from falconet.serving.configuration import Configuration
 from falconet.serving.processes import processes_of
 from falconet.serving.server import Server
 
 from .load import Target, post
 from .task import Task
+from .variation import Variation
 
 PEERS = ROOT / "benchmarks" / "peers"
 READY_SECONDS = 180.0
@@ -59,16 +60,14 @@ def noop_label(body: bytes) -> str:
 
 @contextmanager
 def falconet(
-    task: Task,
-    folder: Path,
-    name: str = "falconet",
-    serving: Serving | None = None,
-    configuration: Sequence[str] | None = None,
+    task: Task, folder: Path, name: str = "Falconet", variation: Variation | None = None
 ) -> Iterator[System]:
-    """Our handler with our configuration, or with one of these replaced."""
+    """Our handler with our configuration, or with something changed."""
+    variation = variation or Variation("nothing", "")
     store = folder / "store" / f"{task.name}.mar"
-    archive(task.folder, store, handler=ENTRY, serving=serving)
-    with _torchserve(store, folder, task, configuration) as (server, target):
+    archive(task.folder, store, handler=ENTRY, serving=variation.served())
+    configuration = variation.apply(_configuration())
+    with _torchserve(store, folder, task, configuration, variation.environment) as (server, target):
         yield System(name, target, predictions_label, task.served, _processes(server))
 
 
@@ -78,7 +77,7 @@ def noop(task: Task, folder: Path) -> Iterator[System]:
     store = folder / "store" / f"{task.name}.mar"
     archive(task.folder, store, handler=PEERS / "torchserve" / "noop.py")
     labels = ["nothing"] * len(task.pictures)
-    with _torchserve(store, folder, task, None) as (server, target):
+    with _torchserve(store, folder, task, _configuration()) as (server, target):
         yield System("TorchServe, no-op handler", target, noop_label, labels, _processes(server))
 
 
@@ -106,10 +105,13 @@ def stock(task: Task, folder: Path, *, tuned: bool = False, workers: int = 2) ->
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    lines = None if tuned else ["disable_token_authorization=true"]
+    configuration = _configuration()
+    if not tuned:
+        lines = ("disable_token_authorization=true",)
+        configuration = replace(configuration, lines=lines, logging=None)
     # Workers without a limit of threads would fight for the cores; every guide says to set it.
     environment = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(captum())}
-    with _torchserve(store / f"{task.name}.mar", folder, task, lines, environment) as (
+    with _torchserve(store / f"{task.name}.mar", folder, task, configuration, environment) as (
         server,
         target,
     ):
@@ -126,17 +128,18 @@ def captum() -> Path:
     return folder
 
 
+def _configuration() -> Configuration:
+    return Configuration.load(inference=0, management=0, metrics=0)
+
+
 @contextmanager
 def _torchserve(
     store: Path,
     folder: Path,
     task: Task,
-    lines: Sequence[str] | None,
-    environment: dict[str, str] | None = None,
+    configuration: Configuration,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Server, Target]]:
-    configuration = Configuration.load(inference=0, management=0, metrics=0)
-    if lines is not None:
-        configuration = replace(configuration, lines=tuple(lines))
     with _environment(environment or {}):
         server = Server.start(store, folder / "state", configuration)
     try:
@@ -149,7 +152,7 @@ def _torchserve(
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
