@@ -1,0 +1,231 @@
+"""Measures where a request's time goes, from socket to socket, and draws it.
+
+    .venv/bin/python benchmarks/stages.py
+
+Needs the extra `benchmarks`. The worker's stages are timed in this process, which reads batches
+from a socket as TorchServe's worker does, with one thread; what Java takes is what its process
+takes per request under load. Writes benchmarks/results/stages.json, docs/stages.svg and the table
+in docs/serving.md.
+"""
+
+import json
+import logging
+import socket
+import struct
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import matplotlib as mpl
+import ts.context
+import ts.service
+from document import DOCS, RESULTS, environment, replace_between
+from matplotlib.figure import Figure
+from serving.load import closed_loop
+from serving.usage import usage
+from serving.variation import Variation
+
+from falconet.handler import answer, wire
+from falconet.handler.classifier import Classifier
+from falconet.handler.service import Service
+from serving import run, system, task
+
+BATCHES = (1, 16)
+ROUNDS = 200
+CONNECTIONS = 32
+SECONDS = 10.0
+JAVA = "Java: HTTP, queue, batches"
+OTHER = "the handler's own code"
+
+# What is timed, by whose attribute it is looked up when it is called.
+STAGES: dict[str, tuple[Any, str]] = {
+    "reading from the socket": (wire, "read_batch"),
+    "TorchServe's worker: to fields": (ts.service.Service, "retrieve_data_for_inference"),
+    "headers and limits": (Classifier, "open"),
+    "decoding": (Classifier, "decode"),
+    "preprocessing": (Classifier, "prepare"),
+    "network": (Classifier, "logits"),
+    "JSON": (answer, "success"),
+    "TorchServe's worker: to the socket": (ts.service, "create_predict_response"),
+}
+
+
+@contextmanager
+def timed(seconds: dict[str, float]) -> Iterator[None]:
+    """Adds up what each stage takes."""
+
+    def wrap(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def inner(*arguments: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                seconds[name] += time.perf_counter() - began
+
+        return inner
+
+    before = {name: vars(owner)[attribute] for name, (owner, attribute) in STAGES.items()}
+    for name, (owner, attribute) in STAGES.items():
+        found = before[name]
+        static = isinstance(found, staticmethod)
+        wrapped = wrap(name, getattr(owner, attribute))
+        setattr(owner, attribute, staticmethod(wrapped) if static else wrapped)
+    try:
+        yield
+    finally:
+        for name, (owner, attribute) in STAGES.items():
+            setattr(owner, attribute, before[name])
+
+
+def worker(cifar: task.Task, size: int) -> dict[str, float]:
+    """Seconds of each stage of a worker for one request, in batches of a size."""
+    context_arguments = {
+        "model_name": "cifar10",
+        "model_dir": str(cifar.folder),
+        "manifest": {"model": {"serializedFile": "model.pt", "modelVersion": "1.0"}},
+        "batch_size": max(BATCHES),
+        "gpu": None,
+    }
+    config = {"maxWorkers": 1, "falconet": {"threads": 1}}
+    context = ts.context.Context(**context_arguments, mms_version="", model_yaml_config=config)
+    handler = Service(context)
+    server = ts.service.Service(
+        **{**context_arguments, "entry_point": handler.handle}, metrics_cache=_NoMetrics()
+    )
+    server.set_cl_socket(None)
+    rounds: dict[str, list[float]] = defaultdict(list)
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+    with ours, theirs:
+        for i in range(ROUNDS):
+            pictures = [cifar.pictures[(i * size + k) % len(cifar.pictures)] for k in range(size)]
+            theirs.sendall(_encode(pictures))
+            seconds: dict[str, float] = defaultdict(float)
+            with timed(seconds):
+                began = time.perf_counter()
+                ours.sendall(server.predict(wire.read_batch(ours)))
+                total = time.perf_counter() - began
+            theirs.recv(1 << 22)
+            seconds[OTHER] = total - sum(seconds.values())
+            for name, value in seconds.items():
+                rounds[name].append(value / size)
+    return {name: median(values) for name, values in rounds.items()}
+
+
+def java(cifar: task.Task, folder: Path) -> tuple[float, float]:
+    """CPU seconds of Java for one request under load, and the requests it answered a second."""
+    with system.falconet(cifar, folder, "Falconet", Variation("nothing", "")) as served:
+        run.warm_up(served)
+        processes = [each for each in served.processes() if "java" in each.name()]
+        before = usage(processes)
+        answers = closed_loop(served.target, CONNECTIONS, SECONDS)
+        return (usage(processes).seconds - before.seconds) / len(answers), len(answers) / SECONDS
+
+
+def table(result: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for each in result["batches"].values() for name in each))
+    sizes = list(result["batches"])
+    lines = [
+        f"| microseconds of one core for a request | batches of {' | batches of '.join(sizes)} |",
+        f"| --- |{' --- |' * len(sizes)}",
+    ]
+    for name in names:
+        cells = [f"{1e6 * result['batches'][size][name]:.0f}" for size in sizes]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines.append(f"| {JAVA} | | {1e6 * result['java']:.0f} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Medians of {ROUNDS} batches, in one thread; Java's is the CPU time of its process "
+            f"over {SECONDS:.0f} s with {CONNECTIONS} connections and {result['throughput']:.0f} "
+            f"requests/s. Measured by `benchmarks/stages.py` on {result['machine']}.",
+            "",
+        ]
+    )
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """One bar, from socket to socket, for full batches."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "falconet", "font.size": 8})
+    stages = {JAVA: result["java"], **result["batches"][str(max(BATCHES))]}
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    axes = figure.add_subplot()
+    for place, (name, seconds) in enumerate(stages.items()):
+        color = "#e8590c" if name == "network" else "#8c959f"
+        axes.barh(place, 1e6 * seconds, 0.7, color=color)
+        axes.annotate(
+            f"{1e6 * seconds:.0f}",
+            (1e6 * seconds, place),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            color="#808080",
+        )
+    axes.set_yticks(range(len(stages)), list(stages), color="#808080")
+    axes.invert_yaxis()
+    axes.set_xlabel("microseconds of one core for a request, in batches of 16", color="#808080")
+    axes.tick_params(axis="x", colors="#808080")
+    axes.spines[:].set_visible(False)
+    figure.savefig(path, transparent=True, metadata={"Date": None})
+
+
+class _NoMetrics:
+    """Where TorchServe's worker would print the time of each batch."""
+
+    request_ids: Any = None
+
+    def add_time(self, *_: Any) -> None:
+        pass
+
+
+def _encode(pictures: list[bytes]) -> bytes:
+    """A batch as Java sends it, with the headers of the load generator."""
+
+    def field(value: bytes) -> bytes:
+        return struct.pack("!i", len(value)) + value
+
+    end = struct.pack("!i", -1)
+    headers = {
+        b"Host": b"127.0.0.1",
+        b"Content-Type": b"image/jpeg",
+        b"Content-Length": b"1000",
+        b"url_path": b"",
+        b"explain": b"False",
+    }
+    message = b""
+    for picture in pictures:
+        message += field(b"f9d5fdc0-ce54-44e8-9b7a-78687570c086")
+        message += b"".join(field(name) + field(value) for name, value in headers.items()) + end
+        message += field(b"body") + field(b"image/jpeg") + field(picture) + end
+    return message + end
+
+
+def main() -> None:
+    logging.disable(logging.INFO)
+    with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
+        folder = Path(temporary)
+        cifar = task.cifar(folder / "model")
+        batches = {str(size): worker(cifar, size) for size in BATCHES}
+        seconds, throughput = java(cifar, folder / "served")
+    result = {
+        "machine": environment(),
+        "batches": batches,
+        "java": seconds,
+        "throughput": throughput,
+    }
+    print(table(result))
+    (RESULTS / "stages.json").write_text(json.dumps(result, indent=1) + "\n")
+    plot(result, DOCS / "stages.svg")
+    replace_between(DOCS / "serving.md", "stages", table(result))
+
+
+if __name__ == "__main__":
+    main()
