@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 from falconet.handler.classifier import Classifier
+from falconet.handler.network import Precision
 from falconet.model.export import export
 from falconet.model.weights import PRETRAINED, Weights
 
@@ -34,6 +37,7 @@ def open_classifier(source: Path | None) -> Iterator[Classifier]:
     if source is not None and source.is_dir():
         yield Classifier(source)
         return
+    precision: Precision = "auto"
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
         folder = Path(temporary)
         if source is not None and source.suffix == ".mar":
@@ -41,6 +45,8 @@ def open_classifier(source: Path | None) -> Iterator[Classifier]:
                 raise ValueError(f"{source} is not an archive; make one with: falconet archive")
             with zipfile.ZipFile(source) as archive:
                 archive.extractall(folder)
+            config = yaml.safe_load((folder / "model-config.yaml").read_text(encoding="utf-8"))
+            precision = config.get("falconet", {}).get("precision", "auto")
         else:
             export(load_weights(source), folder)
-        yield Classifier(folder)
+        yield Classifier(folder, precision=precision)

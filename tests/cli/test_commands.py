@@ -94,6 +94,40 @@ def test_export_archive_and_predict_agree(
     assert len(answers[0]["predictions"]) == 3
 
 
+def test_an_archive_says_what_it_is_computed_in(
+    small_weights: Weights,
+    samples: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In bfloat16 unless that changes classes; and `predict` computes as the archive says."""
+    monkeypatch.setattr("falconet.handler.network.fast_bfloat16", lambda: True)
+    weights = tmp_path / "pets.pt"
+    small_weights.save(weights)
+
+    def packed(*options: object) -> tuple[str, dict[str, object]]:
+        mar = tmp_path / "pets.mar"
+        mar.unlink(missing_ok=True)
+        output = run("archive", weights, "--output", mar, *options).output
+        answer = run("predict", "--json", samples[0], "--model", mar).output
+        return output, json.loads(answer)
+
+    said, rounded = packed()
+    assert "in bfloat16: on 4 pictures the logits differ" in said
+    assert "served in float32" not in said
+    said, exact = packed("--precision", "float32")
+    assert "bfloat16" not in said
+    assert exact != rounded
+
+    monkeypatch.setattr("falconet.cli.archive.AGREEMENT", 1.1)  # more than can be
+    said, answer = packed()
+    assert "so it will be served in float32; --precision bfloat16 says otherwise" in said
+    assert answer == exact
+    said, answer = packed("--precision", "bfloat16")
+    assert "served in float32" not in said
+    assert answer == rounded
+
+
 def test_export_says_how_the_file_compares(tmp_path: Path) -> None:
     result = run("export", "--output", tmp_path)
     assert result.exit_code == 0
