@@ -5,7 +5,7 @@ import site
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from document import ROOT
 from falconet.serving.ports import free_ports
 from falconet.serving.processes import MARK, processes_of, stop_processes
 
-from .load import Target, closed_loop, multipart, post
-from .system import PEERS, System, predictions_label
+from .load import Target, closed_loop, multipart, open_inference, post
+from .system import PEERS, System, output_label, predictions_label
 from .task import Task
 
 ENVIRONMENTS = ROOT / "build" / "peers"
@@ -32,15 +32,17 @@ class Peer:
         packages: for pip.
         command: of the environment's ``bin``; ``{port}`` is replaced.
         path: where it predicts.
-        form: whether it takes the picture as a form's field ``request``, for want of raw bodies.
-        environment: more variables.
+        encode: makes a request of the path, a picture and its type; raw where the server lets us.
+        label: as in :class:`System`.
+        environment: more variables; ``{port}``, and the free ``{second}`` and ``{third}`` as well.
     """
 
     name: str
     packages: Sequence[str]
     command: Sequence[str]
     path: str = "/predict"
-    form: bool = False
+    encode: Callable[[str, bytes, str], bytes] = post
+    label: Callable[[bytes], str] = predictions_label
     environment: Sequence[tuple[str, str]] = ()
 
 
@@ -60,7 +62,7 @@ ALL = {
         "LitServe, batches",
         ["litserve==0.2.*", "python-multipart"],
         ["python", "litserve_app.py", "{port}"],
-        form=True,
+        encode=multipart,
     ),
     "bentoml": Peer(
         "BentoML",
@@ -73,6 +75,19 @@ ALL = {
         ["ray[serve]==2.*"],
         ["python", "ray_app.py", "{port}"],
         environment=[("RAY_USAGE_STATS_ENABLED", "0")],
+    ),
+    "mlserver": Peer(
+        "MLServer, batches",
+        ["mlserver==1.7.*", "uvloop<0.22"],
+        ["mlserver", "start", "mlserver"],
+        path="/v2/models/pictures/infer",
+        encode=open_inference,
+        label=output_label,
+        environment=[
+            ("MLSERVER_HTTP_PORT", "{port}"),
+            ("MLSERVER_GRPC_PORT", "{second}"),
+            ("MLSERVER_METRICS_PORT", "{third}"),
+        ],
     ),
 }  # fmt: skip
 
@@ -99,20 +114,19 @@ def peer(key: str, task: Task, folder: Path) -> Iterator[System]:
     """A server that runs, with two workers of one thread each."""
     this = ALL[key]
     programs = install(key)
-    (port,) = free_ports(1)
+    ports = dict(zip(("port", "second", "third"), free_ports(3), strict=True))
     folder.mkdir(parents=True, exist_ok=True)
-    command = [part.format(port=port) for part in this.command]
+    command = [part.format(**ports) for part in this.command]
     environment = {
         **os.environ,
-        **dict(this.environment),
+        **{name: value.format(**ports) for name, value in this.environment},
         MARK: str(folder),
         "MODEL_FOLDER": str(task.folder.resolve()),
         "OMP_NUM_THREADS": "1",
         "PATH": f"{programs}:{os.environ['PATH']}",
     }
-    encode = multipart if this.form else post
-    requests = [encode(this.path, picture, "image/jpeg") for picture in task.pictures]
-    target = Target(port, requests)
+    requests = [this.encode(this.path, picture, "image/jpeg") for picture in task.pictures]
+    target = Target(ports["port"], requests)
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -126,9 +140,7 @@ def peer(key: str, task: Task, folder: Path) -> Iterator[System]:
         )
     try:
         _wait(target, process, log)
-        yield System(
-            this.name, target, predictions_label, task.float32, lambda: processes_of(folder)
-        )
+        yield System(this.name, target, this.label, task.float32, lambda: processes_of(folder))
     finally:
         stop_processes(folder)
         process.wait()

@@ -50,6 +50,11 @@ def predictions_label(body: bytes) -> str:
     return str(json.loads(body)["predictions"][0]["label"])
 
 
+def output_label(body: bytes) -> str:
+    """In the JSON of a peer, which is the only output of its Open Inference Protocol."""
+    return predictions_label(json.loads(body)["outputs"][0]["data"][0].encode())
+
+
 def stock_label(body: bytes) -> str:
     return str(next(iter(json.loads(body))))
 
