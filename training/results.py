@@ -31,6 +31,8 @@ class Measured:
         seconds: of training, without evaluation: the median epoch's times their number, as epochs
             that something else disturbed say nothing.
         environment: see :func:`falconet.training.run.describe_environment`.
+        late_validation_accuracy: mean and deviation over the last tenth of the epochs, of three at
+            least: how much chance is in where a run ends. ``None`` in files of earlier versions.
     """
 
     seed: int
@@ -43,6 +45,7 @@ class Measured:
     epochs: int
     seconds: float
     environment: dict[str, Any]
+    late_validation_accuracy: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,18 @@ def measured(run: Run, recipe: Recipe, card: Mapping[str, Any], tested: Tested) 
         trained_on=card["pictures"],
         validation_accuracy=card["validation_accuracy"],
         best_validation_accuracy=max(held, default=None),
+        late_validation_accuracy=_late(held),
         epochs=card["epochs"],
         seconds=round(statistics.median(seconds) * len(seconds), 1),
         environment=card["environment"],
     )
+
+
+def _late(held: list[float]) -> list[float] | None:
+    late = held[-max(3, len(held) // 10) :]
+    if len(late) < 3:
+        return None
+    return [round(statistics.mean(late), 4), round(statistics.stdev(late), 4)]
 
 
 def spread(values: list[float]) -> str:
@@ -148,8 +159,9 @@ def table(entries: Iterable[Entry]) -> str:
     """All recipes as Markdown, those that have not been run among them."""
     lines = [
         "| recipe | parameters | multiply-adds | published | on which pictures, which epoch | "
-        "here | best epoch on the test set | epochs | training |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "here | best epoch on the test set | last epochs on what was held out | epochs | "
+        "training |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     machines: list[str] = []
     for recipe, (parameters, multiply_adds), result in entries:
@@ -158,12 +170,15 @@ def table(entries: Iterable[Entry]) -> str:
         if reference is not None:
             published = "" if reference.accuracy is None else f"{100 * reference.accuracy:.2f} %"
             protocol = reference.protocol
-        here, chosen_on_test, length, training = "not run in full", "", str(recipe.epochs), ""
+        here, chosen_on_test, late, training = "not run in full", "", "", ""
+        length = str(recipe.epochs)
         if result is not None:
             here = f"**{spread(result.accuracies)}**"
             if result.changed.get("hold_out", recipe.hold_out) == "test":
                 best = [run.best_validation_accuracy or 0.0 for run in result.runs]
                 chosen_on_test = spread(best)
+            if first := result.runs[0].late_validation_accuracy:
+                late = f"{100 * first[0]:.2f} ± {100 * first[1]:.2f} %"
             length = str(result.epochs)
             if "epochs" in result.changed:
                 length = f"**{length}** of {recipe.epochs}"
@@ -178,7 +193,7 @@ def table(entries: Iterable[Entry]) -> str:
             training = f"{duration(seconds)} {'*' * machines.index(trained_on)}".strip()
         lines.append(
             f"| `{recipe.name}` | {parameters:,} | {multiply_adds / 1e6:.1f} M | {published} | "
-            f"{protocol} | {here} | {chosen_on_test} | {length} | {training} |"
+            f"{protocol} | {here} | {chosen_on_test} | {late} | {length} | {training} |"
         )
     notes = [f"{'*' * i}{' ' if i else ''}Trained on {name}." for i, name in enumerate(machines)]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"

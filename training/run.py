@@ -153,7 +153,8 @@ def machine(environment: Mapping[str, Any]) -> str:
     """What :func:`describe_environment` says it ran on, in short."""
     if environment["device"] != "cpu":
         return str(environment["device"])
-    return f"{environment['processor']}, {environment['cpu_threads']} threads"
+    threads = environment["cpu_threads"]
+    return f"{environment['processor']}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def processor() -> str:

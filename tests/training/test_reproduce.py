@@ -76,7 +76,9 @@ def test_results_survive_a_file_and_make_a_table(tmp_path: Path) -> None:
         "torch": "2",
         "python": "3",
     }
-    one = results.Measured(0, 0.8, 0.5, 10000, 50000, 0.81, 0.85, 10, 300.0, environment)
+    one = results.Measured(
+        0, 0.8, 0.5, 10000, 50000, 0.81, 0.85, 10, 300.0, environment, [0.8, 0.01]
+    )
     result = results.Result("vgg1", {"epochs": 10}, (one, replace(one, seed=1, accuracy=0.9)))
     result.save(tmp_path)
     assert results.Result.load("vgg1", tmp_path) == result
@@ -92,6 +94,7 @@ def test_results_survive_a_file_and_make_a_table(tmp_path: Path) -> None:
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
     assert rows[0][0] == "| `vgg1`"
     assert "**85.00 % ± 7.07 (n = 2)**" in rows[0]
+    assert "80.00 ± 1.00 %" in rows[0]
     assert "85.00 % ± 0.00 (n = 2)" in rows[0]  # the best epoch on the test set
     assert "**10** of 100" in rows[0]
     assert "not run in full" in rows[1]
