@@ -61,7 +61,9 @@ def generate_stubs(folder: Path) -> None:
         if protoc.main(["protoc", f"-I{root}", *outputs, str(source)]) != 0:
             raise RuntimeError("protoc failed on serving/inference.proto")
         for file in package.glob("inference_pb2*"):
-            shutil.copy(file, folder)
+            # Within a room imports are relative.
+            text = file.read_text().replace("from falconet.serving import", "from . import")
+            (folder / file.name).write_text(text)
 
 
 setup(

@@ -76,7 +76,7 @@ def test_pixels_in_json_and_in_binary_data(pixels: np.ndarray) -> None:
         (
             tensor("BYTES", [2], size=9),
             BINARY,
-            "expected 9 bytes of binary data, got 31",
+            "expected 9 bytes of binary data, got 33",
         ),
         (tensor("BYTES", [1], size=3), b"\1\0\0", "longer than what is left"),
         (tensor("BYTES", [1], size=6), b"\3\0\0\0ab", "longer than what is left"),
