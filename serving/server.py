@@ -22,6 +22,8 @@ from .processes import MARK, belongs, processes_of, stop_processes
 
 STATE = "server.json"
 POLL_SECONDS = 0.25
+# How long to wait for what a worker wrote before it died.
+LAST_WORDS_SECONDS = 5.0
 # How much of a log an error shows.
 LOG_LINES = 30
 # What TorchServe 0.12 logs when a worker has ended while it loaded a model, for whatever reason.
@@ -190,7 +192,6 @@ class Server:
             if not self.running():
                 raise ServerError(f"TorchServe has ended:\n{_tail(self._log('console.log'))}")
             if any(WORKER_DIED in line for line in self._log("ts_log.log")):
-                time.sleep(POLL_SECONDS)  # TorchServe copies a worker's output line by line
                 raise ServerError(f"a worker died while it loaded the model:\n{self._last_words()}")
             try:
                 if self.client.workers_ready(self.model):
@@ -214,7 +215,17 @@ class Server:
         (self.folder / STATE).unlink(missing_ok=True)
 
     def _last_words(self) -> str:
-        """What the first worker that died wrote at the end."""
+        """What the first worker that died wrote at the end, once no more of it comes."""
+        words, quiet = self._words(), 0
+        deadline = time.monotonic() + LAST_WORDS_SECONDS
+        # TorchServe copies a worker's output line by line, and logs it in a thread of its own.
+        while quiet < 4 and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            before, words = words, self._words()
+            quiet = quiet + 1 if words == before else 0
+        return words
+
+    def _words(self) -> str:
         lines = [line.partition(" MODEL_LOG - ")[2] for line in self._log("model_log.log")]
         # Its successor comes at once.
         starts = [i for i, line in enumerate(lines) if line.startswith(WORKER_STARTS)]

@@ -1,5 +1,6 @@
 """Several processes that train one network, as torchrun starts them; or one, by itself."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,5 +89,8 @@ def join() -> Iterator[Processes]:
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
         yield Processes(dist.get_rank(), count, device)
+        dist.barrier()  # they leave together, however long the first one writes
     finally:
+        # DistributedDataParallel lies in cycles, and must not outlive the group that it holds.
+        gc.collect()
         dist.destroy_process_group()
