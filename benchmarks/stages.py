@@ -29,7 +29,6 @@ from document import DOCS, RESULTS, environment, replace_between
 from matplotlib.figure import Figure
 from serving.load import closed_loop
 from serving.usage import usage
-from serving.variation import Variation
 
 from falconet.handler import answer, wire
 from falconet.handler.classifier import Classifier
@@ -121,7 +120,7 @@ def worker(cifar: task.Task, size: int) -> dict[str, float]:
 
 def java(cifar: task.Task, folder: Path) -> tuple[float, float]:
     """CPU seconds of Java for one request under load, and the requests it answered a second."""
-    with system.falconet(cifar, folder, "Falconet", Variation("nothing", "")) as served:
+    with system.falconet(cifar, folder) as served:
         run.warm_up(served)
         processes = [each for each in served.processes() if "java" in each.name()]
         before = usage(processes)

@@ -1,5 +1,6 @@
 """From the bytes of a picture file to pixels."""
 
+import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from .errors import RequestError
+from .errors import RequestError, bad_request
 
 Pixels = npt.NDArray[np.uint8]
 Data = bytes | bytearray | memoryview
@@ -144,6 +145,18 @@ class Decoded:
     def decode(self, least: tuple[int, int] | None = None) -> Pixels:
         """The pixels as they are; see :meth:`Encoded.decode`."""
         return self._pixels
+
+
+def from_base64(text: str, name: str) -> bytes:
+    """The bytes that a field of JSON holds.
+
+    Raises:
+        RequestError: 400 they are not in base64; ``name`` says whose.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, TypeError) as error:  # binascii's is a ValueError
+        raise bad_request(f"{name}: not valid base64: {error}") from None
 
 
 def decode(data: Data, max_pixels: int) -> Pixels:

@@ -21,3 +21,8 @@ class RequestError(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
+
+
+def bad_request(message: str) -> RequestError:
+    """400: what was sent is not as it should be."""
+    return RequestError(HTTPStatus.BAD_REQUEST, message)

@@ -11,8 +11,6 @@ The answer's two outputs, ``label`` and ``probability``, have the shape ``[N, to
 https://github.com/kserve/open-inference-protocol
 """
 
-import base64
-import binascii
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -22,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from .classifier import Prediction
-from .decode import Data, Pixels
-from .errors import RequestError
+from .decode import Data, Pixels, from_base64
+from .errors import RequestError, bad_request
 
 # Where the JSON ends in a body with binary data after it.
 LENGTH_HEADER = "inference-header-content-length"
@@ -45,20 +43,20 @@ def pictures(message: Mapping[str, Any], binary: Data, most: int) -> list[Data |
     """
     inputs = message["inputs"]
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise _bad("expected one input, with the pictures in it")
+        raise bad_request("expected one input, with the pictures in it")
     (tensor,) = inputs
     shape = tensor.get("shape")
     if not isinstance(shape, list) or not all(
         isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in shape
     ):
-        raise _bad(f"inputs[0].shape: expected whole numbers from 1, got {shape!r}")
+        raise bad_request(f"inputs[0].shape: expected whole numbers from 1, got {shape!r}")
     datatype = tensor.get("datatype")
     if datatype == "BYTES" and len(shape) == 1:
         count = shape[0]
     elif datatype == "UINT8" and len(shape) in (3, 4) and shape[-1] == 3:
         count = 1 if len(shape) == 3 else shape[0]
     else:
-        raise _bad(
+        raise bad_request(
             "inputs[0]: expected BYTES of shape [N], or UINT8 of shape [N, height, width, 3], got "
             f"{datatype!r} of shape {shape}"
         )
@@ -70,13 +68,13 @@ def pictures(message: Mapping[str, Any], binary: Data, most: int) -> list[Data |
     parameters = tensor.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size is not None and size != len(binary):
-        raise _bad(f"inputs[0]: expected {size} bytes of binary data, got {len(binary)}")
+        raise bad_request(f"inputs[0]: expected {size} bytes of binary data, got {len(binary)}")
     if datatype == "BYTES":
         files = _elements(binary) if size is not None else _decoded(tensor.get("data"))
         found: list[Data | Pixels] = list(islice(files, count + 1))
         if len(found) != count:
             got = "more" if len(found) > count else len(found)
-            raise _bad(f"inputs[0]: expected {count} elements, as in its shape, got {got}")
+            raise bad_request(f"inputs[0]: expected {count} elements, as in its shape, got {got}")
         return found
     pixels = _pixels(binary if size is not None else tensor.get("data"), math.prod(shape))
     return list(pixels.reshape(count, *shape[-3:]))
@@ -108,19 +106,18 @@ def _elements(binary: Data) -> Iterator[Data]:
         end = at + LENGTH_BYTES
         length = int.from_bytes(view[at:end], "little")
         if end + length > len(view):
-            raise _bad("inputs[0]: an element of the binary data is longer than what is left")
+            raise bad_request(
+                "inputs[0]: an element of the binary data is longer than what is left"
+            )
         yield view[end : end + length]
         at = end + length
 
 
 def _decoded(data: Any) -> Iterator[Data]:
     if not isinstance(data, list):
-        raise _bad("inputs[0].data: expected a list of files in base64")
+        raise bad_request("inputs[0].data: expected a list of files in base64")
     for i, text in enumerate(data):
-        try:
-            yield base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError, TypeError) as error:
-            raise _bad(f"inputs[0].data[{i}]: not valid base64: {error}") from None
+        yield from_base64(text, f"inputs[0].data[{i}]")
 
 
 def _pixels(data: Any, count: int) -> Pixels:
@@ -133,12 +130,10 @@ def _pixels(data: Any, count: int) -> Pixels:
         except ValueError:  # lists of different lengths
             numbers = np.empty(0)
         if numbers.dtype.kind != "i" or numbers.min() < 0 or numbers.max() > 255:
-            raise _bad("inputs[0].data: expected whole numbers from 0 to 255, in even lists")
+            raise bad_request("inputs[0].data: expected whole numbers from 0 to 255, in even lists")
         pixels = numbers.astype(np.uint8).ravel()
     if pixels.size != count:
-        raise _bad(f"inputs[0]: expected {count} numbers, as in its shape, got {pixels.size}")
+        raise bad_request(
+            f"inputs[0]: expected {count} numbers, as in its shape, got {pixels.size}"
+        )
     return pixels
-
-
-def _bad(message: str) -> RequestError:
-    return RequestError(HTTPStatus.BAD_REQUEST, message)

@@ -1,7 +1,5 @@
 """Finding the pictures in a request."""
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +7,8 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 from . import open_inference
-from .decode import Data, Pixels
-from .errors import RequestError
+from .decode import Data, Pixels, from_base64
+from .errors import RequestError, bad_request
 
 # Where a picture may be in a multipart form. "body" is also what TorchServe calls a raw body.
 FIELDS = ("image", "data", "body")
@@ -74,7 +72,7 @@ def parse(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
     name = next((field for field in FIELDS if field in fields), None)
     if name is None:
         got = f"the fields {sorted(fields)}" if fields else "nothing"
-        raise _bad(
+        raise bad_request(
             "expected a picture as the body (curl -T FILE; with --data-binary also "
             "-H 'Content-Type: image/jpeg') or in one of the form fields "
             f"{', '.join(FIELDS)} (curl -F image=@FILE), got {got}"
@@ -92,7 +90,7 @@ def parse(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
         try:
             value = json.loads(bytes(value))
         except (ValueError, RecursionError) as error:
-            raise _bad(f"the body looks like JSON, but cannot be read: {error}") from None
+            raise bad_request(f"the body looks like JSON, but cannot be read: {error}") from None
     if isinstance(value, dict) and "inputs" in value:
         return Request("v2", value, binary)
     return Request("v1", value)
@@ -103,7 +101,9 @@ def _json_length(headers: Mapping[str, Any], length: int) -> int:
     for name, value in headers.items():
         if name.lower() == open_inference.LENGTH_HEADER:
             if not value.isdecimal() or int(value) > length:
-                raise _bad(f"{name}: expected a number up to the body's {length}, got {value!r}")
+                raise bad_request(
+                    f"{name}: expected a number up to the body's {length}, got {value!r}"
+                )
             return int(value)
     return length
 
@@ -111,7 +111,7 @@ def _json_length(headers: Mapping[str, Any], length: int) -> int:
 def _instances(value: Any) -> list[Data | Pixels]:
     instances = value.get("instances") if isinstance(value, dict) else None
     if not isinstance(instances, list) or not instances:
-        raise _bad(
+        raise bad_request(
             'expected JSON like {"instances": [{"b64": "..."}]}, or with "inputs" as in the Open '
             "Inference Protocol"
         )
@@ -124,13 +124,6 @@ def _instances(value: Any) -> list[Data | Pixels]:
     for i, instance in enumerate(instances):
         text = instance.get("b64") if isinstance(instance, dict) else None
         if not isinstance(text, str):
-            raise _bad(f'instances[{i}]: expected {{"b64": "..."}}')
-        try:
-            pictures.append(base64.b64decode(text, validate=True))
-        except (binascii.Error, ValueError) as error:
-            raise _bad(f"instances[{i}]: not valid base64: {error}") from None
+            raise bad_request(f'instances[{i}]: expected {{"b64": "..."}}')
+        pictures.append(from_base64(text, f"instances[{i}]"))
     return pictures
-
-
-def _bad(message: str) -> RequestError:
-    return RequestError(HTTPStatus.BAD_REQUEST, message)

@@ -79,6 +79,7 @@ class Server:
         shutil.rmtree(logs, ignore_errors=True)
         logs.mkdir()
         config = configuration.write(folder)
+        logging = configuration.logging
         # TorchServe puts Unix sockets here, and their paths may be 107 bytes long at most.
         temporary = Path(tempfile.mkdtemp(prefix="falconet-"))
         environment = {
@@ -90,14 +91,13 @@ class Server:
             "TEMP": str(temporary),
             "TMPDIR": str(temporary),
         }
-        log_config = configuration.logging
         environment.pop("TS_CONFIG_FILE", None)  # TorchServe would prefer it to --ts-config
         with (logs / "console.log").open("wb") as console:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"),
                     *("--ts-config", str(config.resolve())),
-                    *(("--log-config", str(log_config.resolve())) if log_config else ()),
+                    *(("--log-config", str(logging.resolve())) if logging else ()),
                     *("--model-store", str(archive.parent.resolve())),
                     *("--models", f"{model_name(archive)}={archive.name}"),
                 ],

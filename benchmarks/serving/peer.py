@@ -10,17 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from document import ROOT
-
 from falconet.serving.ports import free_ports
 from falconet.serving.processes import MARK, processes_of, stop_processes
 
 from .load import Target, closed_loop, multipart, open_inference, post
-from .system import PEERS, System, output_label, predictions_label
+from .system import (
+    INSTALLED,
+    PEERS,
+    READY_SECONDS,
+    System,
+    output_label,
+    predictions_label,
+)
 from .task import Task
-
-ENVIRONMENTS = ROOT / "build" / "peers"
-READY_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def install(key: str) -> Path:
 
     It sees the packages of this one, torch among them, after its own.
     """
-    folder = ENVIRONMENTS / key
+    folder = INSTALLED / key
     done = folder / "installed"
     if not done.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)

@@ -3,6 +3,8 @@
 from statistics import median
 from typing import Any
 
+from .run import highest
+
 Result = dict[str, Any]
 
 
@@ -115,8 +117,8 @@ def _rounds(task: Result, system: str, connections: int) -> list[Result]:
 
 
 def _best(task: Result, system: str) -> float:
-    found = [each["rounds"] for each in task["closed"] if each["system"] == system]
-    return max(median(one["throughput"] for one in rounds) for rounds in found)
+    _, throughput = highest(task["closed"])[system]
+    return throughput
 
 
 def _spread(rounds: list[Result], key: str, form: str, scale: float = 1.0) -> str:

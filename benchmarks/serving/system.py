@@ -23,6 +23,7 @@ from .task import Task
 from .variation import Variation
 
 PEERS = ROOT / "benchmarks" / "peers"
+INSTALLED = ROOT / "build" / "peers"
 READY_SECONDS = 180.0
 
 
@@ -126,7 +127,7 @@ def stock(task: Task, folder: Path, *, tuned: bool = False, workers: int = 2) ->
 
 def captum() -> Path:
     """What TorchServe's image handlers import, and its packages do not bring."""
-    folder = ROOT / "build" / "peers" / "captum"
+    folder = INSTALLED / "captum"
     if not folder.exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
         subprocess.run([*pip, "--target", str(folder), "captum==0.9.0"], check=True)
