@@ -23,7 +23,7 @@ from .processes import MARK, belongs, processes_of, stop_processes
 STATE = "server.json"
 POLL_SECONDS = 0.25
 # How long to wait for what a worker wrote before it died.
-LAST_WORDS_SECONDS = 5.0
+LAST_WORDS_SECONDS = 10.0
 # How much of a log an error shows.
 LOG_LINES = 30
 # What TorchServe 0.12 logs when a worker has ended while it loaded a model, for whatever reason.
@@ -215,21 +215,19 @@ class Server:
         (self.folder / STATE).unlink(missing_ok=True)
 
     def _last_words(self) -> str:
-        """What the first worker that died wrote at the end, once no more of it comes."""
-        words, quiet = self._words(), 0
-        deadline = time.monotonic() + LAST_WORDS_SECONDS
-        # TorchServe copies a worker's output line by line, and logs it in a thread of its own.
-        while quiet < 4 and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-            before, words = words, self._words()
-            quiet = quiet + 1 if words == before else 0
-        return words
+        """What the first worker that died wrote at the end.
 
-    def _words(self) -> str:
-        lines = [line.partition(" MODEL_LOG - ")[2] for line in self._log("model_log.log")]
-        # Its successor comes at once.
-        starts = [i for i, line in enumerate(lines) if line.startswith(WORKER_STARTS)]
-        return _tail(lines[: starts[1]] if len(starts) > 1 else lines)
+        All of it is there when its successor begins, which TorchServe starts at once.
+        """
+        deadline = time.monotonic() + LAST_WORDS_SECONDS
+        while True:
+            lines = [line.partition(" MODEL_LOG - ")[2] for line in self._log("model_log.log")]
+            starts = [i for i, line in enumerate(lines) if line.startswith(WORKER_STARTS)]
+            if len(starts) > 1:
+                return _tail(lines[: starts[1]])
+            if time.monotonic() > deadline:
+                return _tail(lines)
+            time.sleep(POLL_SECONDS)
 
     def _log(self, name: str) -> list[str]:
         try:
