@@ -74,7 +74,7 @@ setup(
         "falconet.native": ["_core.pyi"],
         "falconet.model": ["pretrained/*"],
         "falconet.training": ["measured/*.json"],
-        "falconet.serving": ["inference.proto", "log4j2.xml"],
+        "falconet.serving": ["inference.proto", "log4j2.xml", "metrics.yaml"],
     },
     ext_modules=[
         Pybind11Extension(

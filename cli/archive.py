@@ -28,12 +28,12 @@ DEFAULT_OUTPUT = Path("build/model_store/cifar10.mar")
 def _serving_options(command: Any) -> Any:
     """One option for each field of Serving, with its default."""
     helps = {
-        "workers": "Processes, each with a copy of the model.",
+        "workers": "Processes, each with a copy of the model; 0: as the server's profile says.",
         "batch_size": "Most requests answered by one forward pass.",
         "max_batch_delay": "Milliseconds a batch waits to fill.",
         "response_timeout": "Seconds after which a worker that does not answer is restarted.",
         "startup_timeout": "Seconds a worker may take to load the model.",
-        "threads": "Compute threads per worker; 0 shares the cores out.",
+        "threads": "Compute threads per worker; 0: likewise, or the cores shared out.",
         "max_pixels": "Largest picture accepted, height times width.",
         "precision": "What the model computes in; auto is bfloat16 where the CPU is fast at it.",
     }

@@ -7,7 +7,7 @@ import shlex
 import signal
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 import click
 from PIL import Image
@@ -15,6 +15,8 @@ from PIL import Image
 from falconet.serving.configuration import DEFAULT as DEFAULT_CONFIG
 from falconet.serving.configuration import Configuration
 from falconet.serving.errors import ServerError
+from falconet.serving.profile import Name as ProfileName
+from falconet.serving.profile import Profile
 from falconet.serving.server import Server
 
 from .archive import DEFAULT_OUTPUT as DEFAULT_ARCHIVE
@@ -50,6 +52,13 @@ state_option = click.option(
     help="TorchServe's config.properties to start from.  [default: the one that comes along]",
 )
 @click.option(
+    "--profile",
+    type=click.Choice(["auto", *get_args(ProfileName)]),
+    default="auto",
+    show_default=True,
+    help="Workers, threads and memory, for a kind of machine, where --config leaves them open.",
+)
+@click.option(
     "--picture",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Picture to try the server with once it is up.  [default: a made one]",
@@ -63,6 +72,7 @@ def serve(
     management_port: int | None,
     metrics_port: int | None,
     config: Path,
+    profile: ProfileName | Literal["auto"],
     picture: Path | None,
     background: bool,
     timeout: float,
@@ -76,6 +86,7 @@ def serve(
     Says `ready` when every worker has loaded the model and a picture has been answered.
     """
     configuration = Configuration.load(config, port, management_port, metrics_port)
+    configuration = configuration.fit(Profile.of_machine(profile))
     if archive is None:
         archive = DEFAULT_ARCHIVE
         if not archive.exists():
@@ -90,7 +101,9 @@ def serve(
             picture = state / "example.png"
             picture.write_bytes(_example())
         server.wait_ready(picture.read_bytes(), timeout)
-        click.echo(f"ready: {server.model}, after {time.monotonic() - began:.1f} s. Try:")
+        workers = len(server.client.describe(server.model)["workers"])
+        took = f"{time.monotonic() - began:.1f} s"
+        click.echo(f"ready: {server.model}, workers: {workers}, after {took}. Try:")
         url = server.client.prediction_url(server.model)
         click.echo(f"curl -X POST -F {shlex.quote(f'image=@{picture}')} {url}")
         if not background:

@@ -4,3 +4,6 @@ from pathlib import Path
 
 # The file an archive carries: all that TorchServe imports by itself.
 ENTRY = Path(__file__).with_name("torchserve_entry.py")
+
+# Of a server's environment: how many a worker computes with, where its archive does not say.
+THREADS = "FALCONET_THREADS"

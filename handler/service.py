@@ -1,6 +1,7 @@
 """What a TorchServe worker runs: a batch of requests in, an answer to each out."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -15,10 +17,11 @@ from PIL import Image
 
 from falconet.native import available_cores
 
-from . import answer, wire
+from . import THREADS, answer, wire
 from .classifier import Classifier, Prediction, Rows
 from .decode import Decoded, Encoded
 from .errors import RequestError
+from .metrics import Metrics
 from .request import Request, parse
 
 logger = logging.getLogger(__name__)
@@ -51,8 +54,7 @@ class Service:
         options = config.get("falconet", {})
         self.max_pixels: int = options.get("max_pixels", 50_000_000)
         self.batch_size: int = context.system_properties["batch_size"]
-        workers = config.get("maxWorkers", 1)
-        self.threads: int = options.get("threads") or max(1, available_cores() // workers)
+        self.threads = options.get("threads") or _share(config.get("maxWorkers"))
         torch.set_num_threads(self.threads)
         Image.MAX_IMAGE_PIXELS = None  # max_pixels is checked on the header, before Pillow would
 
@@ -65,6 +67,7 @@ class Service:
         )
         wire.install()
         self._model = context.model_name, str(context.manifest["model"].get("modelVersion", ""))
+        self._metrics = Metrics(self._model)
         self._pool = ThreadPoolExecutor(self.threads, "preprocess")
         self._one_large_picture = Lock()
         self._rows = self.classifier.batch(self.batch_size)
@@ -108,17 +111,21 @@ class Service:
                 predictions[item.request].append(found)
 
         # The only place where outcomes become responses.
-        answers = []
+        answers: list[bytes] = []
+        statuses = []
         for i, parsed in enumerate(requests):
             context.set_response_content_type(i, answer.CONTENT_TYPE)
             if i in errors:
                 status = errors[i].status
+                statuses.append(status.value)
                 context.set_response_status(status.value, status.phrase, i)
                 protocol = "plain" if parsed is None else parsed.protocol
                 answers.append(answer.failure(errors[i], protocol))
             else:
                 assert parsed is not None
+                statuses.append(HTTPStatus.OK.value)
                 answers.append(answer.success(parsed, predictions[i], *self._model))
+        self._metrics.answered(statuses, len(waiting))
         return answers
 
     def _open(self, index: int, request: Request) -> list[Waiting]:
@@ -155,7 +162,12 @@ class Service:
         """Decode and preprocess a picture into its row of the batch, or say what is wrong."""
         try:
             with self._room_for(item.picture):
-                self.classifier.prepare([self.classifier.decode(item.picture)], row)
+                began = perf_counter()
+                pixels = self.classifier.decode(item.picture)
+                decoded = perf_counter()
+                self.classifier.prepare([pixels], row)
+            self._metrics.took("decode", decoded - began)
+            self._metrics.took("preprocess", perf_counter() - decoded)
         except RequestError as error:
             return _named(error, item.name)
         except Exception:  # a bug, or no memory: this request's alone
@@ -176,7 +188,10 @@ class Service:
     ) -> list[tuple[Waiting, list[Prediction]]]:
         """Predict pictures together; if that fails, each by itself."""
         try:
-            return list(zip(items, self.classifier.predict(rows), strict=True))
+            began = perf_counter()
+            found = self.classifier.predict(rows)
+            self._metrics.took("inference", perf_counter() - began)
+            return list(zip(items, found, strict=True))
         except Exception:
             if len(items) == 1:
                 errors[items[0].request] = _failed("a request could not be predicted")
@@ -184,7 +199,15 @@ class Service:
             each = (
                 self._predict_rows([item], rows[i : i + 1], errors) for i, item in enumerate(items)
             )
-            return [found for alone in each for found in alone]
+            return [pair for alone in each for pair in alone]
+
+
+def _share(workers: int | None) -> int:
+    """Threads of a worker, whose archive may say how many workers there are."""
+    if workers is not None:
+        return max(1, available_cores() // workers)
+    # Without either TorchServe starts a worker for each core.
+    return int(os.environ.get(THREADS, 1))
 
 
 def _device(gpu: int | None) -> str:

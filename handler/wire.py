@@ -13,6 +13,7 @@ from ts.protocol import otf_message_handler
 
 END = -1  # in place of a length
 PIECE = 1 << 16  # bytes, at least, to ask for
+EVERY_BATCH = ("Backend received inference at", "[METRICS]PredictionTime")
 _INTEGER = struct.Struct("!i")
 
 
@@ -23,6 +24,7 @@ def install() -> None:
     """
     otf_message_handler._retrieve_inference_msg = read_batch
     logging.getLogger().addFilter(_worth_logging)
+    logging.getLogger("ts.metrics.caching_metric").addFilter(_worth_logging)
 
 
 def read_batch(connection: socket.socket) -> list[dict[str, Any]]:
@@ -87,5 +89,5 @@ class _Stream:
 
 
 def _worth_logging(record: logging.LogRecord) -> bool:
-    """False for the line of every batch, which TorchServe's frontend would read and log."""
-    return not str(record.msg).startswith("Backend received inference at")
+    """False for the lines of every batch, which TorchServe's frontend would read and log."""
+    return not str(record.msg).startswith(EVERY_BATCH)

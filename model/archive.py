@@ -22,19 +22,21 @@ class Serving:
     """How TorchServe runs the model; becomes ``model-config.yaml`` in the archive.
 
     Attributes:
-        workers: processes, each with a copy of the model.
+        workers: processes, each with a copy of the model; 0 leaves it to the server, whose
+            profile knows its machine.
         batch_size: the most requests answered by one forward pass.
         max_batch_delay: how long a batch waits to fill, in milliseconds. TorchServe takes 0 for
             its default of 100.
         response_timeout: seconds after which a worker that does not answer is restarted.
         startup_timeout: seconds a worker may take to load.
-        threads: compute threads per worker; 0 shares the cores out among the workers.
+        threads: compute threads per worker; 0 shares the cores out among the workers, or leaves
+            it to the server as well.
         max_pixels: the largest picture accepted, height times width.
         precision: what the model computes in. ``"auto"`` is bfloat16 where the CPU has
             instructions for it, and float32 elsewhere.
     """
 
-    workers: int = 1
+    workers: int = 0
     batch_size: int = 16
     max_batch_delay: int = 2
     response_timeout: int = 60
@@ -47,20 +49,19 @@ class Serving:
         for name, value in asdict(self).items():
             if name == "precision":
                 continue
-            least = 0 if name == "threads" else 1
+            least = 0 if name in ("workers", "threads") else 1
             if value < least:
                 raise ValueError(f"{name}: expected a whole number from {least}, got {value}")
 
     def to_yaml(self) -> str:
+        workers = {"minWorkers": self.workers, "maxWorkers": self.workers} if self.workers else {}
         return yaml.safe_dump(
             {
-                "minWorkers": self.workers,
-                "maxWorkers": self.workers,
+                **workers,
                 "batchSize": self.batch_size,
                 "maxBatchDelay": self.max_batch_delay,
                 "responseTimeout": self.response_timeout,
                 "startupTimeout": self.startup_timeout,
-                "deviceType": "cpu",
                 "falconet": {
                     "threads": self.threads,
                     "max_pixels": self.max_pixels,

@@ -1,10 +1,14 @@
 """TorchServe's config.properties, with other ports."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+
+from falconet.handler import THREADS
 
 from .errors import ServerError
 from .ports import HOST, Ports, free_ports
+from .profile import Profile
 
 FILE_NAME = "config.properties"
 # Ours: beside this file where it is installed, at the top in a checkout.
@@ -12,6 +16,7 @@ _INSTALLED = Path(__file__).with_name(FILE_NAME)
 DEFAULT = _INSTALLED if _INSTALLED.exists() else Path(__file__).parent.parent / FILE_NAME
 
 LOGGING = Path(__file__).with_name("log4j2.xml")
+METRICS = Path(__file__).with_name("metrics.yaml")
 
 _KEYS = {
     "inference": "inference_address",
@@ -38,11 +43,13 @@ class Configuration:
         lines: of ``config.properties``.
         ports: where to listen.
         logging: a ``log4j2.xml``; with ``None`` TorchServe logs as it does by itself.
+        environment: of the server, beside what it inherits.
     """
 
     lines: tuple[str, ...]
     ports: Ports
     logging: Path | None = LOGGING
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -80,10 +87,27 @@ class Configuration:
             ports[name] = port or next(free)
         return cls(tuple(lines), Ports(**ports))
 
+    def fit(self, profile: Profile) -> "Configuration":
+        """What the lines leave open, as a profile says."""
+        values = {_key(line): line.partition("=")[2].strip() for line in self.lines}
+        vmargs = values.get("vmargs", "")
+        properties = {k: v for k, v in profile.properties().items() if k not in values}
+        if "-Xmx" not in vmargs:
+            properties["vmargs"] = f"-Xmx{profile.heap}m {vmargs}".strip()
+        environment = {THREADS: str(profile.threads), **self.environment}
+        return replace(self.changed(properties), environment=environment)
+
+    def changed(self, properties: Mapping[str, str | None]) -> "Configuration":
+        """With other values for some keys; ``None`` leaves a key out."""
+        lines = [line for line in self.lines if _key(line) not in properties]
+        lines += [f"{key}={value}" for key, value in properties.items() if value is not None]
+        return replace(self, lines=tuple(lines))
+
     def write(self, folder: Path) -> Path:
         """Write the file that a server is started with.
 
-        What it serves is said on its command line, and so left out here.
+        What it serves is said on its command line, and so left out here. Which metrics there are is
+        said here, if the lines do not.
         """
         ours = {*_KEYS.values(), "model_store", "load_models"}
         kept = [line for line in self.lines if _key(line) not in ours]
@@ -91,6 +115,8 @@ class Configuration:
             f"{_KEYS[name]}={port if name.startswith('grpc') else f'http://{HOST}:{port}'}"
             for name, port in asdict(self.ports).items()
         ]
+        if not any(_key(line) == "metrics_config" for line in kept):
+            own.append(f"metrics_config={METRICS.resolve()}")
         path = folder / FILE_NAME
         path.write_text("\n".join([*kept, "", *own, ""]), encoding="utf-8")
         return path

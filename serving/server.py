@@ -84,6 +84,7 @@ class Server:
         temporary = Path(tempfile.mkdtemp(prefix="falconet-"))
         environment = {
             **os.environ,
+            **configuration.environment,
             MARK: str(temporary),
             "JAVA_HOME": str(java_home),
             "LOG_LOCATION": str(logs.resolve()),

@@ -14,6 +14,7 @@ from falconet.model.network import ConvNet
 from falconet.model.spec import Spec
 from falconet.model.weights import Weights
 from falconet.serving.configuration import Configuration
+from falconet.serving.profile import Profile
 from falconet.serving.server import Server
 
 TESTS = Path(__file__).parent
@@ -72,9 +73,10 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("server")
     store = folder / "store"
     archive(exported, store / "cifar10.mar", handler=ENTRY)
-    patient = Serving(batch_size=16, max_batch_delay=100_000)
+    patient = Serving(workers=1, batch_size=16, max_batch_delay=100_000)
     archive(exported, store / "patient.mar", handler=ENTRY, serving=patient)
     configuration = Configuration.load(inference=0, management=0, metrics=0)
+    configuration = configuration.fit(Profile.of_machine("small"))
     running = Server.start(store / "cifar10.mar", folder / "state", configuration)
     try:
         running.wait_ready((TESTS / "pictures" / "ship.jpg").read_bytes())

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from falconet.handler import ENTRY
 from falconet.model.archive import archive
 from falconet.serving.configuration import Configuration
 from falconet.serving.processes import processes_of
+from falconet.serving.profile import Profile
 from falconet.serving.server import Server
 
 from .load import Target, post
@@ -73,7 +74,7 @@ def falconet(
     store = folder / "store" / f"{task.name}.mar"
     archive(task.folder, store, handler=ENTRY, serving=variation.served())
     configuration = variation.apply(_configuration())
-    with _torchserve(store, folder, task, configuration, variation.environment) as (server, target):
+    with _torchserve(store, folder, task, configuration) as (server, target):
         yield System(name, target, predictions_label, task.served, _processes(server))
 
 
@@ -117,10 +118,8 @@ def stock(task: Task, folder: Path, *, tuned: bool = False, workers: int = 2) ->
         configuration = replace(configuration, lines=lines, logging=None)
     # Workers without a limit of threads would fight for the cores; every guide says to set it.
     environment = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(captum())}
-    with _torchserve(store / f"{task.name}.mar", folder, task, configuration, environment) as (
-        server,
-        target,
-    ):
+    configuration = replace(configuration, environment=environment)
+    with _torchserve(store / f"{task.name}.mar", folder, task, configuration) as (server, target):
         name = f"TorchServe, stock handler{', our configuration' if tuned else ''}"
         yield System(name, target, stock_label, task.float32, _processes(server))
 
@@ -135,19 +134,15 @@ def captum() -> Path:
 
 
 def _configuration() -> Configuration:
-    return Configuration.load(inference=0, management=0, metrics=0)
+    ports = Configuration.load(inference=0, management=0, metrics=0)
+    return ports.fit(Profile.of_machine("small"))
 
 
 @contextmanager
 def _torchserve(
-    store: Path,
-    folder: Path,
-    task: Task,
-    configuration: Configuration,
-    environment: Mapping[str, str] | None = None,
+    store: Path, folder: Path, task: Task, configuration: Configuration
 ) -> Iterator[tuple[Server, Target]]:
-    with _environment(environment or {}):
-        server = Server.start(store, folder / "state", configuration)
+    server = Server.start(store, folder / "state", configuration)
     try:
         server.wait_loaded(READY_SECONDS)
         path = f"/predictions/{store.stem}"
@@ -155,20 +150,6 @@ def _torchserve(
         yield server, Target(server.ports.inference, requests)
     finally:
         server.stop()
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _processes(server: Server) -> Callable[[], list[psutil.Process]]:

@@ -35,19 +35,23 @@ class Variation:
         Raises:
             ValueError: a part of ``vmargs`` is not there to be replaced.
         """
-        lines = []
-        for line in configuration.lines:
-            key, equals, value = line.partition("=")
-            if key == "vmargs":
-                for part, other in self.vmargs.items():
-                    if part not in value.split():
-                        raise ValueError(f"vmargs: expected {part} among them, got {value}")
-                    value = " ".join(filter(None, (value.replace(part, other)).split()))
-            if key not in self.properties:
-                lines.append(key + equals + value)
-        lines += [f"{key}={value}" for key, value in self.properties.items() if value is not None]
-        logging = None if self.own_logging else configuration.logging
-        return replace(configuration, lines=tuple(lines), logging=logging)
+        properties = dict(self.properties)
+        if self.vmargs:
+            properties["vmargs"] = self._vmargs(configuration)
+        return replace(
+            configuration.changed(properties),
+            logging=None if self.own_logging else configuration.logging,
+            environment={**configuration.environment, **self.environment},
+        )
+
+    def _vmargs(self, configuration: Configuration) -> str:
+        (line,) = (each for each in configuration.lines if each.startswith("vmargs="))
+        parts = line.removeprefix("vmargs=").split()
+        for part, other in self.vmargs.items():
+            if part not in parts:
+                raise ValueError(f"vmargs: expected {part} among them, got {' '.join(parts)}")
+            parts[parts.index(part)] = other
+        return " ".join(filter(None, parts))
 
     def served(self) -> Serving:
         return replace(Serving(), **self.serving)  # type: ignore[arg-type]
@@ -57,7 +61,7 @@ POOL = "-Djava.util.concurrent.ForkJoinPool.common.parallelism=2"
 ASYNCHRONOUS = (
     "-Dlog4j2.contextSelector=org.apache.logging.log4j.core.async.AsyncLoggerContextSelector"
 )
-HEAP = "-Xmx512m"
+HEAP = "-Xmx512m"  # of the profile for a small machine
 
 VARIATIONS: Sequence[Variation] = (
     Variation("nothing", "what the measurement itself makes of equals"),

@@ -196,7 +196,7 @@ def test_train_evaluate_and_predict_own_data(
         (["report", "."], 1, "no run to resume"),
         (["explore", "--recipe", "slow", "--data", "."], 2, "unknown recipe 'slow'"),
         (["archive", "--output", "x.zip"], 1, "expected a file that ends in .mar"),
-        (["archive", "--workers", "0"], 1, "workers: expected a whole number from 1"),
+        (["archive", "--workers", "-1"], 1, "workers: expected a whole number from 0"),
         (["archive", "."], 1, "expected the TorchScript file model.pt"),
         (["export", "setup.py"], 1, "setup.py: damaged, or not a file of ours"),
         (["serve", "no.mar"], 1, "no archive at no.mar; make one with: falconet archive"),

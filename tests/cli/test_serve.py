@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from falconet.cli.main import main
 from falconet.handler import ENTRY
-from falconet.model.archive import archive
+from falconet.model.archive import Serving, archive
 from falconet.serving.processes import processes_of
 from falconet.serving.server import Server
 
@@ -27,7 +27,7 @@ ANY_PORTS = ["--port", "0", "--management-port", "0", "--metrics-port", "0"]
 @pytest.fixture(scope="module")
 def mar(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "cifar10.mar"
-    archive(exported, path, handler=ENTRY)
+    archive(exported, path, handler=ENTRY, serving=Serving(workers=1))
     return path
 
 

@@ -52,6 +52,7 @@ def test_the_wheel_holds_the_namespace_alone(dist: Path, repository: Path) -> No
         assert "falconet/native/_core.pyi" in names
         assert "falconet/model/pretrained/cifar10.pt" in names
         assert "falconet/serving/log4j2.xml" in names
+        assert "falconet/serving/metrics.yaml" in names
         config = file.read("falconet/serving/config.properties")
     assert config == (repository / "config.properties").read_bytes()
 

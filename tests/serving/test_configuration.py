@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from falconet.serving.configuration import DEFAULT, Configuration
+from falconet.serving.configuration import DEFAULT, METRICS, Configuration
 from falconet.serving.errors import ServerError
 from falconet.serving.ports import Ports, free_ports
 
@@ -41,6 +41,7 @@ def test_all_else_stays_but_what_is_served(tmp_path: Path) -> None:
     original = properties(DEFAULT)
     assert original.pop("model_store") == "build/model_store"
     assert original.pop("load_models") == "cifar10.mar"
+    assert written.pop("metrics_config") == str(METRICS.resolve())
     assert written == original
 
 
@@ -63,8 +64,10 @@ def test_a_file_may_be_spaced_and_short(tmp_path: Path) -> None:
     written = properties(configuration.write(tmp_path))
     assert written.keys() == {
         *("inference_address", "management_address", "metrics_address"),
-        *("grpc_inference_port", "grpc_management_port"),
+        *("grpc_inference_port", "grpc_management_port", "metrics_config"),
     }
+    path.write_text("metrics_config=mine.yaml\n")
+    assert properties(Configuration.load(path).write(tmp_path))["metrics_config"] == "mine.yaml"
 
 
 def test_free_ports_are_different() -> None:

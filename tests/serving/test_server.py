@@ -34,6 +34,7 @@ from falconet.serving.server import Server
 pytestmark = pytest.mark.server
 
 TIMEOUT = 60
+ALONE = Serving(workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +177,47 @@ def test_a_request_is_one_line_of_the_logs(server: Server, url: str, samples: li
     assert "Torch worker started." in (server.folder / "logs" / "model_log.log").read_text()
 
 
+def test_what_workers_count_is_exported(server: Server, url: str, samples: list[Path]) -> None:
+    def counted(text: str, name: str, **labels: str) -> float:
+        """The sum of a metric's lines with these labels."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        lines = [line for line in text.splitlines() if line.startswith(name + "{")]
+        return sum(
+            float(line.split()[-1]) for line in lines if all(each in line for each in wanted)
+        )
+
+    def scraped() -> str:
+        return requests.get(f"{server.ports.url('metrics')}/metrics", timeout=TIMEOUT).text
+
+    time.sleep(3)  # what other tests have left is told
+    before = scraped()
+    for path in samples:
+        assert requests.post(url, data=path.read_bytes(), timeout=TIMEOUT).ok
+    assert requests.post(url, data=b"text", timeout=TIMEOUT).status_code == 415
+    differences = {
+        "falconet_requests_total": ({"status": "200"}, 16),
+        "falconet_pictures_total": ({"model_version": "1.0"}, 16),
+    }
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        after = scraped()
+        found = {
+            name: counted(after, name, **labels) - counted(before, name, **labels)
+            for name, (labels, _) in differences.items()
+        }
+        if found == {name: value for name, (_, value) in differences.items()}:
+            break
+        assert time.monotonic() < deadline, (found, after)
+        time.sleep(0.2)
+    refused = counted(after, "falconet_requests_total", status="415")
+    assert refused - counted(before, "falconet_requests_total", status="415") == 1
+    for stage in ("decode", "preprocess", "inference"):
+        name = "falconet_stage_seconds_total"
+        assert counted(after, name, stage=stage) > counted(before, name, stage=stage)
+    # One that TorchServe would write and count for every batch.
+    assert "PredictionTime" not in after
+
+
 def test_any_torchscript_classifier(server: Server, pictures: Path, tmp_path: Path) -> None:
     """A stock ResNet with ImageNet's preprocessing answers what torchvision computes itself."""
     torch.manual_seed(0)
@@ -232,7 +274,7 @@ def test_a_second_server_needs_a_second_folder(server: Server, small_archive: Pa
 @pytest.fixture
 def small_archive(small_weights: Weights, tmp_path: Path) -> Path:
     export(small_weights, tmp_path / "exported")
-    archive(tmp_path / "exported", tmp_path / "store" / "pets.mar", handler=ENTRY)
+    archive(tmp_path / "exported", tmp_path / "store" / "pets.mar", handler=ENTRY, serving=ALONE)
     return tmp_path / "store" / "pets.mar"
 
 
@@ -274,7 +316,7 @@ def test_a_model_that_cannot_load_is_said_with_the_reason(
 ) -> None:
     folder = tmp_path / "exported"
     replace(Spec.load(folder), classes=("cat", "dog")).save(folder)  # the model has three
-    archive(folder, small_archive, handler=ENTRY)
+    archive(folder, small_archive, handler=ENTRY, serving=ALONE)
     server = start(small_archive)
     with pytest.raises(ServerError, match=r"(?s)a worker died.*the model returned \(1, 3\)"):
         server.wait_ready(b"")
@@ -310,7 +352,7 @@ def test_a_worker_that_is_killed_is_noticed(
         "    print('about to load', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    archive(tmp_path / "exported", small_archive, handler=entry)
+    archive(tmp_path / "exported", small_archive, handler=entry, serving=ALONE)
     with pytest.raises(ServerError, match=r"(?s)a worker died while.*about to load"):
         start(small_archive).wait_ready(b"")
 

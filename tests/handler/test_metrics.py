@@ -1,0 +1,65 @@
+import logging
+import threading
+
+import pytest
+import yaml
+
+from falconet.handler import metrics
+from falconet.handler.metrics import Metrics
+from falconet.serving.configuration import METRICS
+
+
+def told(caplog: pytest.LogCaptureFixture) -> set[str]:
+    """What was written, without the host and the time."""
+    return {message.partition("|#type")[0] for message in caplog.messages if "[METRICS]" in message}
+
+
+def test_sums_are_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "SECONDS", 1000.0)
+    caplog.set_level(logging.INFO)
+    counted = Metrics(("cifar10", "1.0"))
+    counted.took("decode", 0.25)
+    counted.took("decode", 0.5)
+    counted.answered([200, 415, 200], pictures=2)
+    counted.answered([200], pictures=1)
+    counted.tell()
+    of_model = "|#model_name:cifar10,model_version:1.0"
+    assert told(caplog) == {
+        f"[METRICS]falconet_stage_seconds_total.Count:0.75{of_model},stage:decode",
+        f"[METRICS]falconet_batches_total.Count:2.0{of_model}",
+        f"[METRICS]falconet_pictures_total.Count:3.0{of_model}",
+        f"[METRICS]falconet_requests_total.Count:3.0{of_model},status:200",
+        f"[METRICS]falconet_requests_total.Count:1.0{of_model},status:415",
+    }
+    caplog.clear()
+    counted.tell()
+    assert not told(caplog)
+
+
+def test_they_are_told_by_themselves(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "SECONDS", 0.01)
+    caplog.set_level(logging.INFO)
+    done = threading.Event()
+    counted = Metrics(("cifar10", "1.0"))
+    tell = counted.tell
+
+    def tell_and_say() -> None:
+        tell()
+        done.set()
+
+    monkeypatch.setattr(counted, "tell", tell_and_say)
+    for _ in range(2):  # again after the first time
+        counted.answered([200], pictures=1)
+        assert done.wait(10)
+        done.clear()
+    assert sum("requests_total" in message for message in caplog.messages) == 2
+
+
+def test_all_are_declared_to_the_server() -> None:
+    declared = yaml.safe_load(METRICS.read_text())["model_metrics"]["counter"]
+    names = {metrics.REQUESTS, metrics.BATCHES, metrics.PICTURES, metrics.STAGE_SECONDS}
+    assert {each["name"] for each in declared} == names
