@@ -79,16 +79,19 @@ class Classifier:
         self.fast_decoding = spec.get("decode", "exact") == "fast"
         self.classes: list[str] = spec["classes"]
         self.top_k = min(spec["top_k"], len(self.classes))
-        if precision == "auto" and self.network.dtype != torch.float32:
-            try:
-                self.logits(np.zeros_like(self.batch(1)))
-            except RuntimeError:  # a model may insist on float32 somewhere
-                logger.warning(
-                    "the model cannot be computed in %s, and is in float32",
-                    self.network.dtype,
-                    exc_info=True,
-                )
-                self._use(Network(folder / model, "float32", device))
+        try:
+            self.logits(np.zeros_like(self.batch(1)))
+        except RuntimeError:
+            # A model may insist on float32 somewhere, or have convolutions like no other. What is
+            # wrong with it as it is, its first batch will say.
+            plain: Precision = "float32" if precision == "auto" else precision
+            logger.warning(
+                "the model cannot be computed in %s with packed filters, and is in %s without",
+                self.network.dtype,
+                plain,
+                exc_info=True,
+            )
+            self._use(Network(folder / model, plain, device, packed=False))
 
     def _use(self, network: Network) -> None:
         """Preprocess to what a network takes."""

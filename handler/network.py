@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from .packing import can_pack, pack
+
 Precision = Literal["auto", "bfloat16", "float32"]
 
 
@@ -21,6 +23,7 @@ class Network:
             logits.
         precision: ``"auto"`` as above; ``"bfloat16"`` and ``"float32"`` whatever the machine has.
         device: ``"cpu"``, or a GPU such as ``"cuda:0"``.
+        packed: whether filters are put in oneDNN's own order, on a CPU.
 
     Attributes:
         device: where it runs.
@@ -30,7 +33,14 @@ class Network:
         ValueError: no such precision.
     """
 
-    def __init__(self, path: Path, precision: Precision = "auto", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        path: Path,
+        precision: Precision = "auto",
+        device: str = "cpu",
+        *,
+        packed: bool = True,
+    ) -> None:
         if precision not in get_args(Precision):
             raise ValueError(
                 f"precision: expected one of {', '.join(get_args(Precision))}, got {precision!r}"
@@ -46,6 +56,8 @@ class Network:
             if any(True for _ in model.parameters()):
                 model = torch.jit.freeze(model)
         _lay_out(model.graph, self.dtype)
+        if packed and self.device.type == "cpu" and can_pack(self.dtype):
+            pack(model.graph)
         self._model = model
 
     @torch.inference_mode()

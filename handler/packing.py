@@ -1,0 +1,93 @@
+"""Convolutions whose filters lie in memory as oneDNN computes with them.
+
+Otherwise oneDNN brings them into that order on every call, which for a single small picture takes
+longer than computing.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Where each kind of node has what the packed operator takes after the filters and the bias.
+_PADDING, _STRIDE, _DILATION, _GROUPS = "padding", "stride", "dilation", "groups"
+_PLACES = {
+    "aten::conv2d": {_STRIDE: 3, _PADDING: 4, _DILATION: 5, _GROUPS: 6},
+    "aten::_convolution": {_STRIDE: 3, _PADDING: 4, _DILATION: 5, _GROUPS: 8},
+}
+_TRANSPOSED = 6  # of aten::_convolution
+_INTEGERS = "List[int]"
+
+
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether oneDNN computes convolutions in a dtype on this CPU."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or (
+        dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
+def pack(graph: Any) -> int:
+    """Replace a frozen graph's convolutions, and a ReLU after them, by ones with packed filters.
+
+    The operator is that of torch.compile (``torch/_inductor/fx_passes/mkldnn_fusion.py``). Its
+    results are the same but for float32's last digits.
+
+    Args:
+        graph: of a frozen model on the CPU, whose filters have the dtype that it is computed in.
+
+    Returns:
+        how many were replaced; others stay as they are.
+    """
+    packed = 0
+    for kind, places in _PLACES.items():
+        for node in graph.findAllNodes(kind, recurse=True):
+            packed += _pack(graph, node, places)
+    return packed
+
+
+def _pack(graph: Any, node: Any, places: dict[str, int]) -> bool:
+    inputs = list(node.inputs())
+    filters, groups = _constant(inputs[1]), _constant(inputs[places[_GROUPS]])
+    plain = node.kind() == "aten::conv2d" or _constant(inputs[_TRANSPOSED]) is False
+    lists = [inputs[places[name]] for name in (_PADDING, _STRIDE, _DILATION)]
+    if (
+        not isinstance(filters, Tensor)
+        or filters.ndim != 4
+        or groups is None
+        or not plain
+        # A padding may be the word "same".
+        or any(str(each.type().annotation_str) != _INTEGERS for each in lists)
+    ):
+        return False
+    last, activation = node, "none"
+    users = [use.user for use in node.output().uses()]
+    if len(users) == 1 and users[0].kind() in ("aten::relu", "aten::relu_"):
+        last, activation = users[0], "relu"
+    graph.setInsertPoint(node)
+    constant = graph.insertNode(graph.create("prim::ConstantMKLDNNTensor", [], 1))
+    constant.t_("value", torch.ops.mkldnn._reorder_convolution_weight(filters, groups=groups))
+    scalars = graph.insertNode(graph.create("prim::ListConstruct", [], 1))
+    optional = torch._C.OptionalType(torch._C.NumberType.get())
+    scalars.output().setType(torch._C.ListType(optional))
+    made = graph.insertNode(
+        graph.create(
+            "mkldnn::_convolution_pointwise",
+            [
+                *(inputs[0], constant.output(), inputs[2], *lists, inputs[places[_GROUPS]]),
+                *(graph.insertConstant(activation), scalars.output(), graph.insertConstant("")),
+            ],
+            1,
+        )
+    )
+    last.output().replaceAllUsesWith(made.output())
+    if last is not node:
+        last.destroy()
+    node.destroy()
+    return True
+
+
+def _constant(value: Any) -> Any:
+    """What a value is, if it is a constant."""
+    return value.toIValue() if value.node().kind() == "prim::Constant" else None

@@ -1,0 +1,73 @@
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from falconet.handler.packing import can_pack, pack
+
+pytestmark = pytest.mark.skipif(not can_pack(torch.float32), reason="torch is built without oneDNN")
+
+
+class Convolutions(nn.Module):
+    """All that a convolution may be, of which some are replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.grouped = nn.Conv2d(16, 16, 3, stride=2, groups=4, bias=False)
+        self.dilated = nn.Conv2d(16, 16, (3, 1), padding=(2, 0), dilation=2)
+        self.mirrored = nn.Conv2d(16, 16, 3, padding=1, padding_mode="reflect")
+        self.up = nn.ConvTranspose2d(16, 8, 2, stride=2)
+        self.long = nn.Conv1d(8, 4, 3)
+        self.inplace = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x))
+        kept = self.grouped(x)
+        x = kept + torch.relu(kept)  # used twice: the ReLU may not go into it
+        x = self.inplace(self.dilated(x))
+        if x.shape[0] > 1:
+            x = functional.relu(self.mirrored(x))
+        x = self.up(x)
+        return self.long(x.flatten(2)).mean(2)
+
+
+def filters_that_are_computed(x: Tensor) -> Tensor:
+    return functional.conv2d(x, x[:, :, :3, :3].contiguous())
+
+
+def frozen(traced: bool) -> torch.jit.ScriptModule:
+    torch.manual_seed(0)
+    network = Convolutions().eval()
+    example = torch.zeros(2, 3, 12, 12)
+    script = torch.jit.trace(network, example) if traced else torch.jit.script(network)
+    return torch.jit.freeze(script)  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("traced", [False, True])
+def test_packed_convolutions_compute_the_same(traced: bool) -> None:
+    plain, packed = frozen(traced), frozen(traced)
+    assert pack(packed.graph) == 4
+    kinds = str(packed.graph)
+    assert kinds.count("mkldnn::_convolution_pointwise") == 4
+    # Of first, dilated and mirrored it went into the convolution.
+    assert kinds.count("aten::relu") == 1
+    for shape in ((2, 3, 12, 12), (2, 3, 12, 12), (5, 3, 20, 16), (2 if traced else 1, 3, 9, 9)):
+        x = torch.randn(shape)
+        for batch in (x, x.contiguous(memory_format=torch.channels_last)):
+            with torch.inference_mode():
+                torch.testing.assert_close(packed(batch), plain(batch))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_filters_that_are_no_constant_are_left_alone() -> None:
+    graph = torch.jit.trace(filters_that_are_computed, torch.zeros(3, 3, 9, 9)).graph
+    assert pack(graph) == 0
+
+
+def test_bfloat16_needs_a_cpu_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not can_pack(torch.float16)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not can_pack(torch.float32)
