@@ -4,8 +4,8 @@
 
 Needs the extra `benchmarks`. Every answer's label is compared with the one found offline. Load
 comes from this machine, from one thread, and takes its share of the cores; how much is written
-down. Writes benchmarks/results/serve.json and the tables in docs/serving.md; with --quick, which
-takes a minute or two, it prints one screen and writes into build/serve/ instead.
+down. Writes benchmarks/results/serve.json, and the tables and plots of docs/serving.md; with
+--quick, which takes a minute or two, it prints one screen and writes into build/serve/ instead.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from typing import Any
 from document import DOCS, RESULTS, ROOT, environment, replace_between
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from serving import peer, report, run, system
+from serving import peer, plot, report, run, system
 from serving import task as tasks
 
 DRAFT = ROOT / "build" / "serve"
@@ -29,6 +29,9 @@ TITLES = {
     "cifar": "The shipped CIFAR-10 model, 32x32 pictures",
     "resnet": "ResNet-18 at 224, 500x375 photographs",
 }
+
+ROUNDS = 5
+SECONDS = {"cifar": 2.0, "resnet": 3.0}  # which other servers answer fewer of
 
 
 def measure(name: str, folder: Path, quick: bool, progress: Progress) -> dict[str, Any]:
@@ -42,7 +45,7 @@ def measure(name: str, folder: Path, quick: bool, progress: Progress) -> dict[st
     if not quick:
         makers.append(partial(system.stock, task, folder / "tuned", tuned=True))
     connections = run.FEW_CONNECTIONS if quick else run.CONNECTIONS
-    rounds, seconds = (2, 2.0) if quick else (5, 5.0)
+    rounds, seconds = (2, 2.0) if quick else (ROUNDS, SECONDS[name])
     with ExitStack() as stack:
         systems = run.start(makers, stack)
         closed = run.closed(systems, connections, rounds, seconds, progress)
@@ -90,8 +93,9 @@ def main() -> None:
         "machine": environment(),
         "load": load,
         "how": (
-            f"{measured[0]['how']} each, in shuffled order; given are the "
-            "median and the lowest and highest round. Another server runs beside ours alone."
+            "; ".join(f"{each['name']}: {each['how']} each" for each in measured)
+            + ", in shuffled order; given are the median and the lowest and highest round. "
+            "Another server runs beside ours alone."
         ),
         "tasks": measured,
     }
@@ -101,6 +105,7 @@ def main() -> None:
     if arguments.quick:
         print(report.page(result))
     else:
+        plot.save(result, DOCS)
         replace_between(DOCS / "serving.md", "serve", report.page(result))
 
 

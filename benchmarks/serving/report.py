@@ -13,6 +13,8 @@ def page(result: Result) -> str:
     parts = []
     for task in result["tasks"]:
         parts.append(f"## {task['title']}\n\n{_about(task)}\n")
+        if task["peers"]:
+            parts.append(f"![Throughput and latency](serve-{task['name']}.svg)\n")
         parts.append(f"### Closed loop\n\n{closed(task)}\n")
         parts.append(f"### Latency with one connection\n\n{alone(task)}\n")
         if task["open"]:
