@@ -38,7 +38,7 @@ class Serving:
 
     workers: int = 0
     batch_size: int = 16
-    max_batch_delay: int = 2
+    max_batch_delay: int = 1
     response_timeout: int = 60
     startup_timeout: int = 120
     threads: int = 0

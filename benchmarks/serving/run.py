@@ -16,7 +16,8 @@ from .system import System
 CONNECTIONS = (1, 2, 4, 8, 16, 32, 64)
 FEW_CONNECTIONS = (1, 8, 32)
 SHARES = (0.5, 0.7, 0.9)  # of a system's own highest throughput
-WARM_UP_SECONDS = 3.0
+# Java compiles what it finds to be busy for about so long.
+WARM_UP_SECONDS = 10.0
 # Enough to be waited for, rather than the generator's own connections.
 OPEN_CONNECTIONS = 256
 
@@ -36,7 +37,7 @@ def start(
 
 def warm_up(system: System) -> None:
     """Batches of all sizes, and what a JVM compiles first."""
-    closed_loop(system.target, 16, WARM_UP_SECONDS)
+    closed_loop(system.target, 32, WARM_UP_SECONDS)
 
 
 def closed(
