@@ -107,6 +107,7 @@ def main() -> None:
     else:
         plot.save(result, DOCS)
         replace_between(DOCS / "serving.md", "serve", report.page(result))
+        replace_between(ROOT / "README.md", "serve", report.summary(result))
 
 
 if __name__ == "__main__":

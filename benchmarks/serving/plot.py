@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from .run import highest
 
@@ -77,6 +78,7 @@ def _open(axes: Axes, task: Result) -> None:
             axes.plot(range(len(QUANTILES)), times, "o-", ms=3, color=color, label=label)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks(range(len(QUANTILES)), QUANTILES)
     axes.set_title("ms until answered, open loop", color=TEXT)
     axes.legend(labelcolor=TEXT, frameon=False, fontsize=7)

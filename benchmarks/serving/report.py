@@ -25,6 +25,60 @@ def page(result: Result) -> str:
     return "\n".join(parts)
 
 
+def summary(result: Result) -> str:
+    """The most important ratios, for README.md."""
+    lines = [
+        _row(["", "Falconet", "stock handler", "best other server"]),
+        _row(["---"] * 4),
+    ]
+    for task in result["tasks"]:
+        systems = _systems(task)
+        ours, stock = systems[0], next(name for name in systems if name.endswith("stock handler"))
+        own, its = _best(task, ours), _best(task, stock)
+        pairs = [{"closed": found} for found in task["peers"]]
+        # Of the systems in these rounds the first is ours.
+        ratios = {}
+        for pair in pairs:
+            beside, other = _systems(pair)
+            ratios[other] = _best(pair, beside) / _best(pair, other)
+        best = min(ratios, key=lambda name: ratios[name])
+        lines.append(
+            _row(
+                [
+                    f"{task['title']}: requests/s",
+                    f"**{own:.0f}**",
+                    f"{its:.0f} (ours {own / its:.1f}x)",
+                    f"{best} (ours {ratios[best]:.1f}x)",
+                ]
+            )
+        )
+        p50, p50_stock = (1e3 * _p50_alone(task, name) for name in (ours, stock))
+        lines.append(
+            _row(
+                [
+                    "one connection, p50",
+                    f"**{p50:.1f} ms**",
+                    f"{p50_stock:.1f} ms (ours {p50 / p50_stock:.2f}x)",
+                    "",
+                ]
+            )
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "The load generator has its part of the same cores; every answer is checked. By "
+            f"`benchmarks/serve.py` on {result['machine']}.",
+            "",
+        ]
+    )
+
+
+def _p50_alone(task: Result, system: str) -> float:
+    least = min(each["connections"] for each in task["closed"])
+    return median(one["p50"] for one in _rounds(task, system, least))
+
+
 def closed(task: Result) -> str:
     """Requests a second, by connections; the highest of each system as a ratio to ours."""
     counts = sorted({each["connections"] for each in task["closed"]})
@@ -47,11 +101,10 @@ def alone(task: Result) -> str:
     lines = [_row(["one connection", "p50", "p99", "p50, ours by theirs"]), _row(["---"] * 4)]
     systems = _systems(task)
     least = min(each["connections"] for each in task["closed"])
-    own = median(one["p50"] for one in _rounds(task, systems[0], least))
+    own = _p50_alone(task, systems[0])
     for name in systems:
         rounds = _rounds(task, name, least)
-        theirs = median(one["p50"] for one in rounds)
-        ratio = f"{own / theirs:.2f}x" if name != systems[0] else ""
+        ratio = f"{own / _p50_alone(task, name):.2f}x" if name != systems[0] else ""
         cells = [_spread(rounds, q, "{:.2f} ms", 1e3) for q in ("p50", "p99")]
         lines.append(_row([name, *cells, ratio]))
     return "\n".join(lines)
