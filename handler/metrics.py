@@ -10,6 +10,7 @@ from ts.metrics.metric_type_enum import MetricTypes
 SECONDS = 1.0
 
 # serving/metrics.yaml declares the same; TorchServe drops what it does not know.
+BEGUN = "falconet_requests_begun_total"
 REQUESTS = "falconet_requests_total"
 BATCHES = "falconet_batches_total"
 PICTURES = "falconet_pictures_total"
@@ -31,6 +32,10 @@ class Metrics:
         self._lock = threading.Lock()
         self._sums: dict[tuple[str, str], float] = defaultdict(float)
         self._told_soon = False
+
+    def began(self, requests: int) -> None:
+        """A batch has come. What has begun and is not answered yet is in the worker's hands."""
+        self._add({(BEGUN, ""): requests})
 
     def took(self, stage: str, seconds: float) -> None:
         """Time that a stage took: ``decode``, ``preprocess`` or ``inference``."""

@@ -85,6 +85,7 @@ class Service:
 
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer every request of a batch, each with its own status."""
+        self._metrics.began(len(batch))
         requests: list[Request | None] = [None] * len(batch)
         errors: dict[int, RequestError] = {}
         waiting: list[Waiting] = []

@@ -20,6 +20,7 @@ def test_sums_are_told_once(
     monkeypatch.setattr(metrics, "SECONDS", 1000.0)
     caplog.set_level(logging.INFO)
     counted = Metrics(("cifar10", "1.0"))
+    counted.began(4)
     counted.took("decode", 0.25)
     counted.took("decode", 0.5)
     counted.answered([200, 415, 200], pictures=2)
@@ -28,6 +29,7 @@ def test_sums_are_told_once(
     of_model = "|#model_name:cifar10,model_version:1.0"
     assert told(caplog) == {
         f"[METRICS]falconet_stage_seconds_total.Count:0.75{of_model},stage:decode",
+        f"[METRICS]falconet_requests_begun_total.Count:4.0{of_model}",
         f"[METRICS]falconet_batches_total.Count:2.0{of_model}",
         f"[METRICS]falconet_pictures_total.Count:3.0{of_model}",
         f"[METRICS]falconet_requests_total.Count:3.0{of_model},status:200",
@@ -61,5 +63,8 @@ def test_they_are_told_by_themselves(
 
 def test_all_are_declared_to_the_server() -> None:
     declared = yaml.safe_load(METRICS.read_text())["model_metrics"]["counter"]
-    names = {metrics.REQUESTS, metrics.BATCHES, metrics.PICTURES, metrics.STAGE_SECONDS}
+    names = {
+        *(metrics.BEGUN, metrics.REQUESTS, metrics.BATCHES, metrics.PICTURES),
+        metrics.STAGE_SECONDS,
+    }
     assert {each["name"] for each in declared} == names
