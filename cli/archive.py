@@ -1,5 +1,6 @@
 """falconet archive"""
 
+import io
 import json
 import tempfile
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 import click
+from PIL import Image
 
 from falconet.handler import ENTRY
 from falconet.model.archive import Serving
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from falconet.handler.decode import Pixels
     from falconet.handler.network import Precision
     from falconet.model.export import Parity
+    from falconet.model.samples import Sample
 
 # Of the pictures that come with weights, as many get the same class in bfloat16, or it is not used.
 AGREEMENT = 0.98
@@ -118,13 +121,28 @@ def make_archive(
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
         folder = Path(temporary)
         exported = export(weights, folder)
+        known = _known(folder, weights.samples)
         rounded = None
         if serving.precision != "float32":
             rounded = _compare(folder, weights.samples)
             if serving.precision == "auto" and rounded.same_top1 < AGREEMENT * rounded.pictures:
                 serving = replace(serving, precision="float32")
-        pack(folder, output, handler=ENTRY, version=version, serving=serving)
+        pack(folder, output, handler=ENTRY, version=version, serving=serving, known=known)
     return Made(serving, exported, rounded)
+
+
+def _known(folder: Path, pictures: "Sequence[Pixels]") -> "list[Sample]":
+    """Pictures, as PNG files, with what an exported folder says of them in float32."""
+    from falconet.handler.classifier import Classifier
+    from falconet.model.samples import Sample
+
+    best = [found[0] for found in Classifier(folder, precision="float32").classify(pictures)]
+    known = []
+    for pixels, answer in zip(pictures, best, strict=True):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        known.append(Sample(file.getvalue(), answer.label, round(answer.probability, 6)))
+    return known
 
 
 def _compare(folder: Path, pictures: "Sequence[Pixels]") -> "Parity":

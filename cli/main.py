@@ -20,6 +20,10 @@ COMMANDS = {
     "serve": "serve",
     "stop": "serve",
     "status": "serve",
+    "deploy": "deploy",
+    "rollback": "deploy",
+    "models": "deploy",
+    "scale": "deploy",
     "predict": "predict",
 }
 

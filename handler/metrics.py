@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from ts.metrics.caching_metric import CachingMetric
 from ts.metrics.metric_type_enum import MetricTypes
 
+from . import BEGUN, REQUESTS
+
 SECONDS = 1.0
 
 # serving/metrics.yaml declares the same; TorchServe drops what it does not know.
-BEGUN = "falconet_requests_begun_total"
-REQUESTS = "falconet_requests_total"
 BATCHES = "falconet_batches_total"
 PICTURES = "falconet_pictures_total"
 STAGE_SECONDS = "falconet_stage_seconds_total"

@@ -1,16 +1,22 @@
 """Packing an exported model into the .mar file that TorchServe loads."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
-from . import export, spec
+from . import export, samples, spec
+
+# Of every other file in the archive, by name.
+CHECKSUMS = "checksums.json"
 
 
 class ArchiveError(RuntimeError):
@@ -79,6 +85,7 @@ def archive(
     handler: Path,
     version: str = "1.0",
     serving: Serving | None = None,
+    known: Sequence[samples.Sample] = (),
 ) -> None:
     """Pack ``model.pt`` and ``spec.json`` of a folder into the archive ``output``.
 
@@ -91,6 +98,7 @@ def archive(
         handler: the file that TorchServe imports.
         version: what TorchServe calls this version of the model.
         serving: how to run it.
+        known: pictures to try the model with before it takes over from another.
 
     Raises:
         FileNotFoundError: the folder lacks one of the two files.
@@ -111,6 +119,11 @@ def archive(
         stated.save(Path(temporary))
         config = Path(temporary, "model-config.yaml")
         config.write_text((serving or Serving()).to_yaml(), encoding="utf-8")
+        samples.save(known, Path(temporary))
+        extra = [spec.FILE_NAME, samples.FILE_NAME]
+        packed = [model, handler, config, *(Path(temporary, name) for name in extra)]
+        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in packed}
+        Path(temporary, CHECKSUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
         finished = subprocess.run(
             [
                 sys.executable,
@@ -120,7 +133,8 @@ def archive(
                 *("--version", version),
                 *("--serialized-file", str(model.resolve())),
                 *("--handler", str(handler)),
-                *("--extra-files", spec.FILE_NAME),  # a list of patterns, so by its bare name
+                # A list of patterns, so by their bare names.
+                *("--extra-files", ",".join([*extra, CHECKSUMS])),
                 *("--config-file", config.name),
                 *("--export-path", "."),
             ],

@@ -1,11 +1,17 @@
 """TorchServe's HTTP interfaces, as far as an operator needs them."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from falconet.handler import BEGUN, REQUESTS
+
 from .errors import ServerError
+
+# Workers that are started import torch first.
+SCALE_SECONDS = 180.0
 
 
 class Client:
@@ -14,12 +20,16 @@ class Client:
     Args:
         inference: like ``http://127.0.0.1:8080``.
         management: like ``http://127.0.0.1:8081``.
+        metrics: like ``http://127.0.0.1:8082``.
         timeout: seconds to wait for any answer.
     """
 
-    def __init__(self, inference: str, management: str, timeout: float = 10.0) -> None:
+    def __init__(
+        self, inference: str, management: str, metrics: str, timeout: float = 10.0
+    ) -> None:
         self.inference = inference
         self.management = management
+        self.metrics = metrics
         self.timeout = timeout
 
     def models(self) -> list[str]:
@@ -28,40 +38,152 @@ class Client:
         Raises:
             ServerError: the server does not answer.
         """
-        answer = self._get(f"{self.management}/models?limit=1000")
+        answer = self._get(f"{self._models}?limit=1000")
         return [model["modelName"] for model in answer["models"]]
 
-    def describe(self, model: str) -> dict[str, Any]:
-        """What TorchServe says about a model's default version, its workers among it.
+    def describe(self, model: str, version: str | None = None) -> dict[str, Any]:
+        """What TorchServe says about a version of a model, or its default one, with its workers.
 
         Raises:
             ServerError: the server does not answer, or has no such model.
         """
-        (version,) = self._get(f"{self.management}/models/{model}")
-        assert isinstance(version, dict)
-        return version
+        (found,) = self._get(f"{self._models}/{model}{_slash(version)}")
+        assert isinstance(found, dict)
+        return found
 
-    def workers_ready(self, model: str) -> bool:
+    def versions(self, model: str) -> list[dict[str, Any]]:
+        """The same for all versions of a model; for none, if it is not registered.
+
+        Raises:
+            ServerError: the server does not answer.
+        """
+        if model not in self.models():
+            return []
+        found = self._get(f"{self._models}/{model}/all")
+        assert isinstance(found, list)
+        return found
+
+    def workers_ready(self, model: str, version: str | None = None) -> bool:
         """Whether as many workers as the model wants are there and have loaded it."""
-        described = self.describe(model)
+        described = self.describe(model, version)
         states = [worker["status"] for worker in described["workers"]]
-        return len(states) >= described["minWorkers"] and set(states) == {"READY"}
+        return len(states) >= max(1, described["minWorkers"]) and set(states) == {"READY"}
+
+    def register(self, file: str, model: str, workers: int) -> None:
+        """Register a file of the model store, and return before its workers have started.
+
+        The first version of a model is its default; others are not.
+
+        Args:
+            file: its name in the store.
+            model: the name it is served under.
+            workers: how many, where the archive does not say.
+
+        Raises:
+            ServerError: the server does not answer, or refuses it.
+        """
+        query: dict[str, str | int] = {
+            "url": file,
+            "model_name": model,
+            "initial_workers": workers,
+            "synchronous": "false",
+        }
+        self._ask("POST", self._models, query, expected=(200, 202))
+
+    def unregister(self, model: str, version: str) -> None:
+        """Take a version away; its workers are killed at once. It may not be the default.
+
+        Raises:
+            ServerError: the server does not answer, or refuses it.
+        """
+        self._ask("DELETE", f"{self._models}/{model}/{version}", {})
+
+    def set_default(self, model: str, version: str) -> None:
+        """Have a version answer requests that name none, from now on.
+
+        Raises:
+            ServerError: the server does not answer, or has no such version.
+        """
+        self._ask("PUT", f"{self._models}/{model}/{version}/set-default", {})
+
+    def scale(self, model: str, workers: int, version: str | None = None) -> None:
+        """Start workers, or kill some, and return when that is done.
+
+        Raises:
+            ServerError: the server does not answer, or could not.
+        """
+        query: dict[str, str | int] = {
+            "min_worker": workers,
+            "max_worker": workers,
+            "synchronous": "true",
+        }
+        self._ask("PUT", f"{self._models}/{model}{_slash(version)}", query, timeout=SCALE_SECONDS)
+
+    def in_hand(self, model: str, version: str) -> int | None:
+        """How many requests the workers of a version have begun and not answered, a second ago.
+
+        ``None`` if they do not say; those of other handlers do not.
+
+        Raises:
+            ServerError: the server does not answer.
+        """
+        begun = self._counted(BEGUN, model, version)
+        return None if begun is None else begun - self.answered(model, version)
+
+    def answered(self, model: str, version: str) -> int:
+        """How many requests the workers of a version have answered, rightly or with an error.
+
+        Raises:
+            ServerError: the server does not answer.
+        """
+        return self._counted(REQUESTS, model, version) or 0
 
     def predict(self, model: str, picture: bytes) -> dict[str, Any]:
         """See :func:`predict`."""
         return predict(self.prediction_url(model), picture, timeout=self.timeout)
 
-    def prediction_url(self, model: str) -> str:
-        return f"{self.inference}/predictions/{model}"
+    def prediction_url(self, model: str, version: str | None = None) -> str:
+        return f"{self.inference}/predictions/{model}{_slash(version)}"
+
+    @property
+    def _models(self) -> str:
+        return f"{self.management}/models"
+
+    def _counted(self, name: str, model: str, version: str) -> int | None:
+        """The sum of a metric's lines about a version."""
+        text = self._ask("GET", f"{self.metrics}/metrics", {}).text
+        labels = (f'model_name="{model}"', f'model_version="{version}"')
+        found = [
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith(f"{name}{{") and all(label in line for label in labels)
+        ]
+        return round(sum(found)) if found else None
 
     def _get(self, url: str) -> Any:
+        return self._ask("GET", url, {}).json()
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        query: Mapping[str, str | int],
+        *,
+        expected: Sequence[int] = (200,),
+        timeout: float | None = None,
+    ) -> requests.Response:
         try:
-            response = requests.get(url, timeout=self.timeout)
+            response = requests.request(method, url, params=query, timeout=timeout or self.timeout)
         except requests.RequestException as error:
             raise ServerError(f"{url} does not answer: {error}") from error
-        if not response.ok:
+        # 206 is in use for workers that could not be started.
+        if response.status_code not in expected:
             raise ServerError(f"{url} answered {response.status_code}: {response.text.strip()}")
-        return response.json()
+        return response
+
+
+def _slash(version: str | None) -> str:
+    return "" if version is None else f"/{version}"
 
 
 def predict(

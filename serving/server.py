@@ -19,6 +19,8 @@ from .errors import ServerError
 from .java import find_java
 from .ports import Ports
 from .processes import MARK, belongs, processes_of, stop_processes
+from .record import FILE_NAME as RECORD
+from .record import Record
 
 STATE = "server.json"
 POLL_SECONDS = 0.25
@@ -44,6 +46,7 @@ class Server:
         model: the name it is served under.
         ports: where it listens.
         pid: of the process that waits for Java.
+        store: the folder that archives are registered from.
         temporary: a folder for sockets and unpacked archives, which also marks the server's
             processes; gone after :meth:`stop`.
         child: the process, where this one started it and so has to collect it.
@@ -53,6 +56,7 @@ class Server:
     model: str
     ports: Ports
     pid: int
+    store: Path
     temporary: Path
     child: "subprocess.Popen[bytes] | None" = field(default=None, compare=False, repr=False)
 
@@ -60,8 +64,12 @@ class Server:
     def start(cls, archive: Path, folder: Path, configuration: Configuration) -> "Server":
         """Start TorchServe with an archive; :meth:`wait_ready` tells when it serves.
 
+        Where something has been deployed (``models.json`` in the folder says so), that is started
+        again, and the archive only says where the model store is.
+
         Raises:
-            ServerError: no archive, no Java, a port is taken, or a server runs here already.
+            ServerError: no archive, no Java, a port is taken, a server runs here already, or what
+                was deployed is not in the store.
         """
         if not archive.is_file():
             raise ServerError(f"no archive at {archive}; make one with: falconet archive")
@@ -72,6 +80,7 @@ class Server:
             raise ServerError(
                 f"a server runs here already (process {running.pid}); stop it with: falconet stop"
             )
+        models = _deployed(folder, archive)
         java_home = find_java()
         configuration.ports.check()
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +109,7 @@ class Server:
                     *("--ts-config", str(config.resolve())),
                     *(("--log-config", str(logging.resolve())) if logging else ()),
                     *("--model-store", str(archive.parent.resolve())),
-                    *("--models", f"{model_name(archive)}={archive.name}"),
+                    *("--models", *(f"{model}={file}" for model, file in models.items())),
                 ],
                 cwd=folder,
                 env=environment,
@@ -115,6 +124,7 @@ class Server:
             model=model_name(archive),
             ports=configuration.ports,
             pid=process.pid,
+            store=archive.parent.resolve(),
             temporary=temporary,
             child=process,
         )
@@ -137,6 +147,7 @@ class Server:
             model=state["model"],
             ports=Ports(**state["ports"]),
             pid=state["pid"],
+            store=Path(state["store"]),
             temporary=Path(state["temporary"]),
         )
         return server if processes_of(server.temporary) else None
@@ -146,6 +157,7 @@ class Server:
             "model": self.model,
             "ports": asdict(self.ports),
             "pid": self.pid,
+            "store": str(self.store),
             "temporary": str(self.temporary),
         }
         partial = self.folder / f"{STATE}.partial"
@@ -154,7 +166,8 @@ class Server:
 
     @property
     def client(self) -> Client:
-        return Client(self.ports.url("inference"), self.ports.url("management"))
+        url = self.ports.url
+        return Client(url("inference"), url("management"), url("metrics"))
 
     def running(self) -> bool:
         """Whether TorchServe still runs, or has ended by itself."""
@@ -207,6 +220,11 @@ class Server:
                 )
             time.sleep(POLL_SECONDS)
 
+    def deaths(self, model: str, version: str) -> int:
+        """How often a worker of a version has died while it loaded the model, as the log says."""
+        thread = f"-{model}_{version} "
+        return sum(WORKER_DIED in line and thread in line for line in self._log("ts_log.log"))
+
     def stop(self) -> None:
         """Stop the server and everything it started, and wait until all of it is gone."""
         stop_processes(self.temporary)
@@ -235,6 +253,19 @@ class Server:
             return (self.folder / "logs" / name).read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
+
+
+def _deployed(folder: Path, archive: Path) -> dict[str, str]:
+    """Which file of the store each model is started from."""
+    models = {model_name(archive): archive.name}
+    models |= {model: record.serving.file for model, record in Record.load(folder).items()}
+    for model, file in models.items():
+        if not (archive.parent / file).is_file():
+            raise ServerError(
+                f"{model} was deployed as {file}, which is not in {archive.parent}; remove "
+                f"{folder / RECORD} to begin with {archive.name}"
+            )
+    return models
 
 
 def _tail(lines: list[str]) -> str:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -6,8 +7,10 @@ import pytest
 import yaml
 
 from falconet.handler import ENTRY
+from falconet.model import samples
 from falconet.model.archive import ArchiveError, Serving, archive
 from falconet.model.export import export
+from falconet.model.samples import Sample
 from falconet.model.weights import Weights
 
 
@@ -19,18 +22,29 @@ def folder(small_weights: Weights, tmp_path: Path) -> Path:
 
 def test_an_archive_holds_all_but_the_package(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "store" / "pets.mar"
-    archive(folder, output, handler=ENTRY, version="2.1", serving=Serving(workers=3, threads=2))
+    known = Sample(b"a picture's bytes", "cat", 0.75)
+    serving = Serving(workers=3, threads=2)
+    archive(folder, output, handler=ENTRY, version="2.1", serving=serving, known=[known])
     with zipfile.ZipFile(output) as mar:
         assert sorted(mar.namelist()) == [
             "MAR-INF/MANIFEST.json",
+            "checksums.json",
             "model-config.yaml",
             "model.pt",
+            "samples.json",
             "spec.json",
             "torchserve_entry.py",
         ]
         manifest = json.loads(mar.read("MAR-INF/MANIFEST.json"))["model"]
         config = yaml.safe_load(mar.read("model-config.yaml"))
         assert mar.read("spec.json") == (folder / "spec.json").read_bytes()
+        sums = json.loads(mar.read("checksums.json"))
+        assert sums == {
+            name: hashlib.sha256(mar.read(name)).hexdigest()
+            for name in mar.namelist()
+            if name not in ("MAR-INF/MANIFEST.json", "checksums.json")
+        }
+        assert samples.from_json(json.loads(mar.read("samples.json"))) == [known]
         assert mar.read("model.pt") == (folder / "model.pt").read_bytes()
     assert manifest["modelName"] == "pets"
     assert manifest["modelVersion"] == "2.1"
@@ -73,3 +87,9 @@ def test_clear_errors(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="max_batch_delay: expected a whole number from 1, got 0"):
         Serving(max_batch_delay=0)
     assert not list(tmp_path.glob("*.mar"))
+
+
+def test_samples_that_are_none() -> None:
+    for content in ({}, [], {"format": 2}, {"format": 1, "samples": [{"picture": "?"}]}):
+        with pytest.raises(ValueError, match=r"samples\.json: "):
+            samples.from_json(content)

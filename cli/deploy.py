@@ -1,0 +1,116 @@
+"""falconet deploy, rollback, models and scale"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+
+from falconet.serving.deployment import Deployment
+from falconet.serving.errors import ServerError
+from falconet.serving.server import Server
+
+from .serve import state_option
+
+
+@click.command()
+@click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
+@state_option
+def deploy(archive: Path, state: Path) -> None:
+    """Replace a served model by ARCHIVE, without an error for those who ask it.
+
+    The archive is checked, copied into the model store, started beside the version that serves,
+    and asked about the sample pictures that it carries. Then it takes over; the old version answers
+    what it has begun, and goes. If anything fails, the old version serves as before. If this
+    command is interrupted, repeat it: it finishes or undoes what was left half done.
+    """
+    release = Deployment.deploy(_running(state), archive, click.echo)
+    click.echo(f"deployed {release.version} ({release.file})")
+
+
+@click.command()
+@click.argument("model", required=False)
+@state_option
+def rollback(model: str | None, state: Path) -> None:
+    """Replace MODEL by what served before it, in the same way.
+
+    [default: the model that the server was started with]
+    """
+    server = _running(state)
+    release = Deployment.rollback(server, model or server.model, click.echo)
+    click.echo(f"deployed {release.version} ({release.file})")
+
+
+@click.command()
+@state_option
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def models(state: Path, as_json: bool) -> None:
+    """List the models of a server: versions, workers, memory, what waits, what was answered."""
+    rows = _rows(_running(state))
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    click.echo(
+        f"{'model':<16} {'version':<10} {'workers':<10} {'MB':>6} {'waiting':>8} {'answered':>9}"
+    )
+    for row in rows:
+        ready = f"{row['ready']}/{row['workers']}"
+        version = row["version"] + ("*" if row["default"] else "")
+        click.echo(
+            f"{row['model']:<16} {version:<10} {ready:<10} {row['memory'] / 1e6:>6.0f} "
+            f"{row['waiting']:>8} {row['answered']:>9}"
+        )
+    click.echo("* answers requests that name no version")
+
+
+@click.command()
+@click.argument("workers", type=click.IntRange(1))
+@click.option("--model", help="[default: the model that the server was started with]")
+@state_option
+def scale(workers: int, model: str | None, state: Path) -> None:
+    """Run a model with so many WORKERS, until the server is started again.
+
+    Fewer than there are: TorchServe kills those, and what they have begun gets a 500.
+    """
+    server = _running(state)
+    model = model or server.model
+    server.client.scale(model, workers)
+    click.echo(f"{model}: {len(server.client.describe(model)['workers'])} workers")
+
+
+def _running(state: Path) -> Server:
+    server = Server.find(state)
+    if server is None:
+        raise ServerError(f"no server runs with {state}; start one with: falconet serve")
+    return server
+
+
+def _rows(server: Server) -> list[dict[str, Any]]:
+    rows = []
+    client = server.client
+    for model in client.models():
+        default = client.describe(model)["modelVersion"]
+        for found in client.versions(model):
+            version = found["modelVersion"]
+            workers = found["workers"]
+            rows.append(
+                {
+                    "model": model,
+                    "version": version,
+                    "default": version == default,
+                    "workers": len(workers),
+                    "ready": sum(worker["status"] == "READY" for worker in workers),
+                    "memory": sum(_memory(worker["pid"]) for worker in workers),
+                    "waiting": found["jobQueueStatus"]["pendingRequests"],
+                    "answered": client.answered(model, version),
+                }
+            )
+    return rows
+
+
+def _memory(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_full_info().uss)
+    except psutil.Error:  # it has just gone
+        return 0

@@ -1,0 +1,99 @@
+"""An archive as it is before a server gets it: complete, unchanged, and of whom."""
+
+import hashlib
+import json
+import re
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from falconet.model import samples
+from falconet.model.archive import CHECKSUMS
+from falconet.model.samples import Sample
+from falconet.model.spec import FILE_NAME as SPEC
+from falconet.model.spec import Spec
+
+from .errors import ServerError
+
+MANIFEST = "MAR-INF/MANIFEST.json"
+CONFIG = "model-config.yaml"
+# Part of paths and of URLs.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Package:
+    """What is known of an archive whose checksums are right.
+
+    Attributes:
+        path: the file.
+        model: the name it is served under.
+        version: of the model.
+        sha256: of the whole file.
+        samples: pictures to try it with, and their answers; none for a model that came without.
+        response_timeout: seconds after which a worker that does not answer is given up.
+    """
+
+    path: Path
+    model: str
+    version: str
+    sha256: str
+    samples: tuple[Sample, ...]
+    response_timeout: int
+
+    @classmethod
+    def verify(cls, path: Path) -> "Package":
+        """Read an archive, and compare every file in it with its checksum.
+
+        Raises:
+            ServerError: it is not there, not one of ours, damaged, or incomplete.
+        """
+        if not path.is_file():
+            raise ServerError(f"no archive at {path}; make one with: falconet archive")
+        try:
+            with zipfile.ZipFile(path) as mar:
+                files = {name: mar.read(name) for name in mar.namelist()}
+        except (OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise ServerError(f"{path}: damaged, or not an archive: {error}") from None
+        try:
+            sums: dict[str, str] = json.loads(files[CHECKSUMS])
+            manifest = json.loads(files[MANIFEST])["model"]
+            for name in ("modelName", "modelVersion"):
+                if not NAME.fullmatch(manifest[name]):
+                    raise ServerError(
+                        f"{path}: {name}: expected letters, digits, dots, dashes and underscores, "
+                        f"got {manifest[name]!r}"
+                    )
+            wrong = [
+                name
+                for name in sorted({*sums, *files} - {CHECKSUMS, MANIFEST})
+                if hashlib.sha256(files.get(name, b"")).hexdigest() != sums.get(name)
+            ]
+            if wrong:
+                raise ServerError(f"{path}: not as it was made, or incomplete: {', '.join(wrong)}")
+            Spec.from_json(files[SPEC].decode())
+            config: dict[str, Any] = yaml.safe_load(files[CONFIG])
+            return cls(
+                path=path,
+                model=str(manifest["modelName"]),
+                version=str(manifest["modelVersion"]),
+                sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+                samples=tuple(samples.from_json(json.loads(files[samples.FILE_NAME]))),
+                response_timeout=int(config["responseTimeout"]),
+            )
+        except KeyError as error:
+            raise ServerError(
+                f"{path}: lacks {error}; expected an archive that `falconet archive` of this "
+                "version made"
+            ) from None
+        except (ValueError, TypeError, yaml.YAMLError) as error:
+            raise ServerError(f"{path}: {error}") from None
+
+    @property
+    def file_name(self) -> str:
+        """What it is called in a model store: never the same for two that differ."""
+        return f"{self.model}-{self.version}-{self.sha256[:12]}.mar"

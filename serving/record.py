@@ -1,0 +1,98 @@
+"""What a server is to serve, written down, so that it survives the server."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import ServerError
+
+FILE_NAME = "models.json"
+LOCK = "deploy.lock"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version of a model, and its archive's name in the model store."""
+
+    version: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """The releases of one model.
+
+    Attributes:
+        serving: answers requests that name no version.
+        previous: did so before; what a rollback goes back to.
+        coming: is being started and tried, and may have to be taken away again.
+        leaving: has been replaced, and may still have requests to answer.
+    """
+
+    serving: Release
+    previous: Release | None = None
+    coming: Release | None = None
+    leaving: Release | None = None
+
+    @classmethod
+    def load(cls, folder: Path) -> "dict[str, Record]":
+        """All models of a server, by name, from its state folder; none where nothing was deployed.
+
+        Raises:
+            ServerError: the file is damaged.
+        """
+        path = folder / FILE_NAME
+        try:
+            content: dict[str, dict[str, Any]] = json.loads(path.read_text())
+            return {
+                model: cls(**{k: v and Release(**v) for k, v in fields.items()})
+                for model, fields in content.items()
+            }
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ServerError(
+                f"{path}: damaged ({error}); remove it to begin with the archive that "
+                "`falconet serve` is given"
+            ) from None
+
+    def save(self, folder: Path, model: str) -> None:
+        """Write this model's part of the file, all or nothing."""
+        records = {**self.load(folder), model: self}
+        partial = folder / f"{FILE_NAME}.partial"
+        content = {name: asdict(record) for name, record in records.items()}
+        partial.write_text(json.dumps(content, indent=2) + "\n")
+        partial.replace(folder / FILE_NAME)
+
+    def switched(self) -> "Record":
+        """The one that was coming serves now."""
+        assert self.coming is not None
+        return replace(
+            self, serving=self.coming, previous=self.serving, leaving=self.serving, coming=None
+        )
+
+    def files(self) -> set[str]:
+        """Archives in the store that are needed."""
+        releases = (self.serving, self.previous, self.coming, self.leaving)
+        return {each.file for each in releases if each is not None}
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes this server's models meanwhile; a process that dies lets go.
+
+    Raises:
+        ServerError: somebody does.
+    """
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServerError(
+                f"another deploy or rollback is at work in {folder}; wait for it to end"
+            ) from None
+        yield
