@@ -25,7 +25,7 @@ def deploy(archive: Path, state: Path) -> None:
     what it has begun, and goes. If anything fails, the old version serves as before. If this
     command is interrupted, repeat it: it finishes or undoes what was left half done.
     """
-    release = Deployment.deploy(_running(state), archive, click.echo)
+    release = Deployment.deploy(running(state), archive, click.echo)
     click.echo(f"deployed {release.version} ({release.file})")
 
 
@@ -37,7 +37,7 @@ def rollback(model: str | None, state: Path) -> None:
 
     [default: the model that the server was started with]
     """
-    server = _running(state)
+    server = running(state)
     release = Deployment.rollback(server, model or server.model, click.echo)
     click.echo(f"deployed {release.version} ({release.file})")
 
@@ -47,7 +47,7 @@ def rollback(model: str | None, state: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def models(state: Path, as_json: bool) -> None:
     """List the models of a server: versions, workers, memory, what waits, what was answered."""
-    rows = _rows(_running(state))
+    rows = _rows(running(state))
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -73,13 +73,13 @@ def scale(workers: int, model: str | None, state: Path) -> None:
 
     Fewer than there are: TorchServe kills those, and what they have begun gets a 500.
     """
-    server = _running(state)
+    server = running(state)
     model = model or server.model
     server.client.scale(model, workers)
     click.echo(f"{model}: {len(server.client.describe(model)['workers'])} workers")
 
 
-def _running(state: Path) -> Server:
+def running(state: Path) -> Server:
     server = Server.find(state)
     if server is None:
         raise ServerError(f"no server runs with {state}; start one with: falconet serve")

@@ -24,6 +24,7 @@ COMMANDS = {
     "rollback": "deploy",
     "models": "deploy",
     "scale": "deploy",
+    "gateway": "gateway",
     "predict": "predict",
 }
 

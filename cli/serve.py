@@ -93,7 +93,7 @@ def serve(
             click.echo(f"packing the model that comes along into {archive}")
             make_archive(None, archive)
     for number in ENDINGS:
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     began = time.monotonic()
     server = Server.start(archive, state, configuration)
     try:
@@ -154,18 +154,18 @@ def status(state: Path, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _ignore_endings() -> None:
+def ignore_endings() -> None:
     for number in ENDINGS:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _interrupt(*_: object) -> NoReturn:
-    _ignore_endings()  # a second one would leave processes behind
+def interrupt(*_: object) -> NoReturn:
+    ignore_endings()  # a second one would leave processes behind
     raise KeyboardInterrupt
 
 
 def _stop_undisturbed(server: Server) -> None:
-    _ignore_endings()
+    ignore_endings()
     server.stop()
 
 

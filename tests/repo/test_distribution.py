@@ -53,6 +53,7 @@ def test_the_wheel_holds_the_namespace_alone(dist: Path, repository: Path) -> No
         assert "falconet/model/pretrained/cifar10.pt" in names
         assert "falconet/serving/log4j2.xml" in names
         assert "falconet/serving/metrics.yaml" in names
+        assert {"falconet/serving/nginx.conf", "falconet/serving/nginx-ask.conf"} <= set(names)
         config = file.read("falconet/serving/config.properties")
     assert config == (repository / "config.properties").read_bytes()
 

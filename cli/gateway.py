@@ -1,0 +1,82 @@
+"""falconet gateway"""
+
+import contextlib
+import signal
+import time
+from pathlib import Path
+
+import click
+
+from falconet.serving.errors import ServerError
+from falconet.serving.gateway import Gateway, Limits
+
+from .deploy import running
+from .serve import ENDINGS, PORT, ignore_endings, interrupt, state_option
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+LIMITS = Limits()
+
+
+@click.command()
+@click.option("--keys", type=FILE, required=True, help="A line KEY NAME for each who may ask.")
+@click.option("--certificate", type=FILE, help="For TLS; with --certificate-key.")
+@click.option("--certificate-key", type=FILE, help="Its private key.")
+@click.option("--plain", is_flag=True, help="Without TLS: on one machine, or behind a proxy.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=PORT, default=8443, show_default=True)
+@click.option("--body", default=LIMITS.body, show_default=True, help="The largest request.")
+@click.option("--rate", default=LIMITS.rate, show_default=True, help="A second, of each key.")
+@click.option("--burst", default=LIMITS.burst, show_default=True, help="At once, of each key.")
+@click.option(
+    "--in-flight", default=LIMITS.in_flight, show_default=True, help="At a time, of all keys."
+)
+@click.option("--answer", default=LIMITS.answer, show_default=True, help="Seconds it may take.")
+@state_option
+def gateway(
+    keys: Path,
+    certificate: Path | None,
+    certificate_key: Path | None,
+    plain: bool,
+    host: str,
+    port: int,
+    state: Path,
+    **limits: int | str,
+) -> None:
+    """Put nginx before a server, until Ctrl-C: TLS, API keys, limits, predictions alone.
+
+    More than is allowed gets a 429 with Retry-After. /live and /ready are for a load balancer;
+    on Ctrl-C, /ready says no, what has come is answered, and nginx ends.
+    """
+    if plain == (certificate is not None) or (certificate is None) != (certificate_key is None):
+        raise click.UsageError("expected --certificate and --certificate-key, or --plain")
+    server = running(state)
+    for number in ENDINGS:
+        signal.signal(number, interrupt)
+    pair = (certificate, certificate_key) if certificate and certificate_key else None
+    started = Gateway.start(
+        state / "gateway",
+        server.ports.inference,
+        server.model,
+        keys,
+        host=host,
+        port=port,
+        certificate=pair,
+        limits=Limits(**limits),  # type: ignore[arg-type]
+    )
+    try:
+        url = f"{'https' if pair else 'http'}://{host}:{port}/predict"
+        click.echo(f"ready: {url}. Try:")
+        click.echo(f"curl -H 'X-Api-Key: KEY' -F image=@PICTURE {url}")
+        while started.child.poll() is None:
+            time.sleep(0.5)
+        raise ServerError(f"nginx has ended; see {started.folder / 'error.log'}")
+    except KeyboardInterrupt:
+        ignore_endings()
+        started.drain()
+        started.stop()
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            click.echo("stopped")
+    except BaseException:
+        ignore_endings()
+        started.stop()
+        raise

@@ -1,0 +1,193 @@
+"""nginx in front of a TorchServe: TLS, API keys, limits, and predictions as the only way in."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import ServerError
+from .processes import MARK, stop_processes
+
+# nginx.conf includes the other for every kind of prediction.
+TEMPLATES = {"nginx.conf": "nginx.conf", "ask.conf": "nginx-ask.conf"}
+NAME = "[A-Za-z0-9_][A-Za-z0-9_.-]*"  # of models and versions
+START_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may ask of a gateway.
+
+    Attributes:
+        body: the largest request, as nginx writes sizes.
+        rate: requests a second of each API key; more than :attr:`burst` above it get a 429.
+        burst: how many may come at once.
+        in_flight: how many are passed on at a time, of all clients; more get a 429. TorchServe's
+            queue should hold as many, or it answers some of them with a 503.
+        answer: seconds that an answer may take.
+    """
+
+    body: str = "20m"
+    rate: int = 1000
+    burst: int = 1000
+    in_flight: int = 100
+    answer: int = 60
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running nginx.
+
+    Attributes:
+        folder: of its configuration and logs.
+        runtime: what its worker processes may write and read, who run as nobody where root started
+            them; also marks its processes. Gone after :meth:`stop`.
+        port: where it listens.
+        secure: whether it speaks TLS.
+    """
+
+    folder: Path
+    runtime: Path
+    port: int
+    secure: bool
+    child: "subprocess.Popen[bytes]" = field(compare=False, repr=False)
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        inference: int,
+        model: str,
+        keys: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8443,
+        certificate: tuple[Path, Path] | None = None,
+        limits: Limits | None = None,
+    ) -> "Gateway":
+        """Start nginx, and return when it answers.
+
+        Args:
+            folder: for its configuration and logs.
+            inference: TorchServe's port.
+            model: what ``/predict`` asks.
+            keys: a file with a line ``KEY NAME`` for each client that may ask.
+            host: the address to listen on.
+            port: the port to listen on.
+            certificate: its file and the key's; without it there is no TLS, which is for a machine
+                of one's own, or behind somebody else's.
+            limits: what clients may ask.
+
+        Raises:
+            ServerError: there is no nginx, it ends at once, or the keys are not as they should be.
+        """
+        program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if program is None:
+            raise ServerError("expected nginx on PATH; on Debian: apt-get install nginx-light")
+        limits = limits or Limits()
+        folder = folder.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        clients = folder / "keys.conf"
+        clients.touch(mode=0o600)
+        clients.write_text(_clients(keys))
+        runtime = Path(tempfile.mkdtemp(prefix="falconet-gateway-"))
+        runtime.chmod(0o755)
+        values = {
+            "FOLDER": str(folder),
+            "RUNTIME": str(runtime),
+            "KEYS": str(clients),
+            "PROCESSES": "auto",
+            "LISTEN": f"{host}:{port}{' ssl' if certificate else ''}",
+            "TLS": _tls(certificate),
+            "INFERENCE": str(inference),
+            "MODEL": model,
+            "NAME": NAME,
+            "BODY": limits.body,
+            "RATE": str(limits.rate),
+            "BURST": str(limits.burst),
+            "IN_FLIGHT": str(limits.in_flight),
+            "ANSWER_SECONDS": str(limits.answer),
+        }
+        for name, template in TEMPLATES.items():
+            text = Path(__file__).with_name(template).read_text()
+            filled = re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
+            (folder / name).write_text(filled)
+        console = folder / "console.log"
+        with console.open("wb") as output:
+            child = subprocess.Popen(
+                [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(console)],
+                env={**os.environ, MARK: str(runtime)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        gateway = cls(folder, runtime, port, certificate is not None, child)
+        try:
+            gateway._wait(host)
+        except BaseException:
+            gateway.stop()
+            raise
+        return gateway
+
+    def _wait(self, host: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            if self.child.poll() is not None or time.monotonic() > deadline:
+                logs = [self.folder / name for name in ("console.log", "error.log")]
+                said = "\n".join(log.read_text() for log in logs if log.exists()).strip()
+                raise ServerError(f"nginx did not start:\n{said}")
+            with contextlib.suppress(OSError):
+                # Only where nginx has written its process's id has it bound the port.
+                if (self.runtime / "nginx.pid").exists():
+                    socket.create_connection((host, self.port), START_SECONDS).close()
+                    return
+            time.sleep(0.05)
+
+    def drain(self) -> None:
+        """Say at ``/ready`` that no more should come; what comes is answered."""
+        (self.runtime / "drain").touch()
+
+    def stop(self, patience: float = 30.0) -> None:
+        """Answer what has come, for so many seconds at most, and end."""
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGQUIT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(patience)
+        stop_processes(self.runtime)
+        self.child.wait()
+        shutil.rmtree(self.runtime, ignore_errors=True)
+
+
+def _clients(keys: Path) -> str:
+    """Lines of nginx's map, of a file of keys."""
+    lines = []
+    for number, line in enumerate(keys.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        words = line.split()
+        if len(words) != 2 or not all(re.fullmatch(r"[\w.~+/=-]+", word) for word in words):
+            raise ServerError(
+                f"{keys}:{number}: expected a key and a name, of letters, digits and ._~+/=-"
+            )
+        lines.append(f'"{words[0]}" "{words[1]}";\n')
+    if not lines:
+        raise ServerError(f"{keys}: expected a line KEY NAME for each client; there is none")
+    return "".join(lines)
+
+
+def _tls(certificate: tuple[Path, Path] | None) -> str:
+    if certificate is None:
+        return ""
+    chain, key = (path.resolve() for path in certificate)
+    return (
+        f"ssl_certificate {chain}; ssl_certificate_key {key}; "
+        "ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:tls:1m;"
+    )

@@ -1,0 +1,258 @@
+"""nginx in front of the real server."""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from falconet.serving.errors import ServerError
+from falconet.serving.gateway import Gateway, Limits
+from falconet.serving.ports import free_ports
+from falconet.serving.processes import processes_of
+from falconet.serving.server import Server
+
+TIMEOUT = 60
+KEY = {"Authorization": "Bearer s3cret-of.alice="}
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") is None,
+    reason="there is no nginx",
+)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys"
+    path.write_text("# who may ask\ns3cret-of.alice= alice\n\nbob+bob bob\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    files = folder / "gateway.pem", folder / "gateway.key"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", str(files[1])),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", str(files[0])),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return files
+
+
+Start = Callable[..., Gateway]
+
+
+@pytest.fixture
+def start(server: Server, keys: Path, tmp_path: Path) -> Iterator[Start]:
+    started: list[Gateway] = []
+
+    def start_one(**options: object) -> Gateway:
+        folder = tmp_path / f"gateway{len(started)}"
+        (port,) = free_ports(1)
+        made = Gateway.start(
+            folder,
+            server.ports.inference,
+            "cifar10",
+            keys,
+            port=port,
+            **options,  # type: ignore[arg-type]
+        )
+        started.append(made)
+        return made
+
+    yield start_one
+    for each in started:
+        each.stop()
+        assert not processes_of(each.runtime)
+
+
+def test_predictions_by_tls_and_key(
+    start: Start, certificate: tuple[Path, Path], samples: list[Path]
+) -> None:
+    gateway = start(certificate=certificate)
+    url = f"https://127.0.0.1:{gateway.port}"
+    frog = samples[4].read_bytes()
+    ask = {"verify": str(certificate[0]), "timeout": TIMEOUT}
+    paths = ("/predict", "/predictions/cifar10", "/predictions/cifar10/1.0")
+    for path in paths:
+        for headers in (KEY, {"X-Api-Key": "bob+bob"}):
+            with samples[4].open("rb") as file:
+                form = requests.post(url + path, files={"image": file}, headers=headers, **ask)
+            assert form.status_code == 200, form.text
+            assert form.json()["predictions"][0]["label"] == "frog"
+            assert len(form.headers["X-Request-Id"]) == 32
+    for headers in ({}, {"X-Api-Key": "bob"}, {"Authorization": "Basic s3cret-of.alice="}):
+        refused = requests.post(f"{url}/predict", data=frog, headers=headers, **ask)
+        assert refused.status_code == 401
+        assert refused.json()["error"]["message"].startswith("expected a known API key")
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+    # Errors of the handler come as they are.
+    wrong = requests.post(f"{url}/predict", data=b"text", headers=KEY, **ask)
+    assert wrong.status_code == 415, wrong.text
+    assert wrong.json()["error"]["code"] == 415
+    plainly = requests.post(f"http://127.0.0.1:{gateway.port}/predict", timeout=TIMEOUT)
+    assert plainly.status_code == 400
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.minimum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        socket.create_connection(("127.0.0.1", gateway.port)) as plain,
+        old.wrap_socket(plain) as secured,
+    ):
+        assert secured.version() in ("TLSv1.2", "TLSv1.3")
+    time.sleep(1.5)  # written once a second
+    lines = (gateway.folder / "access.log").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert {entry["client"] for entry in entries} == {"alice", "bob", ""}
+    assert "s3cret" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/models", "/models/cifar10", "/workflows", "/metrics", "/ping", "/api-description", "/",
+        "/predictions", "/predictions/", "/predictions/../models", "/predictions/%2e%2e/models",
+        "/predict/../models", "//models", "/predictions/cifar10/../../models",
+        "/predictions/cifar10%2f..%2f..%2fmodels", "/predictions/cifar10/1.0/x", "/wfpredict/x",
+        "/v1/models/cifar10", "/v2/models/cifar10", "/v2/repository/index", "/explanations/cifar10",
+        "/predictions/cifar10;x=/models", "/PREDICT", "/predict%00", "/token?type=management",
+    ],
+)  # fmt: skip
+def test_there_is_no_other_way_in(
+    start: Start, target: str, request: pytest.FixtureRequest, samples: list[Path]
+) -> None:
+    gateway = start()
+    for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT"):
+        head = (
+            f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            f"Authorization: {KEY['Authorization']}\r\nContent-Length: 0\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", gateway.port), TIMEOUT) as connection:
+            connection.sendall(head.encode())
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        status = int(answer.split(b" ", 2)[1])
+        assert status in (400, 404, 405), (method, target, answer)
+
+
+def test_limits_are_told_as_such(start: Start, samples: list[Path], server: Server) -> None:
+    gateway = start(limits=Limits(body="64k", rate=5, burst=3))
+    url = f"http://127.0.0.1:{gateway.port}/predict"
+    large = requests.post(url, data=b"x" * 100_000, headers=KEY, timeout=TIMEOUT)
+    assert (large.status_code, large.json()["error"]["code"]) == (413, 413)
+    frog = samples[4].read_bytes()
+    answers = [requests.post(url, data=frog, headers=KEY, timeout=TIMEOUT) for _ in range(20)]
+    statuses = Counter(each.status_code for each in answers)
+    assert statuses.keys() == {200, 429}
+    refused = next(each for each in answers if each.status_code == 429)
+    assert refused.headers["Retry-After"] == "1"
+    assert refused.json()["error"]["code"] == 429
+    # Another's limit is its own.
+    other = requests.post(url, data=frog, headers={"X-Api-Key": "bob+bob"}, timeout=TIMEOUT)
+    assert other.status_code == 200
+    wrong = requests.get(url, headers=KEY, timeout=TIMEOUT)
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "POST, PUT")
+
+
+def test_more_than_can_be_answered(start: Start, samples: list[Path]) -> None:
+    """429 for what is too much, and nothing else; what is passed on is answered."""
+    gateway = start(limits=Limits(in_flight=4))
+    url = f"http://127.0.0.1:{gateway.port}/predict"
+    frog = samples[4].read_bytes()
+    statuses: Counter[int] = Counter()
+
+    def ask() -> None:
+        with requests.Session() as session:
+            for _ in range(40):
+                answer = session.post(url, data=frog, headers=KEY, timeout=TIMEOUT)
+                statuses[answer.status_code] += 1
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses.keys() <= {200, 429}
+    assert statuses[200] > 0
+    assert sum(statuses.values()) == 12 * 40
+
+
+def test_who_sends_slowly_holds_up_nobody(start: Start, samples: list[Path]) -> None:
+    gateway = start()
+    frog = samples[4].read_bytes()
+    head = (
+        f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(frog)}\r\n"
+        f"Authorization: {KEY['Authorization']}\r\n\r\n"
+    )
+    slow = [socket.create_connection(("127.0.0.1", gateway.port), TIMEOUT) for _ in range(50)]
+    try:
+        for each in slow:
+            each.sendall(head.encode() + frog[:100])
+        url = f"http://127.0.0.1:{gateway.port}/predict"
+        for _ in range(20):
+            assert requests.post(url, data=frog, headers=KEY, timeout=TIMEOUT).ok
+        slow[0].sendall(frog[100:])
+        assert slow[0].recv(1 << 16).startswith(b"HTTP/1.1 200")
+    finally:
+        for each in slow:
+            each.close()
+
+
+def test_every_error_of_the_handler_arrives(start: Start) -> None:
+    """TorchServe resets connections after an error; its answer is not lost to that."""
+    gateway = start()
+    url = f"http://127.0.0.1:{gateway.port}/predict"
+    with requests.Session() as session:
+        for _ in range(200):
+            assert session.post(url, data=b"text", headers=KEY, timeout=TIMEOUT).status_code == 415
+
+
+def test_draining_and_readiness(start: Start) -> None:
+    gateway = start()
+    url = f"http://127.0.0.1:{gateway.port}"
+    assert requests.get(f"{url}/live", timeout=TIMEOUT).json() == {"live": True}
+    assert requests.get(f"{url}/ready", timeout=TIMEOUT).json() == {"ready": True}
+    gateway.drain()
+    assert requests.get(f"{url}/ready", timeout=TIMEOUT).status_code == 503
+    assert requests.get(f"{url}/live", timeout=TIMEOUT).ok
+
+
+def test_a_server_that_is_gone(keys: Path, tmp_path: Path, samples: list[Path]) -> None:
+    port, nobody = free_ports(2)
+    gateway = Gateway.start(tmp_path / "gateway", nobody, "cifar10", keys, port=port)
+    try:
+        url = f"http://127.0.0.1:{port}/predict"
+        answer = requests.post(url, data=b"x", headers=KEY, timeout=TIMEOUT)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, 503)
+    finally:
+        gateway.stop()
+
+
+def test_what_does_not_start_is_said(keys: Path, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(ServerError, match=r"(?s)nginx did not start:.*Address already in use"):
+            Gateway.start(tmp_path / "gateway", 1, "cifar10", keys, port=port)
+    bad = tmp_path / "bad"
+    for text, message in (
+        ("", "expected a line KEY NAME for each client; there is none"),
+        ("a b c\n", r"bad:1: expected a key and a name"),
+        ('x";} y\n', r"bad:1: expected a key and a name"),
+    ):
+        bad.write_text(text)
+        with pytest.raises(ServerError, match=message):
+            Gateway.start(tmp_path / "gateway", 1, "cifar10", bad, port=port)
