@@ -73,8 +73,8 @@ def falconet(
     variation = variation or Variation("nothing", "")
     store = folder / "store" / f"{task.name}.mar"
     archive(task.folder, store, handler=ENTRY, serving=variation.served())
-    configuration = variation.apply(_configuration())
-    with _torchserve(store, folder, task, configuration) as (server, target):
+    configuration = variation.apply(shipped())
+    with torchserve(store, folder, task, configuration) as (server, target):
         yield System(name, target, predictions_label, task.served, _processes(server))
 
 
@@ -84,7 +84,7 @@ def noop(task: Task, folder: Path) -> Iterator[System]:
     store = folder / "store" / f"{task.name}.mar"
     archive(task.folder, store, handler=PEERS / "torchserve" / "noop.py")
     labels = ["nothing"] * len(task.pictures)
-    with _torchserve(store, folder, task, _configuration()) as (server, target):
+    with torchserve(store, folder, task, shipped()) as (server, target):
         yield System("TorchServe, no-op handler", target, noop_label, labels, _processes(server))
 
 
@@ -112,14 +112,14 @@ def stock(task: Task, folder: Path, *, tuned: bool = False, workers: int = 2) ->
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    configuration = _configuration()
+    configuration = shipped()
     if not tuned:
         lines = ("disable_token_authorization=true",)
         configuration = replace(configuration, lines=lines, logging=None)
     # Workers without a limit of threads would fight for the cores; every guide says to set it.
     environment = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(captum())}
     configuration = replace(configuration, environment=environment)
-    with _torchserve(store / f"{task.name}.mar", folder, task, configuration) as (server, target):
+    with torchserve(store / f"{task.name}.mar", folder, task, configuration) as (server, target):
         name = f"TorchServe, stock handler{', our configuration' if tuned else ''}"
         yield System(name, target, stock_label, task.float32, _processes(server))
 
@@ -133,15 +133,17 @@ def captum() -> Path:
     return folder
 
 
-def _configuration() -> Configuration:
+def shipped() -> Configuration:
+    """Ours, on free ports."""
     ports = Configuration.load(inference=0, management=0, metrics=0)
     return ports.fit(Profile.of_machine("small"))
 
 
 @contextmanager
-def _torchserve(
+def torchserve(
     store: Path, folder: Path, task: Task, configuration: Configuration
 ) -> Iterator[tuple[Server, Target]]:
+    """One that serves an archive, and the requests for it."""
     server = Server.start(store, folder / "state", configuration)
     try:
         server.wait_loaded(READY_SECONDS)
