@@ -23,7 +23,7 @@ class Elu(nn.Module):
     """``x`` above zero, ``exp(x) - 1`` below, to the rounding of ``x``'s type next to 1.
 
     On a CPU nn.ELU takes five times as long, forward and backward, for the accuracy of its expm1
-    next to 0; it was half of a training step.
+    next to 0.
     """
 
     def forward(self, x: Tensor) -> Tensor:
