@@ -31,6 +31,7 @@ TITLES = {
 }
 
 ROUNDS = 5
+CONNECTIONS = {"cifar": run.CONNECTIONS, "resnet": (1, 4, 16, 32)}
 SECONDS = {"cifar": 2.0, "resnet": 3.0}  # which other servers answer fewer of
 
 
@@ -44,7 +45,7 @@ def measure(name: str, folder: Path, quick: bool, progress: Progress) -> dict[st
     ]
     if not quick:
         makers.append(partial(system.stock, task, folder / "tuned", tuned=True))
-    connections = run.FEW_CONNECTIONS if quick else run.CONNECTIONS
+    connections = run.FEW_CONNECTIONS if quick else CONNECTIONS[name]
     rounds, seconds = (2, 2.0) if quick else (ROUNDS, SECONDS[name])
     with ExitStack() as stack:
         systems = run.start(makers, stack)

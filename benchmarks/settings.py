@@ -23,7 +23,7 @@ from serving.variation import VARIATIONS, Variation
 from serving import run, system, task
 
 ONE, MANY = 1, 32  # connections
-ROUNDS, SECONDS = 5, 2.0
+ROUNDS, SECONDS = 5, 1.5
 
 
 def measure(
