@@ -15,10 +15,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from document import DOCS, RESULTS, environment, replace_between
-from matplotlib.figure import Figure
+from document import (
+    CEILING,
+    DOCS,
+    OURS,
+    PEER,
+    RESULTS,
+    TEXT,
+    environment,
+    figure,
+    replace_between,
+    save,
+)
 from rich.progress import track
 from serving.load import Answer, open_loop, poisson
 from serving.round import check
@@ -97,25 +106,24 @@ def table(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """p50 and p99 of each second, with the deploys shaded and errors as crosses."""
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "falconet", "font.size": 8})
-    figure = Figure(figsize=(8, 2.6), layout="constrained")
-    axes = figure.add_subplot()
+    drawn = figure(8, 2.6)
+    axes = drawn.add_subplot()
     for began, ended in result["spans"]:
-        axes.axvspan(began, ended, color="#8c959f", alpha=0.25, lw=0)
+        axes.axvspan(began, ended, color=PEER, alpha=0.25, lw=0)
     seconds = result["seconds"]
-    axes.plot(seconds["at"], [1e3 * v for v in seconds["p50"]], color="#1c7ed6", lw=1, label="p50")
-    axes.plot(seconds["at"], [1e3 * v for v in seconds["p99"]], color="#e8590c", lw=1, label="p99")
+    axes.plot(seconds["at"], [1e3 * v for v in seconds["p50"]], color=CEILING, lw=1, label="p50")
+    axes.plot(seconds["at"], [1e3 * v for v in seconds["p99"]], color=OURS, lw=1, label="p99")
     for at, count in zip(seconds["at"], seconds["errors"], strict=True):
         if count:
             axes.plot(at, 1, "x", color="#e03131")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("seconds; shaded: a deploy", color="#808080")
-    axes.set_ylabel("ms until answered", color="#808080")
-    axes.tick_params(colors="#808080", which="both")
+    axes.set_xlabel("seconds; shaded: a deploy", color=TEXT)
+    axes.set_ylabel("ms until answered", color=TEXT)
+    axes.tick_params(colors=TEXT, which="both")
     axes.spines[:].set_visible(False)
-    axes.legend(labelcolor="#808080", frameon=False, ncols=2)
-    figure.savefig(path, transparent=True, metadata={"Date": None})
+    axes.legend(labelcolor=TEXT, frameon=False, ncols=2)
+    save(drawn, path)
 
 
 def by_second(

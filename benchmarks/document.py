@@ -5,12 +5,20 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
 from falconet.training import results
 from falconet.training.run import processor
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
+# Legible on white and on black.
+TEXT = "#808080"
+OURS = "#e8590c"
+PEER = "#8c959f"
+CEILING = "#1c7ed6"
 
 
 def environment() -> str:
@@ -21,6 +29,16 @@ def environment() -> str:
     python = f"python {platform.python_version()}"
     used = "1 core" if cores == 1 else f"{cores} cores"
     return f"{processor()}, {used}; {', '.join([python, *versions])}"
+
+
+def figure(width: float, height: float) -> Figure:
+    """One whose text stays text, and whose file is the same each time it is drawn the same."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "falconet", "font.size": 8})
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(drawn: Figure, path: Path) -> None:
+    drawn.savefig(path, transparent=True, metadata={"Date": None})
 
 
 def replace_between(path: Path, name: str, text: str) -> None:

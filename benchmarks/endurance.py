@@ -14,11 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import psutil
-from document import DOCS, RESULTS, environment, replace_between
-from matplotlib.figure import Figure
+from document import DOCS, OURS, PEER, RESULTS, TEXT, environment, figure, replace_between, save
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from serving.load import closed_loop
 from serving.round import measure
@@ -101,11 +99,10 @@ def lines(result: dict[str, Any]) -> str:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "falconet", "font.size": 8})
-    figure = Figure(figsize=(8, 2.4), layout="constrained")
-    axes = figure.add_subplot()
+    drawn = figure(8, 2.4)
+    axes = drawn.add_subplot()
     requests = [each["requests"] for each in result["samples"]]
-    for name, color in (("worker", "#e8590c"), ("java", "#8c959f")):
+    for name, color in (("worker", OURS), ("java", PEER)):
         axes.plot(requests, [each[name] / 1e6 for each in result["samples"]], color=color, lw=1)
         axes.annotate(
             name,
@@ -117,11 +114,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
         )
     axes.set_ylim(0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_xlabel("requests answered", color="#808080")
-    axes.set_ylabel("MB", color="#808080")
-    axes.tick_params(colors="#808080")
+    axes.set_xlabel("requests answered", color=TEXT)
+    axes.set_ylabel("MB", color=TEXT)
+    axes.tick_params(colors=TEXT)
     axes.spines[:].set_visible(False)
-    figure.savefig(path, transparent=True, metadata={"Date": None})
+    save(drawn, path)
 
 
 def main() -> None:
@@ -130,6 +127,8 @@ def main() -> None:
     )
     parser.add_argument("--requests", type=int, default=1_000_000)
     requests = parser.parse_args().requests
+    if requests < 2 * SETTLED:
+        parser.error(f"expected at least {2 * SETTLED} requests, to see whether memory grows")
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
         folder = Path(temporary)
         cifar = task.cifar(folder / "model")

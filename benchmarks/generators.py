@@ -122,11 +122,7 @@ def table(result: dict[str, Any]) -> str:
     ]
     for row in result["rows"]:
         cells = [f"{row['server']}, {row['connections']}", row["generator"]]
-        for name, scale, form in (
-            ("throughput", 1, ".0f"),
-            ("p50", 1e3, ".2f"),
-            ("p99", 1e3, ".2f"),
-        ):
+        for name, scale, form in COLUMNS:
             values = [scale * one[name] for one in row["rounds"]]
             cells.append(f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})")
         lines.append(f"| {' | '.join(cells)} |")

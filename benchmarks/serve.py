@@ -106,7 +106,7 @@ def main() -> None:
     if arguments.quick:
         print(report.page(result))
     else:
-        plot.save(result, DOCS)
+        plot.draw(result, DOCS)
         replace_between(DOCS / "serving.md", "serve", report.page(result))
         replace_between(ROOT / "README.md", "serve", report.summary(result))
 

@@ -22,11 +22,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import matplotlib as mpl
 import ts.context
 import ts.service
-from document import DOCS, RESULTS, environment, replace_between
-from matplotlib.figure import Figure
+from document import DOCS, OURS, PEER, RESULTS, TEXT, environment, figure, replace_between, save
 from serving.load import closed_loop
 from serving.usage import usage
 
@@ -153,12 +151,11 @@ def table(result: dict[str, Any]) -> str:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """One bar, from socket to socket, for full batches."""
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "falconet", "font.size": 8})
     stages = {JAVA: result["java"], **result["batches"][str(max(BATCHES))]}
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
-    axes = figure.add_subplot()
+    drawn = figure(8, 2.8)
+    axes = drawn.add_subplot()
     for place, (name, seconds) in enumerate(stages.items()):
-        color = "#e8590c" if name == "network" else "#8c959f"
+        color = OURS if name == "network" else PEER
         axes.barh(place, 1e6 * seconds, 0.7, color=color)
         axes.annotate(
             f"{1e6 * seconds:.0f}",
@@ -166,14 +163,14 @@ def plot(result: dict[str, Any], path: Path) -> None:
             (3, 0),
             textcoords="offset points",
             va="center",
-            color="#808080",
+            color=TEXT,
         )
-    axes.set_yticks(range(len(stages)), list(stages), color="#808080")
+    axes.set_yticks(range(len(stages)), list(stages), color=TEXT)
     axes.invert_yaxis()
-    axes.set_xlabel("microseconds of one core for a request, in batches of 16", color="#808080")
-    axes.tick_params(axis="x", colors="#808080")
+    axes.set_xlabel("microseconds of one core for a request, in batches of 16", color=TEXT)
+    axes.tick_params(axis="x", colors=TEXT)
     axes.spines[:].set_visible(False)
-    figure.savefig(path, transparent=True, metadata={"Date": None})
+    save(drawn, path)
 
 
 class _NoMetrics:

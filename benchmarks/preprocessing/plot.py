@@ -3,23 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from document import OURS, PEER, TEXT, figure, save
 from matplotlib.ticker import NullLocator
 
 from .table import number, size
 
-# Legible on white and on black.
-TEXT = "#808080"
-OURS = "#e8590c"
-PEER = "#8c959f"
-
 
 def plot(jobs: list[dict[str, Any]], path: Path) -> None:
     """A panel for each job: times on a log scale, ours first, and then the fastest."""
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "falconet", "font.size": 8})
-    figure = Figure(figsize=(8, 5.6), layout="constrained")
-    for axes, job in zip(figure.subplots(2, 2).flat, jobs, strict=True):
+    drawn = figure(8, 5.6)
+    for axes, job in zip(drawn.subplots(2, 2).flat, jobs, strict=True):
         rows = [job["contenders"][0]]
         # torchvision on planar tensors would only repeat what its usual ones say.
         others = [row for row in job["contenders"] if "planar" not in row["name"]]
@@ -49,9 +42,9 @@ def plot(jobs: list[dict[str, Any]], path: Path) -> None:
         axes.tick_params(axis="x", colors=TEXT)
         axes.spines[:].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    figure.supxlabel(
+    drawn.supxlabel(
         "milliseconds, one thread, log scale; hollow: not antialiased, or by a box filter",
         color=TEXT,
         fontsize=8,
     )
-    figure.savefig(path, transparent=True, metadata={"Date": None})
+    save(drawn, path)

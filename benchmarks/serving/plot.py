@@ -4,38 +4,30 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import matplotlib as mpl
+from document import CEILING, OURS, PEER, TEXT, figure, save
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from .run import highest
 
-# Legible on white and on black.
-TEXT = "#808080"
-OURS = "#e8590c"
-CEILING = "#1c7ed6"
-OTHERS = ("#8c959f", "#5c7080", "#b0a080", "#7c9885", "#9a86a4", "#a8806f", "#6f93a8", "#b58db6")
+OTHERS = (PEER, "#5c7080", "#b0a080", "#7c9885", "#9a86a4", "#a8806f", "#6f93a8", "#b58db6")
 QUANTILES = ("p50", "p90", "p99", "p99.9")
 
 Result = dict[str, Any]
 
 
-def save(result: Result, folder: Path) -> None:
+def draw(result: Result, folder: Path) -> None:
     """``serve-TASK.svg`` for each task."""
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "falconet", "font.size": 8})
     for task in result["tasks"]:
-        figure = Figure(figsize=(8, 5.2), layout="constrained")
-        axes = figure.subplot_mosaic([["closed", "open"], ["peers", "peers"]])
+        drawn = figure(8, 5.2)
+        axes = drawn.subplot_mosaic([["closed", "open"], ["peers", "peers"]])
         _closed(axes["closed"], task)
         _open(axes["open"], task)
         _peers(axes["peers"], task)
         for each in axes.values():
             each.tick_params(colors=TEXT, which="both")
             each.spines[:].set_visible(False)
-        figure.savefig(
-            folder / f"serve-{task['name']}.svg", transparent=True, metadata={"Date": None}
-        )
+        save(drawn, folder / f"serve-{task['name']}.svg")
 
 
 def _colors(names: list[str]) -> dict[str, str]:
