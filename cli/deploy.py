@@ -1,14 +1,16 @@
 """falconet deploy, rollback, models and scale"""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 import psutil
 
-from falconet.serving.deployment import Deployment
+from falconet.serving.deployment import POLL_SECONDS, START_SECONDS, Deployment
 from falconet.serving.errors import ServerError
+from falconet.serving.record import alone
 from falconet.serving.server import Server
 
 from .serve import state_option
@@ -75,8 +77,17 @@ def scale(workers: int, model: str | None, state: Path) -> None:
     """
     server = running(state)
     model = model or server.model
-    server.client.scale(model, workers)
-    click.echo(f"{model}: {len(server.client.describe(model)['workers'])} workers")
+    with alone(server.folder):
+        server.client.scale(model, workers)
+        deadline = time.monotonic() + START_SECONDS
+        while not (
+            len(server.client.describe(model)["workers"]) == workers
+            and server.client.workers_ready(model)
+        ):
+            if time.monotonic() > deadline:
+                raise ServerError(f"{model}: not {workers} workers after {START_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS)
+    click.echo(f"{model}: {workers} workers")
 
 
 def running(state: Path) -> Server:
@@ -103,7 +114,7 @@ def _rows(server: Server) -> list[dict[str, Any]]:
                     "ready": sum(worker["status"] == "READY" for worker in workers),
                     "memory": sum(_memory(worker["pid"]) for worker in workers),
                     "waiting": found["jobQueueStatus"]["pendingRequests"],
-                    "answered": client.answered(model, version),
+                    "answered": client.counted(model, version)[1],
                 }
             )
     return rows
@@ -112,5 +123,5 @@ def _rows(server: Server) -> list[dict[str, Any]]:
 def _memory(pid: int) -> int:
     try:
         return int(psutil.Process(pid).memory_full_info().uss)
-    except psutil.Error:  # it has just gone
+    except (psutil.Error, ValueError):  # it has just gone, or not come yet, which is -1
         return 0

@@ -83,6 +83,8 @@ def serve(
     ARCHIVE is what `falconet archive` made.  [default: build/model_store/cifar10.mar, made of the
     CIFAR-10 weights that come along if it is not there]
 
+    Started again with the same ARCHIVE, it serves what was deployed since; another begins anew.
+
     Says `ready` when every worker has loaded the model and a picture has been answered.
     """
     configuration = Configuration.load(config, port, management_port, metrics_port)
@@ -99,11 +101,11 @@ def serve(
     try:
         if picture is None:
             picture = state / "example.png"
-            picture.write_bytes(_example())
+            picture.write_bytes(example())
         server.wait_ready(picture.read_bytes(), timeout)
-        workers = len(server.client.describe(server.model)["workers"])
-        took = f"{time.monotonic() - began:.1f} s"
-        click.echo(f"ready: {server.model}, workers: {workers}, after {took}. Try:")
+        described = server.client.describe(server.model)
+        what = f"{server.model} {described['modelVersion']}, workers: {len(described['workers'])}"
+        click.echo(f"ready: {what}, after {time.monotonic() - began:.1f} s. Try:")
         url = server.client.prediction_url(server.model)
         click.echo(f"curl -X POST -F {shlex.quote(f'image=@{picture}')} {url}")
         if not background:
@@ -134,7 +136,7 @@ def stop(state: Path) -> None:
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Print the state as JSON.")
 def status(state: Path, as_json: bool) -> None:
-    """Say whether a server runs, and whether its workers are ready.
+    """Say whether a server runs, whether its workers are ready, and whether a picture is answered.
 
     Ends with status 0 if it is ready, with 1 if not.
     """
@@ -175,7 +177,7 @@ def _watch(server: Server) -> NoReturn:
     raise ServerError(f"TorchServe has ended; if nobody stopped it, see {server.folder / 'logs'}")
 
 
-def _example() -> bytes:
+def example() -> bytes:
     """A picture of nothing in particular."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(file, "PNG")
@@ -197,7 +199,7 @@ def _status(server: Server | None) -> dict[str, Any]:
     }
     try:
         found["workers"] = server.client.describe(server.model)["workers"]
-        found["ready"] = server.client.workers_ready(server.model)
+        found["ready"] = server.ready(example())
     except ServerError as error:
         found["error"] = str(error)
     return found

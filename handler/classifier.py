@@ -26,6 +26,8 @@ FORMAT = 1  # of spec.json
 # Shrinking while decoding leaves this many times the sides that the picture is resized to, so that
 # the resize has something to filter.
 HEADROOM = 2
+# TorchScript looks at the first two runs, and then optimizes.
+OPTIMIZED_AFTER = 3
 
 # What a network takes, before it is a tensor.
 Rows = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
@@ -80,14 +82,17 @@ class Classifier:
         self.classes: list[str] = spec["classes"]
         self.top_k = min(spec["top_k"], len(self.classes))
         try:
-            self.logits(np.zeros_like(self.batch(1)))
+            for _ in range(OPTIMIZED_AFTER):
+                self.logits(np.zeros_like(self.batch(1)))
         except RuntimeError:
             # A model may insist on float32 somewhere, or have convolutions like no other. What is
             # wrong with it as it is, its first batch will say.
             plain: Precision = "float32" if precision == "auto" else precision
             logger.warning(
-                "the model cannot be computed in %s with packed filters, and is in %s without",
+                "the model cannot be computed in %s with %d packed convolutions, and is in %s as "
+                "it was exported",
                 self.network.dtype,
+                self.network.packed,
                 plain,
                 exc_info=True,
             )
@@ -113,8 +118,7 @@ class Classifier:
         rows = self.batch(batch_size)
         rows[:] = 0
         for size in range(1, batch_size + 1):
-            # TorchScript looks at the first two runs, and then optimizes.
-            for _ in range(3 if size == 1 else 1):
+            for _ in range(OPTIMIZED_AFTER if size == 1 else 1):
                 shape = tuple(self.logits(rows[:size]).shape)
                 if shape != (size, len(self.classes)):
                     raise ValueError(

@@ -28,6 +28,7 @@ class Network:
     Attributes:
         device: where it runs.
         dtype: what it computes in, and takes.
+        packed: how many convolutions have their filters in oneDNN's own order.
 
     Raises:
         ValueError: no such precision.
@@ -56,8 +57,9 @@ class Network:
             if any(True for _ in model.parameters()):
                 model = torch.jit.freeze(model)
         _lay_out(model.graph, self.dtype)
+        self.packed = 0
         if packed and self.device.type == "cpu" and can_pack(self.dtype):
-            pack(model.graph)
+            self.packed = pack(model.graph)
         self._model = model
 
     @torch.inference_mode()

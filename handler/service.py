@@ -54,7 +54,7 @@ class Service:
         options = config.get("falconet", {})
         self.max_pixels: int = options.get("max_pixels", 50_000_000)
         self.batch_size: int = context.system_properties["batch_size"]
-        self.threads = options.get("threads") or _share(config.get("maxWorkers"))
+        self.threads: int = options.get("threads") or _share(config.get("maxWorkers"))
         torch.set_num_threads(self.threads)
         Image.MAX_IMAGE_PIXELS = None  # max_pixels is checked on the header, before Pillow would
 
@@ -119,6 +119,10 @@ class Service:
             if i in errors:
                 status = errors[i].status
                 statuses.append(status.value)
+                if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                    # What was wrong is above; this is for whoever has the gateway's log.
+                    request_id = context.get_request_header(i, "X-Request-Id")
+                    logger.error("request %s failed", request_id or "without an id")
                 context.set_response_status(status.value, status.phrase, i)
                 protocol = "plain" if parsed is None else parsed.protocol
                 answers.append(answer.failure(errors[i], protocol))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -96,17 +97,19 @@ def archive(
         folder: as :func:`falconet.model.export.export` leaves it.
         output: the ``.mar`` file; put in place only when complete.
         handler: the file that TorchServe imports.
-        version: what TorchServe calls this version of the model.
+        version: of the model; a number like ``2`` or ``2.1``.
         serving: how to run it.
         known: pictures to try the model with before it takes over from another.
 
     Raises:
         FileNotFoundError: the folder lacks one of the two files.
-        ValueError: ``spec.json`` is not valid, or ``output`` does not end in ``.mar``.
+        ValueError: ``spec.json`` is not valid, ``output`` does not end in ``.mar``, or the version
+            is none that TorchServe can hold.
         ArchiveError: torch-model-archiver failed.
     """
     if output.suffix != ".mar":
         raise ValueError(f"output: expected a file that ends in .mar, got {output}")
+    check_version(version)
     model = folder / export.FILE_NAME
     if not model.is_file():
         raise FileNotFoundError(f"{folder}: expected the TorchScript file {model.name} in it")
@@ -148,3 +151,13 @@ def archive(
         if finished.returncode != 0:
             raise ArchiveError(f"torch-model-archiver failed:\n{finished.stdout.strip()}")
         Path(temporary, output.name).replace(output)
+
+
+def check_version(version: str) -> None:
+    """TorchServe takes versions for numbers, and orders them as such.
+
+    Raises:
+        ValueError: it is none, or 0.
+    """
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", version) or not float(version):
+        raise ValueError(f"version: expected a number above 0 like 2 or 2.1, got {version!r}")

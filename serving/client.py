@@ -10,8 +10,8 @@ from falconet.handler import BEGUN, REQUESTS
 
 from .errors import ServerError
 
-# Workers that are started import torch first.
-SCALE_SECONDS = 180.0
+# TorchServe unpacks an archive, however large, before it answers.
+UNPACK_SECONDS = 180.0
 
 
 class Client:
@@ -38,8 +38,14 @@ class Client:
         Raises:
             ServerError: the server does not answer.
         """
-        answer = self._get(f"{self._models}?limit=1000")
-        return [model["modelName"] for model in answer["models"]]
+        names: list[str] = []
+        page: dict[str, str | int] = {"limit": 100}  # TorchServe gives no more at a time
+        while True:
+            answer = self._ask("GET", self._models, page).json()
+            names += [model["modelName"] for model in answer["models"]]
+            if "nextPageToken" not in answer:
+                return names
+            page["next_page_token"] = answer["nextPageToken"]
 
     def describe(self, model: str, version: str | None = None) -> dict[str, Any]:
         """What TorchServe says about a version of a model, or its default one, with its workers.
@@ -88,7 +94,7 @@ class Client:
             "initial_workers": workers,
             "synchronous": "false",
         }
-        self._ask("POST", self._models, query, expected=(200, 202))
+        self._ask("POST", self._models, query, expected=(200, 202), timeout=UNPACK_SECONDS)
 
     def unregister(self, model: str, version: str) -> None:
         """Take a version away; its workers are killed at once. It may not be the default.
@@ -106,37 +112,31 @@ class Client:
         """
         self._ask("PUT", f"{self._models}/{model}/{version}/set-default", {})
 
-    def scale(self, model: str, workers: int, version: str | None = None) -> None:
-        """Start workers, or kill some, and return when that is done.
+    def scale(self, model: str, workers: int) -> None:
+        """Have a model's default version run with so many workers, and return before it does.
 
         Raises:
-            ServerError: the server does not answer, or could not.
+            ServerError: the server does not answer.
         """
         query: dict[str, str | int] = {
             "min_worker": workers,
             "max_worker": workers,
-            "synchronous": "true",
+            # TorchServe would hold up the connections that share the thread which waits.
+            "synchronous": "false",
         }
-        self._ask("PUT", f"{self._models}/{model}{_slash(version)}", query, timeout=SCALE_SECONDS)
+        self._ask("PUT", f"{self._models}/{model}", query, expected=(200, 202))
 
-    def in_hand(self, model: str, version: str) -> int | None:
-        """How many requests the workers of a version have begun and not answered, a second ago.
+    def counted(self, model: str, version: str) -> tuple[int | None, int]:
+        """How many requests the workers of a version have begun, and how many answered.
 
-        ``None`` if they do not say; those of other handlers do not.
-
-        Raises:
-            ServerError: the server does not answer.
-        """
-        begun = self._counted(BEGUN, model, version)
-        return None if begun is None else begun - self.answered(model, version)
-
-    def answered(self, model: str, version: str) -> int:
-        """How many requests the workers of a version have answered, rightly or with an error.
+        They tell once a second. Those of other handlers do not, which makes ``None`` and 0.
 
         Raises:
             ServerError: the server does not answer.
         """
-        return self._counted(REQUESTS, model, version) or 0
+        text = self._ask("GET", f"{self.metrics}/metrics", {}).text
+        begun = _counted(text, BEGUN, model, version)
+        return begun, _counted(text, REQUESTS, model, version) or 0
 
     def predict(self, model: str, picture: bytes) -> dict[str, Any]:
         """See :func:`predict`."""
@@ -148,17 +148,6 @@ class Client:
     @property
     def _models(self) -> str:
         return f"{self.management}/models"
-
-    def _counted(self, name: str, model: str, version: str) -> int | None:
-        """The sum of a metric's lines about a version."""
-        text = self._ask("GET", f"{self.metrics}/metrics", {}).text
-        labels = (f'model_name="{model}"', f'model_version="{version}"')
-        found = [
-            float(line.rpartition(" ")[2])
-            for line in text.splitlines()
-            if line.startswith(f"{name}{{") and all(label in line for label in labels)
-        ]
-        return round(sum(found)) if found else None
 
     def _get(self, url: str) -> Any:
         return self._ask("GET", url, {}).json()
@@ -180,6 +169,17 @@ class Client:
         if response.status_code not in expected:
             raise ServerError(f"{url} answered {response.status_code}: {response.text.strip()}")
         return response
+
+
+def _counted(text: str, name: str, model: str, version: str) -> int | None:
+    """The sum of a metric's lines about a version."""
+    labels = (f'model_name="{model}"', f'model_version="{version}"')
+    found = [
+        float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith(f"{name}{{") and all(label in line for label in labels)
+    ]
+    return round(sum(found)) if found else None
 
 
 def _slash(version: str | None) -> str:

@@ -6,7 +6,6 @@ has nothing left to answer. What is done is written down before and after each s
 """
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from .errors import ServerError
 from .package import Package
 from .record import Record, Release, alone
 from .server import Server
+from .store import identify, prune, put
 
 POLL_SECONDS = 0.25
 START_SECONDS = 180.0
@@ -55,24 +55,26 @@ class Deployment:
         Raises:
             ServerError: the archive is not right, or its model does not start or does not answer as
                 recorded; then the old version serves as before, and nothing of the new one is left.
+                Or the server does not answer: then what was begun is finished or undone by the next
+                deploy or rollback.
         """
         package = Package.verify(archive)
         self = cls(server, package.model, say)
         with alone(server.folder):
             record = self._recover()
-            release = Release(package.version, package.file_name)
+            release = identify(archive, package.model, package.version)
             if release == record.serving:
                 say(f"{self.model} {package.version} is what serves already")
                 return release
-            if release.version in self._versions():
+            if any(release.same_version(each) for each in self._versions()):
                 raise ServerError(
                     f"{self.model}: another archive serves as version {release.version}; give this "
                     "one its own: falconet archive --version"
                 )
-            say(f"checked {archive.name}: {self.model} {release.version}, {package.sha256[:12]}")
-            self._note(replace(record, coming=release))
+            say(f"checked {archive.name}: {release.file}")
+            self._note(replace(record, coming=release, purpose="deploy"))
             with self._undone_on_error():
-                self._copy(archive, release)
+                put(archive, server.store)
                 self._start(release, package)
             self._switch()
             return release
@@ -81,35 +83,46 @@ class Deployment:
     def rollback(cls, server: Server, model: str, say: Say = lambda _: None) -> Release:
         """Replace what serves by what served before it, in the same way.
 
+        Repeated after an interruption, it finishes that rollback and goes back no further.
+
         Raises:
             ServerError: nothing did, or as :meth:`deploy`.
         """
         self = cls(server, model, say)
         with alone(server.folder):
+            before = self._record()
             record = self._recover()
+            if before.purpose == "rollback" and (
+                before.leaving is not None or before.coming == record.serving
+            ):
+                return record.serving
             if record.previous is None:
                 raise ServerError(f"{model}: nothing has been deployed that could be rolled back")
-            package = Package.verify(server.store / record.previous.file)
-            self._note(replace(record, coming=record.previous))
+            path = server.store / record.previous.file
+            package = Package.verify(path)
+            if identify(path, model, package.version) != record.previous:
+                raise ServerError(f"{path}: not as it was when it was deployed")
+            self._note(replace(record, coming=record.previous, purpose="rollback"))
             with self._undone_on_error():
                 self._start(record.previous, package)
             self._switch()
             return record.previous
 
+    def _record(self) -> Record:
+        records = Record.load(self.server.folder)
+        if self.model not in records:
+            raise ServerError(
+                f"no model {self.model} runs here, but {', '.join(records)}; a model's name is "
+                "that of the archive when it is made: falconet archive --output MODEL.mar"
+            )
+        return records[self.model]
+
     def _recover(self) -> Record:
         """Finish or undo what was interrupted, and say what serves."""
-        record = Record.load(self.server.folder).get(self.model)
-        if record is None:
-            versions = self._versions()
-            if not versions:
-                raise ServerError(
-                    f"no model {self.model} runs here, but {', '.join(self._client.models())}; "
-                    "an archive's name is its model's"
-                )
-            default = self._client.describe(self.model)
-            return Record(Release(default["modelVersion"], default["modelUrl"]))
+        record = self._record()
         if record.coming is not None:
-            if self._default() == record.coming.version:
+            default = self._client.describe(self.model)["modelVersion"]
+            if record.coming.same_version(default):
                 self.say(f"finishing what was interrupted: {record.coming.version} serves already")
                 self._switch()
             else:
@@ -118,19 +131,7 @@ class Deployment:
         elif record.leaving is not None:
             self.say(f"finishing what was interrupted: {record.leaving.version} leaves")
             self._drain()
-        return Record.load(self.server.folder)[self.model]
-
-    def _copy(self, archive: Path, release: Release) -> None:
-        """Into the model store, under a name of its own, complete or not at all."""
-        target = self.server.store / release.file
-        partial = target.with_suffix(".partial")
-        try:
-            shutil.copyfile(archive, partial)
-            partial.replace(target)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise ServerError(f"{archive} could not be copied to {target}: {error}") from error
+        return self._record()
 
     def _start(self, release: Release, package: Package) -> None:
         """Register a version beside the one that serves, and try it."""
@@ -139,7 +140,9 @@ class Deployment:
         self._client.register(release.file, self.model, workers)
         self.say(f"{release.version} starts with {workers} workers")
         deadline = time.monotonic() + START_SECONDS
-        while not self._client.workers_ready(self.model, release.version):
+        while not self._patiently(
+            lambda: self._client.workers_ready(self.model, release.version), deadline
+        ):
             if self.server.deaths(self.model, release.version) > deaths:
                 raise ServerError(
                     f"{self.model} {release.version}: a worker died while it loaded the model; "
@@ -158,10 +161,11 @@ class Deployment:
     def _try(self, release: Release, number: int, sample: Sample) -> None:
         url = self._client.prediction_url(self.model, release.version)
         answer = predict(url, sample.picture, timeout=SMOKE_SECONDS)
-        best = answer["predictions"][0] if answer["success"] else {}
+        predictions = answer.get("predictions")
+        best = predictions[0] if isinstance(predictions, list) and predictions else {}
         if (
             best.get("label") != sample.label
-            or abs(best["probability"] - sample.probability) > TOLERANCE
+            or abs(best.get("probability", 0.0) - sample.probability) > TOLERANCE
         ):
             raise ServerError(
                 f"{self.model} {release.version}: expected {sample.label} with probability "
@@ -170,7 +174,7 @@ class Deployment:
 
     def _switch(self) -> None:
         """The coming version answers from now on, and the old one leaves."""
-        record = Record.load(self.server.folder)[self.model]
+        record = self._record()
         assert record.coming is not None
         self._client.set_default(self.model, record.coming.version)
         self._note(record.switched())
@@ -179,23 +183,30 @@ class Deployment:
 
     def _drain(self) -> None:
         """Take the leaving version away once it has nothing to answer."""
-        record = Record.load(self.server.folder)[self.model]
+        record = self._record()
         assert record.leaving is not None
         version = record.leaving.version
-        # A worker that dies takes what it has begun with it, so that it is never answered.
-        deadline = time.monotonic() + self._patience(record.leaving)
-        quiet_since = time.monotonic()
-        while version in self._versions():
-            queue = self._client.describe(self.model, version)["jobQueueStatus"]
-            if queue["pendingRequests"] or self._client.in_hand(self.model, version):
-                quiet_since = time.monotonic()
-            if time.monotonic() > min(deadline, quiet_since + QUIET_SECONDS):
+        patience = self._patience(record.leaving)
+        state: tuple[int, int | None, int] | None = None
+        busy, since = True, time.monotonic()
+        while any(record.leaving.same_version(each) for each in self._versions()):
+            described = self._client.describe(self.model, version)
+            begun, answered = self._client.counted(self.model, version)
+            pending = described["jobQueueStatus"]["pendingRequests"]
+            seen = (pending, begun, answered)
+            if seen != state:
+                state, since = seen, time.monotonic()
+            # Without counts, which are those of our handler, all that can be done is to wait.
+            busy = bool(pending) or begun is None or begun > answered
+            # What a worker gathers for a batch is neither in the queue nor begun.
+            quiet = QUIET_SECONDS + described["maxBatchDelay"] / 1000
+            if time.monotonic() > since + (patience if busy else quiet):
                 self._client.unregister(self.model, version)
-                self.say(f"{version} has answered all it had, and is gone")
+                left = f"; nothing was heard for {patience:.0f} s of what it had" if busy else ""
+                self.say(f"{version} is gone{left or ', and has answered all it had'}")
             time.sleep(POLL_SECONDS)
-        record = replace(record, leaving=None)
-        self._note(record)
-        self._prune(record)
+        self._note(replace(record, leaving=None))
+        prune(self.server.folder)
 
     def _patience(self, release: Release) -> float:
         """After so long a worker that does not answer is killed by TorchServe itself."""
@@ -209,25 +220,30 @@ class Deployment:
         try:
             yield
         except BaseException:
-            self._undo()
+            try:
+                self._undo()
+            except ServerError as error:  # the first one says why
+                self.say(f"not undone yet, as the server does not answer: {error}")
             raise
 
     def _undo(self) -> None:
         """Leave nothing of the coming version."""
-        record = Record.load(self.server.folder)[self.model]
+        record = self._record()
         assert record.coming is not None
-        if record.coming.version in self._versions():
+        if any(record.coming.same_version(each) for each in self._versions()):
             self._client.unregister(self.model, record.coming.version)
-        record = replace(record, coming=None)
-        self._note(record)
-        self._prune(record)
+        self._note(replace(record, coming=None))
+        prune(self.server.folder)
         self.say(f"{record.serving.version} serves as before")
 
-    def _prune(self, record: Record) -> None:
-        """Remove archives that were copied into the store and are not needed any more."""
-        for path in self.server.store.glob(f"{self.model}-*-????????????.*"):
-            if path.name not in record.files():
-                path.unlink(missing_ok=True)
+    def _patiently(self, ask: Callable[[], bool], deadline: float) -> bool:
+        """An answer, of a server whose cores are busy with starting workers."""
+        try:
+            return ask()
+        except ServerError:
+            if time.monotonic() > deadline or not self.server.running():
+                raise
+            return False
 
     def _note(self, record: Record) -> None:
         record.save(self.server.folder, self.model)
@@ -238,6 +254,3 @@ class Deployment:
 
     def _versions(self) -> list[str]:
         return [each["modelVersion"] for each in self._client.versions(self.model)]
-
-    def _default(self) -> str:
-        return str(self._client.describe(self.model)["modelVersion"])

@@ -1,6 +1,7 @@
 """nginx in front of a TorchServe: TLS, API keys, limits, and predictions as the only way in."""
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -13,12 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import ServerError
-from .processes import MARK, stop_processes
+from .package import NAME
 
-# nginx.conf includes the other for every kind of prediction.
-TEMPLATES = {"nginx.conf": "nginx.conf", "ask.conf": "nginx-ask.conf"}
-NAME = "[A-Za-z0-9_][A-Za-z0-9_.-]*"  # of models and versions
+# nginx.conf includes the others.
+TEMPLATES = {
+    "nginx.conf": "nginx.conf",
+    "ask.conf": "nginx-ask.conf",
+    "errors.conf": "nginx-errors.conf",
+}
 START_SECONDS = 10.0
+GRACE_SECONDS = 5.0  # more than its own worker_shutdown_timeout
+PR_SET_PDEATHSIG = 1  # of Linux
 
 
 @dataclass(frozen=True)
@@ -27,10 +33,10 @@ class Limits:
 
     Attributes:
         body: the largest request, as nginx writes sizes.
-        rate: requests a second of each API key; more than :attr:`burst` above it get a 429.
-        burst: how many may come at once.
-        in_flight: how many are passed on at a time, of all clients; more get a 429. TorchServe's
-            queue should hold as many, or it answers some of them with a 503.
+        rate: requests a second of each client, on average; above it there is a 429.
+        burst: how far a client may be ahead of that.
+        in_flight: how many requests TorchServe has at a time, of all clients and models; more get
+            a 429. Its queue should hold as many, or it answers some of them with a 503.
         answer: seconds that an answer may take.
     """
 
@@ -46,17 +52,18 @@ class Gateway:
     """A running nginx.
 
     Attributes:
-        folder: of its configuration and logs.
-        runtime: what its worker processes may write and read, who run as nobody where root started
-            them; also marks its processes. Gone after :meth:`stop`.
+        folder: of its logs.
+        runtime: of its configuration, and of what its worker processes may write, who run as nobody
+            where root started them. Gone after :meth:`stop`.
         port: where it listens.
-        secure: whether it speaks TLS.
+        limits: what clients may ask.
+        child: its first process, and the leader of their group.
     """
 
     folder: Path
     runtime: Path
     port: int
-    secure: bool
+    limits: Limits
     child: "subprocess.Popen[bytes]" = field(compare=False, repr=False)
 
     @classmethod
@@ -72,14 +79,14 @@ class Gateway:
         certificate: tuple[Path, Path] | None = None,
         limits: Limits | None = None,
     ) -> "Gateway":
-        """Start nginx, and return when it answers.
+        """Start nginx, and return when it listens. It ends when the thread that started it does.
 
         Args:
-            folder: for its configuration and logs.
+            folder: for its logs.
             inference: TorchServe's port.
             model: what ``/predict`` asks.
             keys: a file with a line ``KEY NAME`` for each client that may ask.
-            host: the address to listen on.
+            host: the IPv4 address to listen on.
             port: the port to listen on.
             certificate: its file and the key's; without it there is no TLS, which is for a machine
                 of one's own, or behind somebody else's.
@@ -92,44 +99,47 @@ class Gateway:
         if program is None:
             raise ServerError("expected nginx on PATH; on Debian: apt-get install nginx-light")
         limits = limits or Limits()
+        clients = _clients(keys)
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        clients = folder / "keys.conf"
-        clients.touch(mode=0o600)
-        clients.write_text(_clients(keys))
         runtime = Path(tempfile.mkdtemp(prefix="falconet-gateway-"))
-        runtime.chmod(0o755)
-        values = {
-            "FOLDER": str(folder),
-            "RUNTIME": str(runtime),
-            "KEYS": str(clients),
-            "PROCESSES": "auto",
-            "LISTEN": f"{host}:{port}{' ssl' if certificate else ''}",
-            "TLS": _tls(certificate),
-            "INFERENCE": str(inference),
-            "MODEL": model,
-            "NAME": NAME,
-            "BODY": limits.body,
-            "RATE": str(limits.rate),
-            "BURST": str(limits.burst),
-            "IN_FLIGHT": str(limits.in_flight),
-            "ANSWER_SECONDS": str(limits.answer),
-        }
-        for name, template in TEMPLATES.items():
-            text = Path(__file__).with_name(template).read_text()
-            filled = re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
-            (folder / name).write_text(filled)
-        console = folder / "console.log"
-        with console.open("wb") as output:
-            child = subprocess.Popen(
-                [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(console)],
-                env={**os.environ, MARK: str(runtime)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        gateway = cls(folder, runtime, port, certificate is not None, child)
+        try:
+            runtime.chmod(0o711)
+            values = {
+                "FOLDER": str(folder),
+                "RUNTIME": str(runtime),
+                "LISTEN": f"{host}:{port}{' ssl' if certificate else ''}",
+                "TLS": _tls(certificate),
+                "INFERENCE": str(inference),
+                "MODEL": model,
+                "NAME": NAME.pattern,
+                "BODY": limits.body,
+                "RATE": str(limits.rate),
+                "BURST": str(limits.burst),
+                "IN_FLIGHT": str(limits.in_flight),
+                "ANSWER_SECONDS": str(limits.answer),
+            }
+            files = {"keys.conf": clients}
+            for name, template in TEMPLATES.items():
+                text = Path(__file__).with_name(template).read_text()
+                files[name] = re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
+            for name, text in files.items():
+                (runtime / name).touch(mode=0o600)
+                (runtime / name).write_text(text)
+            console = folder / "console.log"
+            with console.open("wb") as output:
+                child = subprocess.Popen(
+                    [program, "-c", str(runtime / "nginx.conf"), "-e", str(console)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=_end_with_parent,
+                )
+        except BaseException:
+            shutil.rmtree(runtime, ignore_errors=True)
+            raise
+        gateway = cls(folder, runtime, port, limits, child)
         try:
             gateway._wait(host)
         except BaseException:
@@ -151,19 +161,30 @@ class Gateway:
                     return
             time.sleep(0.05)
 
-    def drain(self) -> None:
-        """Say at ``/ready`` that no more should come; what comes is answered."""
-        (self.runtime / "drain").touch()
+    def admit(self, more: bool) -> None:
+        """Say at ``/ready`` whether more should come; what comes is passed on in any case."""
+        mark = self.runtime / "ready"
+        if more:
+            mark.touch()
+        else:
+            mark.unlink(missing_ok=True)
 
-    def stop(self, patience: float = 30.0) -> None:
-        """Answer what has come, for so many seconds at most, and end."""
+    def stop(self) -> None:
+        """Take nothing more, answer what has come, for as long as that may take, and end."""
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGQUIT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(patience)
-        stop_processes(self.runtime)
+                self.child.wait(self.limits.answer + GRACE_SECONDS)
+        # All of its processes: nginx writes over its environment, by which others are found.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGKILL)
         self.child.wait()
         shutil.rmtree(self.runtime, ignore_errors=True)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process in order when its parent is killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _clients(keys: Path) -> str:
@@ -173,11 +194,11 @@ def _clients(keys: Path) -> str:
         if not line.strip() or line.startswith("#"):
             continue
         words = line.split()
-        if len(words) != 2 or not all(re.fullmatch(r"[\w.~+/=-]+", word) for word in words):
+        if len(words) != 2 or not all(re.fullmatch(r"[A-Za-z0-9_.~+/=-]+", each) for each in words):
             raise ServerError(
                 f"{keys}:{number}: expected a key and a name, of letters, digits and ._~+/=-"
             )
-        lines.append(f'"{words[0]}" "{words[1]}";\n')
+        lines.append(f'"~^{re.escape(words[0])}$" "{words[1]}";\n')
     if not lines:
         raise ServerError(f"{keys}: expected a line KEY NAME for each client; there is none")
     return "".join(lines)
@@ -188,6 +209,6 @@ def _tls(certificate: tuple[Path, Path] | None) -> str:
         return ""
     chain, key = (path.resolve() for path in certificate)
     return (
-        f"ssl_certificate {chain}; ssl_certificate_key {key}; "
+        f'ssl_certificate "{chain}"; ssl_certificate_key "{key}"; '
         "ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:tls:1m;"
     )

@@ -12,28 +12,29 @@ from typing import Any
 import yaml
 
 from falconet.model import samples
-from falconet.model.archive import CHECKSUMS
+from falconet.model.archive import CHECKSUMS, check_version
 from falconet.model.samples import Sample
 from falconet.model.spec import FILE_NAME as SPEC
 from falconet.model.spec import Spec
 
 from .errors import ServerError
+from .store import MANIFEST
 
-MANIFEST = "MAR-INF/MANIFEST.json"
 CONFIG = "model-config.yaml"
 # Part of paths and of URLs.
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
 class Package:
     """What is known of an archive whose checksums are right.
 
+    The manifest has none, as torch-model-archiver writes it last; what it names has.
+
     Attributes:
         path: the file.
         model: the name it is served under.
         version: of the model.
-        sha256: of the whole file.
         samples: pictures to try it with, and their answers; none for a model that came without.
         response_timeout: seconds after which a worker that does not answer is given up.
     """
@@ -41,7 +42,6 @@ class Package:
     path: Path
     model: str
     version: str
-    sha256: str
     samples: tuple[Sample, ...]
     response_timeout: int
 
@@ -60,14 +60,17 @@ class Package:
         except (OSError, zipfile.BadZipFile, zlib.error) as error:
             raise ServerError(f"{path}: damaged, or not an archive: {error}") from None
         try:
-            sums: dict[str, str] = json.loads(files[CHECKSUMS])
+            sums: dict[str, str] = dict(json.loads(files[CHECKSUMS]))
             manifest = json.loads(files[MANIFEST])["model"]
-            for name in ("modelName", "modelVersion"):
-                if not NAME.fullmatch(manifest[name]):
-                    raise ServerError(
-                        f"{path}: {name}: expected letters, digits, dots, dashes and underscores, "
-                        f"got {manifest[name]!r}"
-                    )
+            if not NAME.fullmatch(manifest["modelName"]):
+                raise ServerError(
+                    f"{path}: expected a model's name of letters, digits, dots, dashes and "
+                    f"underscores, got {manifest['modelName']!r}"
+                )
+            check_version(manifest["modelVersion"])
+            for name in (manifest["handler"], manifest["serializedFile"]):
+                if name not in sums:
+                    raise ServerError(f"{path}: not as it was made: there is no checksum of {name}")
             wrong = [
                 name
                 for name in sorted({*sums, *files} - {CHECKSUMS, MANIFEST})
@@ -81,7 +84,6 @@ class Package:
                 path=path,
                 model=str(manifest["modelName"]),
                 version=str(manifest["modelVersion"]),
-                sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
                 samples=tuple(samples.from_json(json.loads(files[samples.FILE_NAME]))),
                 response_timeout=int(config["responseTimeout"]),
             )
@@ -92,8 +94,3 @@ class Package:
             ) from None
         except (ValueError, TypeError, yaml.YAMLError) as error:
             raise ServerError(f"{path}: {error}") from None
-
-    @property
-    def file_name(self) -> str:
-        """What it is called in a model store: never the same for two that differ."""
-        return f"{self.model}-{self.version}-{self.sha256[:12]}.mar"

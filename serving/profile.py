@@ -1,5 +1,6 @@
 """How many workers and threads a server gets on a machine."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -84,8 +85,9 @@ class Profile:
 
     @classmethod
     def of_machine(cls, name: Name | Literal["auto"] = "auto") -> "Profile":
-        """For this machine. Raises as :meth:`choose`."""
-        return cls.choose(name, available_cores(), count_gpus())
+        """For this machine. Raises as :meth:`choose` and :func:`count_gpus`."""
+        gpus = count_gpus() if name in ("auto", "gpu") else 0
+        return cls.choose(name, available_cores(), gpus)
 
     def properties(self) -> Mapping[str, str]:
         """Lines of ``config.properties``, by key."""
@@ -98,11 +100,26 @@ class Profile:
 
 
 def count_gpus() -> int:
-    """As TorchServe counts them."""
+    """That TorchServe would use: those of nvidia-smi, or of CUDA_VISIBLE_DEVICES among them.
+
+    Raises:
+        ServerError: nvidia-smi hangs, as it does where a driver is stuck.
+    """
     program = shutil.which("nvidia-smi")
     if program is None:
         return 0
-    found = subprocess.run(
-        [program, "--list-gpus"], capture_output=True, text=True, timeout=30, check=False
-    )
-    return len(found.stdout.splitlines()) if found.returncode == 0 else 0
+    try:
+        found = subprocess.run(
+            [program, "--list-gpus"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ServerError(
+            f"{program} does not answer; mend the driver, or say --profile small or large"
+        ) from None
+    if found.returncode != 0:
+        return 0
+    gpus = sum(line.startswith("GPU ") for line in found.stdout.splitlines())
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return gpus
+    return min(gpus, len([each for each in visible.split(",") if each.strip() not in ("", "-1")]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .errors import ServerError
 
@@ -16,10 +16,17 @@ LOCK = "deploy.lock"
 
 @dataclass(frozen=True)
 class Release:
-    """A version of a model, and its archive's name in the model store."""
+    """A version of a model, and the name of its archive in the server's model store.
+
+    The name holds a checksum of the archive, so that it never comes to mean another one.
+    """
 
     version: str
     file: str
+
+    def same_version(self, version: str) -> bool:
+        """As TorchServe compares them, for which they are numbers: 2 is 2.0."""
+        return float(self.version) == float(version)
 
 
 @dataclass(frozen=True)
@@ -27,20 +34,24 @@ class Record:
     """The releases of one model.
 
     Attributes:
+        given: the file that the server was started with.
         serving: answers requests that name no version.
         previous: did so before; what a rollback goes back to.
         coming: is being started and tried, and may have to be taken away again.
         leaving: has been replaced, and may still have requests to answer.
+        purpose: why the one comes and the other leaves.
     """
 
+    given: str
     serving: Release
     previous: Release | None = None
     coming: Release | None = None
     leaving: Release | None = None
+    purpose: Literal["deploy", "rollback"] = "deploy"
 
     @classmethod
     def load(cls, folder: Path) -> "dict[str, Record]":
-        """All models of a server, by name, from its state folder; none where nothing was deployed.
+        """All models of a server, by name, from its state folder; none where none has started.
 
         Raises:
             ServerError: the file is damaged.
@@ -48,10 +59,9 @@ class Record:
         path = folder / FILE_NAME
         try:
             content: dict[str, dict[str, Any]] = json.loads(path.read_text())
-            return {
-                model: cls(**{k: v and Release(**v) for k, v in fields.items()})
-                for model, fields in content.items()
-            }
+            for fields in content.values():
+                fields |= {k: Release(**v) for k, v in fields.items() if isinstance(v, dict)}
+            return {model: cls(**fields) for model, fields in content.items()}
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, AttributeError) as error:
@@ -93,6 +103,6 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ServerError(
-                f"another deploy or rollback is at work in {folder}; wait for it to end"
+                f"another command is changing the models in {folder}; wait for it to end"
             ) from None
         yield

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,8 @@ from .ports import Ports
 from .processes import MARK, belongs, processes_of, stop_processes
 from .record import FILE_NAME as RECORD
 from .record import Record
+from .store import FOLDER as STORE
+from .store import prune, put
 
 STATE = "server.json"
 POLL_SECONDS = 0.25
@@ -46,7 +47,6 @@ class Server:
         model: the name it is served under.
         ports: where it listens.
         pid: of the process that waits for Java.
-        store: the folder that archives are registered from.
         temporary: a folder for sockets and unpacked archives, which also marks the server's
             processes; gone after :meth:`stop`.
         child: the process, where this one started it and so has to collect it.
@@ -56,7 +56,6 @@ class Server:
     model: str
     ports: Ports
     pid: int
-    store: Path
     temporary: Path
     child: "subprocess.Popen[bytes] | None" = field(default=None, compare=False, repr=False)
 
@@ -64,26 +63,24 @@ class Server:
     def start(cls, archive: Path, folder: Path, configuration: Configuration) -> "Server":
         """Start TorchServe with an archive; :meth:`wait_ready` tells when it serves.
 
-        Where something has been deployed (``models.json`` in the folder says so), that is started
-        again, and the archive only says where the model store is.
+        Started again with the same archive, a server serves what has been deployed since
+        (``models.json`` in the folder says what); another archive begins anew.
 
         Raises:
             ServerError: no archive, no Java, a port is taken, a server runs here already, or what
-                was deployed is not in the store.
+                was deployed is gone.
         """
         if not archive.is_file():
             raise ServerError(f"no archive at {archive}; make one with: falconet archive")
-        if not zipfile.is_zipfile(archive):
-            raise ServerError(f"{archive} is not an archive; make one with: falconet archive")
         running = cls.find(folder)
         if running is not None:
             raise ServerError(
                 f"a server runs here already (process {running.pid}); stop it with: falconet stop"
             )
-        models = _deployed(folder, archive)
         java_home = find_java()
         configuration.ports.check()
         folder.mkdir(parents=True, exist_ok=True)
+        models = _to_serve(folder, archive)
         logs = folder / "logs"
         shutil.rmtree(logs, ignore_errors=True)
         logs.mkdir()
@@ -108,7 +105,7 @@ class Server:
                     *(sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"),
                     *("--ts-config", str(config.resolve())),
                     *(("--log-config", str(logging.resolve())) if logging else ()),
-                    *("--model-store", str(archive.parent.resolve())),
+                    *("--model-store", str((folder / STORE).resolve())),
                     *("--models", *(f"{model}={file}" for model, file in models.items())),
                 ],
                 cwd=folder,
@@ -124,7 +121,6 @@ class Server:
             model=model_name(archive),
             ports=configuration.ports,
             pid=process.pid,
-            store=archive.parent.resolve(),
             temporary=temporary,
             child=process,
         )
@@ -147,7 +143,6 @@ class Server:
             model=state["model"],
             ports=Ports(**state["ports"]),
             pid=state["pid"],
-            store=Path(state["store"]),
             temporary=Path(state["temporary"]),
         )
         return server if processes_of(server.temporary) else None
@@ -157,12 +152,16 @@ class Server:
             "model": self.model,
             "ports": asdict(self.ports),
             "pid": self.pid,
-            "store": str(self.store),
             "temporary": str(self.temporary),
         }
         partial = self.folder / f"{STATE}.partial"
         partial.write_text(json.dumps(state, indent=2) + "\n")
         partial.replace(self.folder / STATE)
+
+    @property
+    def store(self) -> Path:
+        """The folder that archives are registered from, under names that hold their checksums."""
+        return self.folder / STORE
 
     @property
     def client(self) -> Client:
@@ -171,9 +170,22 @@ class Server:
 
     def running(self) -> bool:
         """Whether TorchServe still runs, or has ended by itself."""
+        if self.child is not None:
+            # The kernel shows no environment, and so no mark, in the moment of its start.
+            return self.child.poll() is None
         try:
             return belongs(psutil.Process(self.pid), self.temporary)
         except psutil.NoSuchProcess:
+            return False
+
+    def ready(self, picture: bytes) -> bool:
+        """Whether every worker of the default version has loaded the model, and one answers."""
+        try:
+            return (
+                self.client.workers_ready(self.model)
+                and self.client.predict(self.model, picture)["success"] is True
+            )
+        except ServerError:
             return False
 
     def wait_ready(self, picture: bytes, timeout: float = 120.0) -> None:
@@ -255,17 +267,24 @@ class Server:
             return []
 
 
-def _deployed(folder: Path, archive: Path) -> dict[str, str]:
-    """Which file of the store each model is started from."""
-    models = {model_name(archive): archive.name}
-    models |= {model: record.serving.file for model, record in Record.load(folder).items()}
-    for model, file in models.items():
-        if not (archive.parent / file).is_file():
+def _to_serve(folder: Path, archive: Path) -> dict[str, str]:
+    """Which file of the store each model is started from, by the model's name."""
+    model = model_name(archive)
+    given = put(archive, folder / STORE)
+    records = Record.load(folder)
+    if model not in records or records[model].given != given.file:
+        # Not begun with this archive: what was deployed after another is of no interest.
+        (folder / RECORD).unlink(missing_ok=True)
+        records = {model: Record(given.file, serving=given)}
+        records[model].save(folder, model)
+    for name, record in records.items():
+        if not (folder / STORE / record.serving.file).is_file():
             raise ServerError(
-                f"{model} was deployed as {file}, which is not in {archive.parent}; remove "
-                f"{folder / RECORD} to begin with {archive.name}"
+                f"{name} was deployed as {record.serving.file}, which is not in {folder / STORE}; "
+                f"remove {folder / RECORD} to begin with {archive}"
             )
-    return models
+    prune(folder)
+    return {name: record.serving.file for name, record in records.items()}
 
 
 def _tail(lines: list[str]) -> str:

@@ -73,12 +73,12 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("server")
     store = folder / "store"
     archive(exported, store / "cifar10.mar", handler=ENTRY)
-    patient = Serving(workers=1, batch_size=16, max_batch_delay=100_000)
-    archive(exported, store / "patient.mar", handler=ENTRY, serving=patient)
     configuration = Configuration.load(inference=0, management=0, metrics=0)
     configuration = configuration.fit(Profile.of_machine("small"))
     running = Server.start(store / "cifar10.mar", folder / "state", configuration)
     try:
+        patient = Serving(workers=1, batch_size=16, max_batch_delay=100_000)
+        archive(exported, running.store / "patient.mar", handler=ENTRY, serving=patient)
         running.wait_ready((TESTS / "pictures" / "ship.jpg").read_bytes())
         yield running
     finally:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,8 +68,9 @@ def test_models_are_deployed_listed_scaled_and_rolled_back(
     text = run("models", "--state", state).stdout
     assert "2.0*" in text
     assert "2/2" in text
+    assert run("scale", "1", "--state", state).stdout == "cifar10: 1 workers\n"
     back = run("rollback", "--state", state)
-    assert back.stdout.splitlines()[-1] == "deployed 1.0 (cifar10.mar)", back.stderr
+    assert back.stdout.splitlines()[-1].startswith("deployed 1.0 (cifar10-1.0-")
     failed = run("deploy", tmp_path / "no.mar", "--state", state)
     assert failed.returncode == 1
     assert "no archive at" in failed.stderr
@@ -79,7 +81,7 @@ def test_a_gateway_until_it_is_ended(state: Path, samples: list[Path], tmp_path:
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
     (port,) = free_ports(1)
-    common = ["--keys", keys, "--port", str(port), "--state", state]
+    common = ["--keys", keys, "--port", str(port), "--state", state, "--drain-seconds", "0.1"]
     undecided = run("gateway", *common)
     assert "expected --certificate and --certificate-key, or --plain" in undecided.stderr
     with subprocess.Popen(
@@ -99,6 +101,10 @@ def test_a_gateway_until_it_is_ended(state: Path, samples: list[Path], tmp_path:
                 timeout=60,
             )
             assert answer.json()["predictions"][0]["label"] == "frog"
+            deadline = time.monotonic() + 60
+            while not requests.get(f"http://127.0.0.1:{port}/ready", timeout=60).ok:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
             assert process.stdout.read().endswith("stopped\n")
@@ -106,3 +112,28 @@ def test_a_gateway_until_it_is_ended(state: Path, samples: list[Path], tmp_path:
             process.kill()
     with pytest.raises(requests.ConnectionError):
         requests.get(f"http://127.0.0.1:{port}/live", timeout=5)
+
+
+@pytest.mark.skipif(shutil.which("nginx", path="/usr/sbin:/usr/bin") is None, reason="no nginx")
+def test_nginx_ends_with_a_gateway_that_is_killed(state: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("abc me\n")
+    (port,) = free_ports(1)
+    command = ["gateway", "--plain", "--keys", keys, "--port", port, "--state", state]
+    with subprocess.Popen(
+        [falconet(), *map(str, command)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            requests.get(f"http://127.0.0.1:{port}/live", timeout=5)
+        except requests.ConnectionError:
+            return
+        time.sleep(0.1)
+    pytest.fail("nginx lives on")

@@ -203,7 +203,11 @@ def test_explanations_are_refused_for_their_request_only(
 
 
 def test_a_picture_that_breaks_the_batch_fails_alone(
-    service: Service, exported: Path, samples: list[Path], monkeypatch: pytest.MonkeyPatch
+    service: Service,
+    exported: Path,
+    samples: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     predict = service.classifier.predict
     dark = service.classifier.batch(1)
@@ -220,8 +224,10 @@ def test_a_picture_that_breaks_the_batch_fails_alone(
     bad = {"body": black.getvalue()}
     with monkeypatch.context() as patch:
         patch.setattr(service.classifier, "predict", fail_on_dark)
-        answers = ask(service, [small, bad, small, {"body": b"text"}], exported)
+        headers = [{"X-Request-Id": str(i)} for i in range(4)]
+        answers = ask(service, [small, bad, small, {"body": b"text"}], exported, headers)
     assert [status for status, _ in answers] == [200, 500, 200, 415]
+    assert [each for each in caplog.messages if each.startswith("request ")] == ["request 1 failed"]
     assert answers[0][1]["predictions"][0]["label"] == "frog"
     assert answers[1][1]["error"]["message"] == (
         "a request could not be predicted; the server's model log says why"

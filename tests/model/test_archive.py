@@ -79,6 +79,9 @@ def test_clear_errors(folder: Path, tmp_path: Path) -> None:
         archive(folder, tmp_path / "pets.zip", handler=ENTRY)
     with pytest.raises(ArchiveError, match=r"(?s)torch-model-archiver failed:.*special characters"):
         archive(folder, tmp_path / "my pets.mar", handler=ENTRY)
+    for version in ("v2", "1.0.1", "0", "../1", ""):
+        with pytest.raises(ValueError, match="version: expected a number above 0 like 2"):
+            archive(folder, tmp_path / "pets.mar", handler=ENTRY, version=version)
     (folder / "spec.json").write_text("{}")
     with pytest.raises(ValueError, match="format 1"):
         archive(folder, tmp_path / "pets.mar", handler=ENTRY)

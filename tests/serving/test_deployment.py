@@ -28,6 +28,8 @@ from falconet.serving.errors import ServerError
 from falconet.serving.record import Record, Release, alone
 from falconet.serving.server import Server
 
+pytestmark = pytest.mark.server
+
 TIMEOUT = 60
 # Each version of the model has its own words, so that an answer says who gave it.
 WORDS = {"1.0": "one", "2.0": "two", "3.0": "three"}
@@ -60,11 +62,8 @@ def make(weights: Weights, folder: Path, version: str, handler: Path = ENTRY) ->
 def running(small_weights: Weights, tmp_path: Path) -> Iterator[Server]:
     """A server with version 1.0."""
     first = make(small_weights, tmp_path, "1.0")
-    store = tmp_path / "store" / "pets.mar"
-    store.parent.mkdir()
-    first.replace(store)
     configuration = Configuration.load(inference=0, management=0, metrics=0)
-    server = Server.start(store, tmp_path / "state", configuration)
+    server = Server.start(first, tmp_path / "state", configuration)
     try:
         server.wait_ready(png(small_weights.samples[0]))
         yield server
@@ -127,19 +126,20 @@ def test_deploys_and_a_rollback_under_load_lose_nothing(
     assert steps[-1] == "pets 2.0 is what serves already"
     assert load.answers.keys() == {"one", "two", "three"}, load.answers
     assert sum(load.answers.values()) > 100
-    # The first is where it was; of those that were copied two are needed.
+    # What is neither served nor gone back to is removed.
     files = sorted(path.name for path in running.store.iterdir())
-    assert [name.rpartition("-")[0] for name in files] == ["pets-2.0", "pets-3.0", ""]
+    assert [name.rpartition("-")[0] for name in files] == ["pets-2.0", "pets-3.0"]
 
-    # Another start begins with what was deployed.
-    store, configuration = running.store, Configuration.load(inference=0, management=0, metrics=0)
+    # Started again with the same archive a server serves what was deployed, with another that.
     running.stop()
-    again = Server.start(store / "pets.mar", running.folder, configuration)
-    try:
-        again.wait_ready(picture)
-        assert said_by(again, picture) == "two"
-    finally:
-        again.stop()
+    for given, word in ((tmp_path / "made-1.0" / "pets.mar", "two"), (third, "three")):
+        configuration = Configuration.load(inference=0, management=0, metrics=0)
+        again = Server.start(given, running.folder, configuration)
+        try:
+            again.wait_ready(picture)
+            assert said_by(again, picture) == word
+        finally:
+            again.stop()
 
 
 def test_what_fails_leaves_all_as_it_was(
@@ -160,6 +160,9 @@ def test_what_fails_leaves_all_as_it_was(
     same.parent.mkdir()
     archive(tmp_path / "2.0", same, handler=ENTRY, version="1.0", serving=Serving(workers=1))
     refused(same, r"another archive serves as version 1\.0; give this one its own")
+    same.unlink()
+    archive(tmp_path / "2.0", same, handler=ENTRY, version="1", serving=Serving(workers=1))
+    refused(same, "another archive serves as version 1; ")
     other = tmp_path / "cats.mar"
     archive(tmp_path / "2.0", other, handler=ENTRY, version="1.0")
     refused(other, "no model cats runs here, but pets")
@@ -183,51 +186,107 @@ def test_what_fails_leaves_all_as_it_was(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(deployment.shutil, "copyfile", full)
+        patched.setattr("falconet.serving.store.shutil.copyfile", full)
         refused(good, "No space left on device")
     with alone(running.folder):
-        refused(good, "another deploy or rollback is at work")
+        refused(good, "another command is changing the models")
     with pytest.raises(ServerError, match="nothing has been deployed that could be rolled back"):
         Deployment.rollback(running, "pets")
     Deployment.deploy(running, good)
     assert said_by(running, picture) == "two"
 
 
-@pytest.mark.parametrize("step", ["_copy", "_start", "_switch", "_drain"])
-def test_a_deploy_that_is_killed_is_repeated(
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("step", ["_start", "_switch", "_drain"])
+def test_what_is_killed_is_repeated(
     running: Server,
     small_weights: Weights,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     step: str,
+    back: bool,
 ) -> None:
-    """At the end of each step, as if by SIGKILL: nothing of it cleans up."""
+    """A deploy or a rollback, as if by SIGKILL: nothing of it cleans up."""
     picture = png(small_weights.samples[0])
     second = make(small_weights, tmp_path, "2.0")
-    whole = getattr(Deployment, step)
+    first = Record.load(running.folder)["pets"].serving
+    word, before = ("one", "two") if back else ("two", "one")
+    if back:
+        Deployment.deploy(running, second)
+
+    def change() -> Release:
+        if back:
+            return Deployment.rollback(running, "pets")
+        return Deployment.deploy(running, second)
+
+    whole = Deployment._start
 
     def killed(self: Deployment, *arguments: object) -> None:
-        if step == "_drain":
-            raise KilledError  # before, as after it all is done
-        if step == "_switch":
-            self._client.set_default("pets", "2.0")  # and nothing has been written down
-            raise KilledError
-        whole(self, *arguments)
-        raise KilledError
+        if step == "_start":  # when it is there, and before it is the default
+            whole(self, *arguments)  # type: ignore[arg-type]
+        if step == "_switch":  # when it is the default, and before that is written down
+            self._client.set_default("pets", "1.0" if back else "2.0")
+        raise KilledError  # _drain: before the old one goes
 
     with monkeypatch.context() as patched:
         patched.setattr(Deployment, step, killed)
         patched.setattr(Deployment, "_undo", lambda _: None)
         with pytest.raises(KilledError):
-            Deployment.deploy(running, second)
-    assert said_by(running, picture) == ("two" if step in ("_switch", "_drain") else "one")
+            change()
+    assert said_by(running, picture) == (before if step == "_start" else word)
 
-    release = Deployment.deploy(running, second)
-    assert said_by(running, picture) == "two"
-    assert [each["modelVersion"] for each in running.client.versions("pets")] == ["2.0"]
+    release = change()
+    assert said_by(running, picture) == word
+    assert [each["modelVersion"] for each in running.client.versions("pets")] == [release.version]
     record = Record.load(running.folder)["pets"]
-    assert record == Record(release, previous=Release("1.0", "pets.mar"))
-    assert {path.name for path in running.store.iterdir()} == {"pets.mar", release.file}
+    assert record.serving == release
+    assert (record.coming, record.leaving) == (None, None)
+    assert (release == first) == back
+    assert {path.name for path in running.store.iterdir()} == record.files()
+
+
+def test_an_archive_that_is_made_anew_is_not_what_was_deployed(
+    running: Server, small_weights: Weights, tmp_path: Path
+) -> None:
+    """Under the path that the server was started with."""
+    picture = png(small_weights.samples[0])
+    given = tmp_path / "made-1.0" / "pets.mar"
+    make(small_weights, tmp_path, "2.0").replace(given)
+    Deployment.deploy(running, given)
+    assert said_by(running, picture) == "two"
+    Deployment.rollback(running, "pets")
+    assert said_by(running, picture) == "one"
+
+
+def test_a_server_that_is_gone_leaves_what_was_begun(
+    running: Server, small_weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first error is told, and the next deploy undoes what was left."""
+    second = make(small_weights, tmp_path, "2.0")
+
+    def gone(self: Deployment, *_: object) -> None:
+        self.server.stop()
+        raise ServerError("what went wrong first")
+
+    steps: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Deployment, "_start", gone)
+        with pytest.raises(ServerError, match="what went wrong first"):
+            Deployment.deploy(running, second, steps.append)
+    assert steps[-1].startswith("not undone yet, as the server does not answer")
+    record = Record.load(running.folder)["pets"]
+    assert record.coming is not None
+    configuration = Configuration.load(inference=0, management=0, metrics=0)
+    given = tmp_path / "made-1.0" / "pets.mar"
+    again = Server.start(given, running.folder, configuration)
+    try:
+        again.wait_ready(png(small_weights.samples[0]))
+        steps.clear()
+        Deployment.deploy(again, second, steps.append)
+        assert steps[0] == "undoing what was interrupted: 2.0"
+        assert said_by(again, png(small_weights.samples[0])) == "two"
+    finally:
+        again.stop()
 
 
 class KilledError(BaseException):
@@ -237,11 +296,11 @@ class KilledError(BaseException):
 def test_an_old_version_answers_what_it_has_begun(
     running: Server, small_weights: Weights, tmp_path: Path
 ) -> None:
-    """A request that takes longer than the rest of a deploy."""
-    picture = png(small_weights.samples[0])
+    """A request that is not answered until after the switch."""
+    release = tmp_path / "go on"
     slow = tmp_path / "slow.py"
     slow.write_text(
-        "import time\n"
+        "import pathlib, time\n"
         "from falconet.handler.service import Service\n"
         "service = None\n"
         "def handle(data, context):\n"
@@ -250,25 +309,41 @@ def test_an_old_version_answers_what_it_has_begun(
         "        service = Service(context)\n"
         "        predict = service.classifier.predict\n"
         "        def slowly(rows):\n"
-        "            time.sleep(8 * (rows.std() < 1e-3))\n"
+        "            plain = (rows == rows[:, :1, :1]).all()\n"
+        f"            while plain and not pathlib.Path({str(release)!r}).exists():\n"
+        "                time.sleep(0.1)\n"
         "            return predict(rows)\n"
         "        service.classifier.predict = slowly\n"
         "        return None\n"
         "    return service.handle(data, context)\n"
     )
+    third = make(small_weights, tmp_path, "3.0")
     Deployment.deploy(running, make(small_weights, tmp_path, "2.0", slow))
-    plain = png(np.full((32, 32, 3), 128, np.uint8))
     found: list[str] = []
-    thread = threading.Thread(target=lambda: found.append(said_by(running, plain)))
+    plain = png(np.full((32, 32, 3), 128, np.uint8))
+    url = running.client.prediction_url("pets")
+
+    def ask() -> None:
+        answer = requests.post(url, data=plain, timeout=TIMEOUT).json()
+        found.append(answer["predictions"][0]["label"].split()[0])
+
+    thread = threading.Thread(target=ask)
     thread.start()
     time.sleep(1.0)  # on its way
-    begun = time.monotonic()
-    third = make(small_weights, tmp_path, "3.0")
-    Deployment.deploy(running, third)
+    switched: list[float] = []
+
+    def say(step: str) -> None:
+        if step == "3.0 serves":
+            assert thread.is_alive()
+            switched.append(time.monotonic())
+            # Longer than a version that has nothing to do is kept.
+            threading.Timer(2 * deployment.QUIET_SECONDS, release.touch).start()
+
+    Deployment.deploy(running, third, say)
+    assert time.monotonic() - switched[0] > 2 * deployment.QUIET_SECONDS
     thread.join()
     assert found == ["two"]
-    assert time.monotonic() - begun > 5
-    assert said_by(running, picture) == "three"
+    assert said_by(running, plain) == "three"
 
 
 def test_an_archive_that_is_not_as_it_was_made(small_weights: Weights, tmp_path: Path) -> None:
@@ -292,15 +367,25 @@ def test_an_archive_that_is_not_as_it_was_made(small_weights: Weights, tmp_path:
         ("model.pt", None, r"not as it was made, or incomplete: model\.pt"),
         ("more.py", b"import os", r"not as it was made, or incomplete: more\.py"),
         ("checksums.json", None, r"lacks 'checksums\.json'; expected an archive that"),
-        ("checksums.json", b"[", "changed.mar: "),
+        ("checksums.json", b"[", r"changed\.mar: "),
+        ("checksums.json", b"[1, 2]", r"changed\.mar: "),
     ]
     for name, content, message in cases:
         with pytest.raises(ServerError, match=message):
             deployment.Package.verify(changed(name, content))
     named = json.loads(zipfile.ZipFile(made).read("MAR-INF/MANIFEST.json"))
-    named["model"]["modelVersion"] = "../1"
-    with pytest.raises(ServerError, match=r"modelVersion: expected letters.* got '\.\./1'"):
-        deployment.Package.verify(changed("MAR-INF/MANIFEST.json", json.dumps(named).encode()))
+    for field, value, message in (
+        (
+            "modelVersion",
+            "../1",
+            r"version: expected a number above 0 like 2 or 2\.1, got '\.\./1'",
+        ),
+        ("modelName", "../pets", r"expected a model's name of letters.* got '\.\./pets'"),
+        ("handler", "other.py", r"not as it was made: there is no checksum of other\.py"),
+    ):
+        content = json.dumps({"model": {**named["model"], field: value}}).encode()
+        with pytest.raises(ServerError, match=message):
+            deployment.Package.verify(changed("MAR-INF/MANIFEST.json", content))
     for content in (made.read_bytes()[:1000], b""):
         (tmp_path / "short.mar").write_bytes(content)
         with pytest.raises(ServerError, match="damaged, or not an archive"):

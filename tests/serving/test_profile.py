@@ -1,3 +1,6 @@
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from falconet.serving import profile
@@ -57,3 +60,28 @@ def test_a_file_wins_over_a_profile() -> None:
     (vmargs,) = (line for line in shipped.lines if line.startswith("vmargs="))
     assert vmargs.startswith("vmargs=-Xmx2048m -XX:+ExitOnOutOfMemoryError")
     assert shipped.environment == {"FALCONET_THREADS": "1"}
+
+
+def test_gpus_are_those_that_may_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: H'\necho '  MIG 1g'\necho 'GPU 1: H'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for visible, count in ((None, 2), ("1", 1), ("0,1", 2), ("", 0), ("-1", 0)):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert profile.count_gpus() == count
+    program.write_text("#!/bin/sh\nexit 9\n")
+    assert profile.count_gpus() == 0
+    program.unlink()
+    assert profile.count_gpus() == 0
+
+    def hangs(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("nvidia-smi", 30)
+
+    program.write_text("")
+    program.chmod(0o755)
+    monkeypatch.setattr(subprocess, "run", hangs)
+    with pytest.raises(ServerError, match="nvidia-smi does not answer; mend the driver"):
+        profile.count_gpus()

@@ -226,7 +226,7 @@ def test_any_torchscript_classifier(server: Server, pictures: Path, tmp_path: Pa
     names = tuple(f"class {i}" for i in range(20))
     Spec((224, 224), names, resize=256, top_k=3).save(tmp_path)
     exactly = Serving(precision="float32")
-    archive(tmp_path, server.folder.parent / "store" / "resnet.mar", handler=ENTRY, serving=exactly)
+    archive(tmp_path, server.store / "resnet.mar", handler=ENTRY, serving=exactly)
 
     data = (pictures / "ship.jpg").read_bytes()
     response = requests.post(register(server, "resnet"), data=data, timeout=TIMEOUT)

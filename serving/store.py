@@ -1,0 +1,55 @@
+"""A server's own copies of archives."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+from .errors import ServerError
+from .record import Record, Release
+
+FOLDER = "store"
+MANIFEST = "MAR-INF/MANIFEST.json"
+
+
+def put(archive: Path, store: Path) -> Release:
+    """Copy an archive into a store, complete or not at all.
+
+    Raises:
+        ServerError: it is not an archive, or could not be copied.
+    """
+    try:
+        with zipfile.ZipFile(archive) as mar:
+            manifest = json.loads(mar.read(MANIFEST))["model"]
+        release = identify(archive, manifest["modelName"], manifest["modelVersion"])
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise ServerError(
+            f"{archive} is not an archive ({error}); make one with: falconet archive"
+        ) from None
+    target = store / release.file
+    partial = target.with_suffix(".partial")
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(archive, partial)
+        partial.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise ServerError(f"{archive} could not be copied to {target}: {error}") from error
+    return release
+
+
+def identify(archive: Path, model: str, version: str) -> Release:
+    """What an archive is called in a store: never the same for two that differ."""
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    return Release(version, f"{model}-{version}-{sha256[:12]}.mar")
+
+
+def prune(folder: Path) -> None:
+    """Remove what no model of the server with this state folder needs."""
+    needed = {file for record in Record.load(folder).values() for file in record.files()}
+    for path in (folder / FOLDER).glob("*-*-*.*"):
+        if path.name not in needed:
+            path.unlink(missing_ok=True)
