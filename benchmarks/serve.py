@@ -72,13 +72,24 @@ def measure(name: str, folder: Path, quick: bool, progress: Progress) -> dict[st
     }
 
 
+def write(result: dict[str, Any]) -> None:
+    """Into the docs."""
+    plot.draw(result, DOCS)
+    replace_between(DOCS / "serving.md", "serve", report.page(result))
+    replace_between(ROOT / "README.md", "serve", report.summary(result))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="few and short rounds, into build/")
+    parser.add_argument("--only-page", action="store_true", help="write the page anew, unmeasured")
     parser.add_argument("--task", choices=TITLES, action="append", help="one of them only")
     arguments = parser.parse_args()
+    if arguments.only_page:
+        write(json.loads((RESULTS / "serve.json").read_text()))
+        return
     load = os.getloadavg()[0]
     names = arguments.task or (["cifar"] if arguments.quick else list(TITLES))
     columns = Progress.get_default_columns()[:-1]
@@ -106,9 +117,7 @@ def main() -> None:
     if arguments.quick:
         print(report.page(result))
     else:
-        plot.draw(result, DOCS)
-        replace_between(DOCS / "serving.md", "serve", report.page(result))
-        replace_between(ROOT / "README.md", "serve", report.summary(result))
+        write(result)
 
 
 if __name__ == "__main__":

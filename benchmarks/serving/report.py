@@ -1,16 +1,15 @@
 """The page, and the table for README.md."""
 
 from statistics import median
-from typing import Any
 
-from .run import highest
-
-Result = dict[str, Any]
+from . import targets
+from .figures import Result, best_of, best_other, p50_alone, rounds_of, systems_of
+from .round import BUSY
 
 
 def page(result: Result) -> str:
     """All tables, for docs/serving.md."""
-    parts = []
+    parts = [f"## What was aimed at\n\n{targets.table(result)}\n"]
     for task in result["tasks"]:
         parts.append(f"## {task['title']}\n\n{_about(task)}\n")
         if task["peers"]:
@@ -32,27 +31,20 @@ def summary(result: Result) -> str:
         _row(["---"] * 4),
     ]
     for task in result["tasks"]:
-        systems = _systems(task)
-        ours, stock = systems[0], next(name for name in systems if name.endswith("stock handler"))
-        own, its = _best(task, ours), _best(task, stock)
-        pairs = [{"closed": found} for found in task["peers"]]
-        # Of the systems in these rounds the first is ours.
-        ratios = {}
-        for pair in pairs:
-            beside, other = _systems(pair)
-            ratios[other] = _best(pair, beside) / _best(pair, other)
-        best = min(ratios, key=lambda name: ratios[name])
+        ours, _, stock = systems_of(task)[:3]
+        own, its = best_of(task, ours), best_of(task, stock)
+        best, ratio = best_other(task)
         lines.append(
             _row(
                 [
                     f"{task['title']}: requests/s",
                     f"**{own:.0f}**",
                     f"{its:.0f} (ours {own / its:.1f}x)",
-                    f"{best} (ours {ratios[best]:.1f}x)",
+                    f"{best} (ours {ratio:.1f}x)",
                 ]
             )
         )
-        p50, p50_stock = (1e3 * _p50_alone(task, name) for name in (ours, stock))
+        p50, p50_stock = (1e3 * p50_alone(task, name) for name in (ours, stock))
         lines.append(
             _row(
                 [
@@ -74,11 +66,6 @@ def summary(result: Result) -> str:
     )
 
 
-def _p50_alone(task: Result, system: str) -> float:
-    least = min(each["connections"] for each in task["closed"])
-    return median(one["p50"] for one in _rounds(task, system, least))
-
-
 def closed(task: Result) -> str:
     """Requests a second, by connections; the highest of each system as a ratio to ours."""
     counts = sorted({each["connections"] for each in task["closed"]})
@@ -86,10 +73,10 @@ def closed(task: Result) -> str:
         _row(["requests/s, by connections", *map(str, counts), "highest, ours by theirs"]),
         _row(["---"] * (len(counts) + 2)),
     ]
-    systems = _systems(task)
+    systems = systems_of(task)
     for name in systems:
-        cells = [_spread(_rounds(task, name, count), "throughput", "{:.0f}") for count in counts]
-        own, theirs = _best(task, systems[0]), _best(task, name)
+        cells = [_spread(rounds_of(task, name, count), "throughput", "{:.0f}") for count in counts]
+        own, theirs = best_of(task, systems[0]), best_of(task, name)
         ratio = f"{own / theirs:.2f}x" if name != systems[0] else ""
         lines.append(_row([name, *cells, ratio]))
     errors = _errors(task["closed"])
@@ -99,12 +86,12 @@ def closed(task: Result) -> str:
 def alone(task: Result) -> str:
     """Milliseconds with a single connection."""
     lines = [_row(["one connection", "p50", "p99", "p50, ours by theirs"]), _row(["---"] * 4)]
-    systems = _systems(task)
+    systems = systems_of(task)
     least = min(each["connections"] for each in task["closed"])
-    own = _p50_alone(task, systems[0])
+    own = p50_alone(task, systems[0])
     for name in systems:
-        rounds = _rounds(task, name, least)
-        ratio = f"{own / _p50_alone(task, name):.2f}x" if name != systems[0] else ""
+        rounds = rounds_of(task, name, least)
+        ratio = f"{own / p50_alone(task, name):.2f}x" if name != systems[0] else ""
         cells = [_spread(rounds, q, "{:.2f} ms", 1e3) for q in ("p50", "p99")]
         lines.append(_row([name, *cells, ratio]))
     return "\n".join(lines)
@@ -114,17 +101,22 @@ def opened(task: Result) -> str:
     """Latency at fixed rates, from when a request was due."""
     names = ("p50", "p90", "p99", "p99.9")
     lines = [
-        _row(["system", "of its highest", "requests/s", *names, "server's cores"]),
-        _row(["---"] * (len(names) + 4)),
+        _row(
+            ["system", "of its highest", "requests/s", *names, "sent late, p99", "server's cores"]
+        ),
+        _row(["---"] * (len(names) + 5)),
     ]
     for each in task["open"]:
         share = f"{each['share']:.0%}" if each["share"] else "70 % of ours"
-        limited = any(one["generator_limited"] for one in each["rounds"])
+        # Latency counts that lateness; where the generator has no time left it is all there is.
+        limited = any(one["generator_cores"] > BUSY for one in each["rounds"])
         cells = [_spread(each["rounds"], q, "{:.1f} ms", 1e3) for q in names]
+        cells.append(f"{1e3 * median(one['late'] for one in each['rounds']):.1f} ms")
         cells.append(_spread(each["rounds"], "server_cores", "{:.2f}"))
         name = each["system"] + (" (limited by the generator)" if limited else "")
         lines.append(_row([name, share, f"{each['rate']:.0f}", *cells]))
-    return "\n".join([*lines, "", _errors(task["open"])])
+    late = "Sent late, at the 99th percentile; latency counts that as well."
+    return "\n".join([*lines, "", f"{late} {_errors(task['open'])}"])
 
 
 def others(task: Result) -> str:
@@ -136,11 +128,13 @@ def others(task: Result) -> str:
     ]
     for found in task["peers"]:
         pair = {"closed": found}
-        ours, theirs = _systems(pair)
+        ours, theirs = systems_of(pair)
         for name in (theirs, ours):
-            rounds = [_rounds(pair, name, count) for count in counts]
+            rounds = [rounds_of(pair, name, count) for count in counts]
             cells = [_spread(each, "throughput", "{:.0f}") for each in rounds]
-            ratio = f"**{_best(pair, ours) / _best(pair, theirs):.2f}x**" if name == theirs else ""
+            ratio = (
+                f"**{best_of(pair, ours) / best_of(pair, theirs):.2f}x**" if name == theirs else ""
+            )
             lines.append(_row([name if name == theirs else "beside it: ours", *cells, ratio]))
     return "\n".join([*lines, "", _errors([one for found in task["peers"] for one in found])])
 
@@ -157,23 +151,6 @@ def _about(task: Result) -> str:
         f"{task['pictures']} different JPEG files. In the precision served here, "
         f"{task['rounded_differently']} of them get another class than in float32."
     )
-
-
-def _systems(task: Result) -> list[str]:
-    return list(dict.fromkeys(each["system"] for each in task["closed"]))
-
-
-def _rounds(task: Result, system: str, connections: int) -> list[Result]:
-    for each in task["closed"]:
-        if each["system"] == system and each["connections"] == connections:
-            rounds: list[Result] = each["rounds"]
-            return rounds
-    return []
-
-
-def _best(task: Result, system: str) -> float:
-    _, throughput = highest(task["closed"])[system]
-    return throughput
 
 
 def _spread(rounds: list[Result], key: str, form: str, scale: float = 1.0) -> str:

@@ -12,9 +12,7 @@ from .system import System
 from .usage import usage
 
 QUANTILES = (50, 90, 99, 99.9)
-# Later than this, at the 99th percentile, and it is the generator that was measured.
-LATE_SECONDS = 0.002
-BUSY = 0.95  # of a core, for a generator in one thread
+BUSY = 0.95  # of a core: more than this of a generator in one thread, and it was what was measured
 
 
 def measure(system: System, load: Callable[[], list[Answer]]) -> dict[str, Any]:
@@ -41,7 +39,6 @@ def measure(system: System, load: Callable[[], list[Answer]]) -> dict[str, Any]:
         "generator_cores": own / seconds,
         "memory": after.memory,
         "late": late,
-        "generator_limited": own / seconds > BUSY or late > LATE_SECONDS,
     }
 
 
