@@ -67,7 +67,7 @@ def table(result: dict[str, Any]) -> str:
             *lines,
             "",
             "Ratios to what is shipped: above 1 is more. Medians, with the lowest and highest, of "
-            f"{ROUNDS} rounds of {SECONDS:.0f} s each; every answer checked. Measured by "
+            f"{ROUNDS} rounds of {SECONDS:g} s each; every answer checked. Measured by "
             f"`benchmarks/settings.py` on {result['machine']}; load before: "
             f"{result['load']:.2f}; {result['date']}.",
             "",
