@@ -52,6 +52,7 @@ def _closed(axes: Axes, task: Result) -> None:
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(top=12 * axes.get_ylim()[1])  # room for the names
     axes.set_title("requests/s, by connections", color=TEXT)
     axes.legend(labelcolor=TEXT, frameon=False, fontsize=7)
 
