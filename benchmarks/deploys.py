@@ -25,6 +25,7 @@ from document import (
     TEXT,
     environment,
     figure,
+    plain,
     replace_between,
     save,
 )
@@ -120,8 +121,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("seconds; shaded: a deploy", color=TEXT)
     axes.set_ylabel("ms until answered", color=TEXT)
-    axes.tick_params(colors=TEXT, which="both")
-    axes.spines[:].set_visible(False)
+    plain(axes)
     axes.legend(labelcolor=TEXT, frameon=False, ncols=2)
     save(drawn, path)
 

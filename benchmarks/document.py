@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from falconet.training import results
@@ -35,6 +36,17 @@ def figure(width: float, height: float) -> Figure:
     """One whose text stays text, and whose file is the same each time it is drawn the same."""
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "falconet", "font.size": 8})
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def plain(axes: Axes) -> None:
+    """Ticks in gray, and no frame."""
+    axes.tick_params(colors=TEXT, which="both")
+    axes.spines[:].set_visible(False)
+
+
+def beside(axes: Axes, point: tuple[float, float], text: str, color: str = TEXT) -> None:
+    """Text to the right of a point."""
+    axes.annotate(text, point, (3, 0), textcoords="offset points", va="center", color=color)
 
 
 def save(drawn: Figure, path: Path) -> None:

@@ -16,7 +16,19 @@ from typing import Any
 
 import numpy as np
 import psutil
-from document import DOCS, OURS, PEER, RESULTS, TEXT, environment, figure, replace_between, save
+from document import (
+    DOCS,
+    OURS,
+    PEER,
+    RESULTS,
+    TEXT,
+    beside,
+    environment,
+    figure,
+    plain,
+    replace_between,
+    save,
+)
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from serving.load import closed_loop
 from serving.round import measure
@@ -104,20 +116,12 @@ def plot(result: dict[str, Any], path: Path) -> None:
     requests = [each["requests"] for each in result["samples"]]
     for name, color in (("worker", OURS), ("java", PEER)):
         axes.plot(requests, [each[name] / 1e6 for each in result["samples"]], color=color, lw=1)
-        axes.annotate(
-            name,
-            (requests[-1], result["samples"][-1][name] / 1e6),
-            (3, 0),
-            textcoords="offset points",
-            va="center",
-            color=color,
-        )
+        beside(axes, (requests[-1], result["samples"][-1][name] / 1e6), name, color)
     axes.set_ylim(0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("requests answered", color=TEXT)
     axes.set_ylabel("MB", color=TEXT)
-    axes.tick_params(colors=TEXT)
-    axes.spines[:].set_visible(False)
+    plain(axes)
     save(drawn, path)
 
 

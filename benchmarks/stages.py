@@ -24,7 +24,19 @@ from typing import Any
 
 import ts.context
 import ts.service
-from document import DOCS, OURS, PEER, RESULTS, TEXT, environment, figure, replace_between, save
+from document import (
+    DOCS,
+    OURS,
+    PEER,
+    RESULTS,
+    TEXT,
+    beside,
+    environment,
+    figure,
+    plain,
+    replace_between,
+    save,
+)
 from serving.load import closed_loop
 from serving.usage import usage
 
@@ -157,19 +169,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
     for place, (name, seconds) in enumerate(stages.items()):
         color = OURS if name == "network" else PEER
         axes.barh(place, 1e6 * seconds, 0.7, color=color)
-        axes.annotate(
-            f"{1e6 * seconds:.0f}",
-            (1e6 * seconds, place),
-            (3, 0),
-            textcoords="offset points",
-            va="center",
-            color=TEXT,
-        )
+        beside(axes, (1e6 * seconds, place), f"{1e6 * seconds:.0f}")
     axes.set_yticks(range(len(stages)), list(stages), color=TEXT)
     axes.invert_yaxis()
     axes.set_xlabel("microseconds of one core for a request, in batches of 16", color=TEXT)
-    axes.tick_params(axis="x", colors=TEXT)
-    axes.spines[:].set_visible(False)
+    plain(axes)
     save(drawn, path)
 
 

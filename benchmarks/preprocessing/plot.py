@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from document import OURS, PEER, TEXT, figure, save
+from document import OURS, PEER, TEXT, beside, figure, plain, save
 from matplotlib.ticker import NullLocator
 
 from .table import number, size
@@ -23,14 +23,7 @@ def plot(jobs: list[dict[str, Any]], path: Path) -> None:
             easier = "note" in row
             color = OURS if row["ours"] else PEER
             axes.barh(place, time, 0.7, color="none" if easier else color, edgecolor=color)
-            axes.annotate(
-                f"{number(time)} ms",
-                (time, place),
-                (3, 0),
-                textcoords="offset points",
-                va="center",
-                color=color if row["ours"] else TEXT,
-            )
+            beside(axes, (time, place), f"{number(time)} ms", color if row["ours"] else TEXT)
         labels = [row["name"] for row in rows]
         axes.set_yticks(range(len(rows)), labels, color=TEXT)
         axes.invert_yaxis()
@@ -39,8 +32,7 @@ def plot(jobs: list[dict[str, Any]], path: Path) -> None:
         axes.set_title(f"{size(job)}, {job['filter'] or 'normalized'}", color=TEXT)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.tick_params(axis="x", colors=TEXT)
-        axes.spines[:].set_visible(False)
+        plain(axes)
         axes.tick_params(axis="y", length=0)
     drawn.supxlabel(
         "milliseconds, one thread, log scale; hollow: not antialiased, or by a box filter",

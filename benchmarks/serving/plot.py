@@ -2,18 +2,16 @@
 
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from document import CEILING, OURS, PEER, TEXT, figure, save
+from document import CEILING, OURS, PEER, TEXT, beside, figure, plain, save
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
+from .figures import Result, systems_of
 from .run import highest
 
 OTHERS = (PEER, "#5c7080", "#b0a080", "#7c9885", "#9a86a4", "#a8806f", "#6f93a8", "#b58db6")
 QUANTILES = ("p50", "p90", "p99", "p99.9")
-
-Result = dict[str, Any]
 
 
 def draw(result: Result, folder: Path) -> None:
@@ -25,8 +23,7 @@ def draw(result: Result, folder: Path) -> None:
         _open(axes["open"], task)
         _peers(axes["peers"], task)
         for each in axes.values():
-            each.tick_params(colors=TEXT, which="both")
-            each.spines[:].set_visible(False)
+            plain(each)
         save(drawn, folder / f"serve-{task['name']}.svg")
 
 
@@ -35,12 +32,8 @@ def _colors(names: list[str]) -> dict[str, str]:
     return dict(zip(names, (OURS, CEILING, *OTHERS), strict=False))
 
 
-def _names(found: list[Result]) -> list[str]:
-    return list(dict.fromkeys(each["system"] for each in found))
-
-
 def _closed(axes: Axes, task: Result) -> None:
-    names = _names(task["closed"])
+    names = systems_of(task)
     for name, color in _colors(names).items():
         points = sorted(
             (each["connections"], median(one["throughput"] for one in each["rounds"]))
@@ -59,7 +52,7 @@ def _closed(axes: Axes, task: Result) -> None:
 
 def _open(axes: Axes, task: Result) -> None:
     """At 70 % of our highest: the ceiling at that rate, the rest at 70 % of their own."""
-    names = _names(task["closed"])
+    names = systems_of(task)
     chosen = {each["system"]: each for each in task["open"] if each["share"] == 0.7}
     same_rate = [each for each in task["open"] if each["share"] == 0]
     chosen |= {each["system"]: each for each in same_rate}
@@ -82,20 +75,13 @@ def _peers(axes: Axes, task: Result) -> None:
     ratios: dict[str, float] = {}
     for found in [task["closed"], *task["peers"]]:
         best = highest(found)
-        ours, *others = _names(found)
+        ours, *others = systems_of({"closed": found})
         ratios |= {name: best[ours][1] / best[name][1] for name in others if name in best}
     rows = sorted(ratios.items(), key=lambda row: row[1])
     for place, (name, ratio) in enumerate(rows):
         color = CEILING if "no-op" in name else OTHERS[0]
         axes.barh(place, ratio, 0.7, color=color)
-        axes.annotate(
-            f"{ratio:.2f}x",
-            (ratio, place),
-            (3, 0),
-            textcoords="offset points",
-            va="center",
-            color=TEXT,
-        )
+        beside(axes, (ratio, place), f"{ratio:.2f}x")
     axes.axvline(1, color=OURS, lw=1)
     axes.set_yticks(range(len(rows)), [name for name, _ in rows], color=TEXT)
     axes.invert_yaxis()
