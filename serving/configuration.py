@@ -1,6 +1,6 @@
 """TorchServe's config.properties, with other ports."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +33,11 @@ _USUAL = asdict(Ports(8080, 8081, 8082, 7070, 7071))
 def _key(line: str) -> str:
     """The key that a line sets; empty for a comment."""
     return "" if line.startswith("#") else line.partition("=")[0].strip()
+
+
+def _values(lines: Iterable[str]) -> dict[str, str]:
+    """What lines set, by key."""
+    return {_key(line): line.partition("=")[2].strip() for line in lines}
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Configuration:
             lines = path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             raise ServerError(f"no configuration at {path}") from None
-        values = {_key(line): line.partition("=")[2].strip() for line in lines}
+        values = _values(lines)
         chosen = {"inference": inference, "management": management, "metrics": metrics}
         if any(port is not None for port in chosen.values()):
             chosen |= {"grpc_inference": 0, "grpc_management": 0}
@@ -89,7 +94,7 @@ class Configuration:
 
     def fit(self, profile: Profile) -> "Configuration":
         """What the lines leave open, as a profile says."""
-        values = {_key(line): line.partition("=")[2].strip() for line in self.lines}
+        values = _values(self.lines)
         vmargs = values.get("vmargs", "")
         properties = {k: v for k, v in profile.properties().items() if k not in values}
         if "-Xmx" not in vmargs:

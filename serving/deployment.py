@@ -62,7 +62,7 @@ class Deployment:
         self = cls(server, package.model, say)
         with alone(server.folder):
             record = self._recover()
-            release = identify(archive, package.model, package.version)
+            release = identify(archive)
             if release == record.serving:
                 say(f"{self.model} {package.version} is what serves already")
                 return release
@@ -74,7 +74,7 @@ class Deployment:
             say(f"checked {archive.name}: {release.file}")
             self._note(replace(record, coming=release, purpose="deploy"))
             with self._undone_on_error():
-                put(archive, server.store)
+                put(archive, release, server.store)
                 self._start(release, package)
             self._switch()
             return release
@@ -100,7 +100,7 @@ class Deployment:
                 raise ServerError(f"{model}: nothing has been deployed that could be rolled back")
             path = server.store / record.previous.file
             package = Package.verify(path)
-            if identify(path, model, package.version) != record.previous:
+            if identify(path) != record.previous:
                 raise ServerError(f"{path}: not as it was when it was deployed")
             self._note(replace(record, coming=record.previous, purpose="rollback"))
             with self._undone_on_error():
@@ -186,7 +186,6 @@ class Deployment:
         record = self._record()
         assert record.leaving is not None
         version = record.leaving.version
-        patience = self._patience(record.leaving)
         state: tuple[int, int | None, int] | None = None
         busy, since = True, time.monotonic()
         while any(record.leaving.same_version(each) for each in self._versions()):
@@ -198,6 +197,8 @@ class Deployment:
                 state, since = seen, time.monotonic()
             # Without counts, which are those of our handler, all that can be done is to wait.
             busy = bool(pending) or begun is None or begun > answered
+            # After so long a worker that does not answer is killed by TorchServe itself.
+            patience = described["responseTimeout"]
             # What a worker gathers for a batch is neither in the queue nor begun.
             quiet = QUIET_SECONDS + described["maxBatchDelay"] / 1000
             if time.monotonic() > since + (patience if busy else quiet):
@@ -207,13 +208,6 @@ class Deployment:
             time.sleep(POLL_SECONDS)
         self._note(replace(record, leaving=None))
         prune(self.server.folder)
-
-    def _patience(self, release: Release) -> float:
-        """After so long a worker that does not answer is killed by TorchServe itself."""
-        try:
-            return Package.verify(self.server.store / release.file).response_timeout
-        except ServerError:  # an archive from elsewhere
-            return SMOKE_SECONDS
 
     @contextlib.contextmanager
     def _undone_on_error(self) -> Iterator[None]:

@@ -7,9 +7,6 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from falconet.model import samples
 from falconet.model.archive import CHECKSUMS, check_version
@@ -32,18 +29,14 @@ class Package:
     The manifest has none, as torch-model-archiver writes it last; what it names has.
 
     Attributes:
-        path: the file.
         model: the name it is served under.
         version: of the model.
         samples: pictures to try it with, and their answers; none for a model that came without.
-        response_timeout: seconds after which a worker that does not answer is given up.
     """
 
-    path: Path
     model: str
     version: str
     samples: tuple[Sample, ...]
-    response_timeout: int
 
     @classmethod
     def verify(cls, path: Path) -> "Package":
@@ -68,7 +61,7 @@ class Package:
                     f"underscores, got {manifest['modelName']!r}"
                 )
             check_version(manifest["modelVersion"])
-            for name in (manifest["handler"], manifest["serializedFile"]):
+            for name in (manifest["handler"], manifest["serializedFile"], CONFIG):
                 if name not in sums:
                     raise ServerError(f"{path}: not as it was made: there is no checksum of {name}")
             wrong = [
@@ -79,18 +72,15 @@ class Package:
             if wrong:
                 raise ServerError(f"{path}: not as it was made, or incomplete: {', '.join(wrong)}")
             Spec.from_json(files[SPEC].decode())
-            config: dict[str, Any] = yaml.safe_load(files[CONFIG])
             return cls(
-                path=path,
                 model=str(manifest["modelName"]),
                 version=str(manifest["modelVersion"]),
                 samples=tuple(samples.from_json(json.loads(files[samples.FILE_NAME]))),
-                response_timeout=int(config["responseTimeout"]),
             )
         except KeyError as error:
             raise ServerError(
                 f"{path}: lacks {error}; expected an archive that `falconet archive` of this "
                 "version made"
             ) from None
-        except (ValueError, TypeError, yaml.YAMLError) as error:
+        except (ValueError, TypeError) as error:
             raise ServerError(f"{path}: {error}") from None

@@ -21,7 +21,7 @@ from .processes import MARK, belongs, processes_of, stop_processes
 from .record import FILE_NAME as RECORD
 from .record import Record
 from .store import FOLDER as STORE
-from .store import prune, put
+from .store import identify, prune, put
 
 STATE = "server.json"
 POLL_SECONDS = 0.25
@@ -270,7 +270,8 @@ class Server:
 def _to_serve(folder: Path, archive: Path) -> dict[str, str]:
     """Which file of the store each model is started from, by the model's name."""
     model = model_name(archive)
-    given = put(archive, folder / STORE)
+    given = identify(archive)
+    put(archive, given, folder / STORE)
     records = Record.load(folder)
     if model not in records or records[model].given != given.file:
         # Not begun with this archive: what was deployed after another is of no interest.

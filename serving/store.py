@@ -14,20 +14,30 @@ FOLDER = "store"
 MANIFEST = "MAR-INF/MANIFEST.json"
 
 
-def put(archive: Path, store: Path) -> Release:
-    """Copy an archive into a store, complete or not at all.
+def identify(archive: Path) -> Release:
+    """What an archive is called in a store: never the same for two that differ.
 
     Raises:
-        ServerError: it is not an archive, or could not be copied.
+        ServerError: it is not an archive.
     """
     try:
         with zipfile.ZipFile(archive) as mar:
             manifest = json.loads(mar.read(MANIFEST))["model"]
-        release = identify(archive, manifest["modelName"], manifest["modelVersion"])
+        model, version = manifest["modelName"], manifest["modelVersion"]
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
         raise ServerError(
             f"{archive} is not an archive ({error}); make one with: falconet archive"
         ) from None
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    return Release(version, f"{model}-{version}-{sha256[:12]}.mar")
+
+
+def put(archive: Path, release: Release, store: Path) -> None:
+    """Copy an archive into a store under its release's name, complete or not at all.
+
+    Raises:
+        ServerError: it could not be copied.
+    """
     target = store / release.file
     partial = target.with_suffix(".partial")
     try:
@@ -38,13 +48,6 @@ def put(archive: Path, store: Path) -> Release:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise ServerError(f"{archive} could not be copied to {target}: {error}") from error
-    return release
-
-
-def identify(archive: Path, model: str, version: str) -> Release:
-    """What an archive is called in a store: never the same for two that differ."""
-    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    return Release(version, f"{model}-{version}-{sha256[:12]}.mar")
 
 
 def prune(folder: Path) -> None:
