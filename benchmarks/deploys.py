@@ -36,7 +36,7 @@ from serving.round import check
 from falconet.cli.archive import make_archive
 from falconet.handler import ENTRY
 from falconet.model.archive import archive
-from falconet.serving.deployment import Deployment
+from falconet.serving.rollout import deploy
 from falconet.serving.server import Server
 from serving import run, system, task
 
@@ -52,7 +52,7 @@ def deploy_all(
     for i in track(range(count), "deploys"):
         time.sleep(PAUSE_SECONDS)
         began = time.perf_counter()
-        Deployment.deploy(server, archives[i % len(archives)])
+        deploy([server], archives[i % len(archives)])
         spans.append((began, time.perf_counter()))
     time.sleep(PAUSE_SECONDS)
 

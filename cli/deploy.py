@@ -1,25 +1,43 @@
-"""falconet deploy, rollback, models and scale"""
+"""falconet deploy, rollback, canary, models and scale"""
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import psutil
 
-from falconet.serving.deployment import POLL_SECONDS, START_SECONDS, Deployment
+from falconet.serving import rollout
+from falconet.serving.canary import Trial
+from falconet.serving.canary import canary as try_out
+from falconet.serving.deployment import START_SECONDS
+from falconet.serving.drain import POLL_SECONDS
 from falconet.serving.errors import ServerError
 from falconet.serving.record import alone
 from falconet.serving.server import Server
 
-from .serve import state_option
+from .serve import STATE, state_option
+
+ARCHIVE = click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
+TRIAL = Trial()
+
+states_option = click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    default=[STATE],
+    show_default=True,
+    help="Folder with a server's state; of many servers: all of them change, or none does.",
+)
 
 
 @click.command()
-@click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
-@state_option
-def deploy(archive: Path, state: Path) -> None:
+@ARCHIVE
+@states_option
+def deploy(archive: Path, states: Sequence[Path]) -> None:
     """Replace a served model by ARCHIVE, without an error for those who ask it.
 
     The archive is checked, copied into the model store, started beside the version that serves,
@@ -27,20 +45,58 @@ def deploy(archive: Path, state: Path) -> None:
     what it has begun, and goes. If anything fails, the old version serves as before. If this
     command is interrupted, repeat it: it finishes or undoes what was left half done.
     """
-    release = Deployment.deploy(running(state), archive, click.echo)
+    release = rollout.deploy([running(state) for state in states], archive, click.echo)
     click.echo(f"deployed {release.version} ({release.file})")
 
 
 @click.command()
 @click.argument("model", required=False)
-@state_option
-def rollback(model: str | None, state: Path) -> None:
+@states_option
+def rollback(model: str | None, states: Sequence[Path]) -> None:
     """Replace MODEL by what served before it, in the same way.
 
     [default: the model that the server was started with]
     """
-    server = running(state)
-    release = Deployment.rollback(server, model or server.model, click.echo)
+    servers = [running(state) for state in states]
+    release = rollout.rollback(servers, model or servers[0].model, click.echo)
+    click.echo(f"deployed {release.version} ({release.file})")
+
+
+@click.command()
+@ARCHIVE
+@click.option(
+    "--percent",
+    type=click.IntRange(1, 99),
+    default=TRIAL.percent,
+    show_default=True,
+    help="Of the requests, that the new version gets.",
+)
+@click.option("--seconds", default=TRIAL.seconds, show_default=True, help="For which it does.")
+@click.option(
+    "--failed",
+    default=TRIAL.failed,
+    show_default=True,
+    help="The highest ratio of its answers that may be 5xx.",
+)
+@click.option(
+    "--slower",
+    default=TRIAL.slower,
+    show_default=True,
+    help="How many times the 95th percentile of seconds of what serves its own may be.",
+)
+@click.option(
+    "--requests",
+    default=TRIAL.requests,
+    show_default=True,
+    help="It has to answer so many to be judged.",
+)
+@state_option
+def canary(archive: Path, state: Path, **trial: Any) -> None:
+    """Deploy ARCHIVE if it stands a trial: some of the requests by the gateway, for some time.
+
+    If it fails, is slow, or gets too few requests to tell, the old version serves as before.
+    """
+    release = try_out(running(state), archive, Trial(**trial), click.echo)
     click.echo(f"deployed {release.version} ({release.file})")
 
 

@@ -24,7 +24,9 @@ COMMANDS = {
     "rollback": "deploy",
     "models": "deploy",
     "scale": "deploy",
+    "canary": "deploy",
     "gateway": "gateway",
+    "up": "up",
     "predict": "predict",
 }
 

@@ -6,8 +6,9 @@ import json
 import shlex
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, NoReturn, TypeVar, get_args
 
 import click
 from PIL import Image
@@ -35,37 +36,77 @@ state_option = click.option(
     help="Folder with the server's state and logs; one server for each.",
 )
 
+drain_option = click.option(
+    "--drain-seconds",
+    default=10.0,
+    show_default=True,
+    help="The longest to wait for answers to what has come, before the server ends.",
+)
+
+_SERVER_OPTIONS = (
+    click.argument("archive", required=False, type=click.Path(dir_okay=False, path_type=Path)),
+    click.option("--management-port", type=PORT, help="Management.  [default: likewise]"),
+    click.option("--metrics-port", type=PORT, help="Metrics.  [default: likewise]"),
+    click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=DEFAULT_CONFIG,
+        help="TorchServe's config.properties to start from.  [default: the one that comes along]",
+    ),
+    click.option(
+        "--profile",
+        type=click.Choice(["auto", *get_args(ProfileName)]),
+        default="auto",
+        show_default=True,
+        help="Workers, threads and memory, for a kind of machine, where --config leaves them open.",
+    ),
+    click.option(
+        "--picture",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Picture to try the server with once it is up.  [default: a made one]",
+    ),
+    click.option(
+        "--timeout", default=120.0, show_default=True, help="Seconds to wait until ready."
+    ),
+    state_option,
+)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def server_options(command: Command) -> Command:
+    """What :func:`start` takes, but for the port of predictions."""
+    for option in reversed(_SERVER_OPTIONS):
+        command = option(command)
+    return command
+
+
+def start(
+    archive: Path | None,
+    port: int | None,
+    management_port: int | None,
+    metrics_port: int | None,
+    config: Path,
+    profile: ProfileName | Literal["auto"],
+    state: Path,
+) -> Server:
+    """A server that has yet to load its model."""
+    configuration = Configuration.load(config, port, management_port, metrics_port)
+    configuration = configuration.fit(Profile.of_machine(profile))
+    if archive is None:
+        archive = DEFAULT_ARCHIVE
+        if not archive.exists():
+            click.echo(f"packing the model that comes along into {archive}")
+            make_archive(None, archive)
+    for number in ENDINGS:
+        signal.signal(number, interrupt)
+    return Server.start(archive, state, configuration)
+
 
 @click.command()
-@click.argument(
-    "archive",
-    required=False,
-    type=click.Path(dir_okay=False, path_type=Path),
-)
 @click.option("--port", type=PORT, help="Predictions.  [default: as in --config; 0: any free one]")
-@click.option("--management-port", type=PORT, help="Management.  [default: likewise]")
-@click.option("--metrics-port", type=PORT, help="Metrics.  [default: likewise]")
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=DEFAULT_CONFIG,
-    help="TorchServe's config.properties to start from.  [default: the one that comes along]",
-)
-@click.option(
-    "--profile",
-    type=click.Choice(["auto", *get_args(ProfileName)]),
-    default="auto",
-    show_default=True,
-    help="Workers, threads and memory, for a kind of machine, where --config leaves them open.",
-)
-@click.option(
-    "--picture",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Picture to try the server with once it is up.  [default: a made one]",
-)
+@server_options
 @click.option("--background", is_flag=True, help="Return when ready; end with: falconet stop")
-@click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait until ready.")
-@state_option
+@drain_option
 def serve(
     archive: Path | None,
     port: int | None,
@@ -76,9 +117,13 @@ def serve(
     picture: Path | None,
     background: bool,
     timeout: float,
+    drain_seconds: float,
     state: Path,
 ) -> None:
     """Serve ARCHIVE with TorchServe, until Ctrl-C.
+
+    What has come by then is answered first, as far as --drain-seconds allow; to lose nothing of
+    what still comes, put `falconet gateway` before it, or use `falconet up`.
 
     ARCHIVE is what `falconet archive` made.  [default: build/model_store/cifar10.mar, made of the
     CIFAR-10 weights that come along if it is not there]
@@ -87,47 +132,41 @@ def serve(
 
     Says `ready` when every worker has loaded the model and a picture has been answered.
     """
-    configuration = Configuration.load(config, port, management_port, metrics_port)
-    configuration = configuration.fit(Profile.of_machine(profile))
-    if archive is None:
-        archive = DEFAULT_ARCHIVE
-        if not archive.exists():
-            click.echo(f"packing the model that comes along into {archive}")
-            make_archive(None, archive)
-    for number in ENDINGS:
-        signal.signal(number, interrupt)
     began = time.monotonic()
-    server = Server.start(archive, state, configuration)
+    server = start(archive, port, management_port, metrics_port, config, profile, state)
     try:
-        if picture is None:
-            picture = state / "example.png"
-            picture.write_bytes(example())
+        picture = picture or written_example(state)
         server.wait_ready(picture.read_bytes(), timeout)
-        described = server.client.describe(server.model)
-        what = f"{server.model} {described['modelVersion']}, workers: {len(described['workers'])}"
-        click.echo(f"ready: {what}, after {time.monotonic() - began:.1f} s. Try:")
+        click.echo(f"ready: {what(server)}, after {time.monotonic() - began:.1f} s. Try:")
         url = server.client.prediction_url(server.model)
         click.echo(f"curl -X POST -F {shlex.quote(f'image=@{picture}')} {url}")
         if not background:
             click.echo("Ctrl-C stops it.")
-            _watch(server)
+            _watch(server, drain_seconds)
     except KeyboardInterrupt:
-        _stop_undisturbed(server)
+        server.stop()
         with contextlib.suppress(OSError):  # the terminal may be gone
             click.echo("stopped")
     except BaseException:
-        _stop_undisturbed(server)
+        ignore_endings()
+        server.stop()
         raise
 
 
 @click.command()
+@drain_option
 @state_option
-def stop(state: Path) -> None:
-    """Stop the server that `falconet serve` started in this folder."""
+def stop(state: Path, drain_seconds: float) -> None:
+    """Stop the server that `falconet serve` started in this folder.
+
+    What has come by then is answered first.
+    """
     server = Server.find(state)
     if server is None:
         click.echo(f"no server runs with {state}")
         return
+    if not server.drain(drain_seconds):
+        click.echo(f"{server.model}: not all was answered within {drain_seconds:g} seconds")
     server.stop()
     click.echo(f"stopped {server.model} (process {server.pid})")
 
@@ -166,14 +205,18 @@ def interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _stop_undisturbed(server: Server) -> None:
-    ignore_endings()
-    server.stop()
+def what(server: Server) -> str:
+    described = server.client.describe(server.model)
+    return f"{server.model} {described['modelVersion']}, workers: {len(described['workers'])}"
 
 
-def _watch(server: Server) -> NoReturn:
-    while server.running():
-        time.sleep(1)
+def _watch(server: Server, drain_seconds: float) -> NoReturn:
+    try:
+        while server.running():
+            time.sleep(1)
+    except KeyboardInterrupt:
+        server.drain(drain_seconds)
+        raise
     raise ServerError(f"TorchServe has ended; if nobody stopped it, see {server.folder / 'logs'}")
 
 
@@ -182,6 +225,12 @@ def example() -> bytes:
     file = io.BytesIO()
     Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(file, "PNG")
     return file.getvalue()
+
+
+def written_example(state: Path) -> Path:
+    path = state / "example.png"
+    path.write_bytes(example())
+    return path
 
 
 def _status(server: Server | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Replacing a model while it is asked: start, try, switch, drain, and only then take away.
+"""Steps of replacing a model while it is asked: start, try, switch, drain, and only then take away.
 
 TorchServe kills workers at once when a version is unregistered, so the old one goes last, when it
 has nothing left to answer. What is done is written down before and after each step
@@ -7,23 +7,23 @@ has nothing left to answer. What is done is written down before and after each s
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from falconet.model.samples import Sample
 
 from .client import Client, predict
+from .drain import POLL_SECONDS, Drain
 from .errors import ServerError
 from .package import Package
-from .record import Record, Release, alone
+from .record import Record, Release
 from .server import Server
-from .store import identify, prune, put
+from .split import Split
+from .store import prune, put
 
-POLL_SECONDS = 0.25
 START_SECONDS = 180.0
-# Workers tell what they have in hand once a second; this is twice that, and a little.
-QUIET_SECONDS = 2.5
 # Probabilities are recorded in float32; a server may compute in bfloat16.
 TOLERANCE = 0.1
 SMOKE_SECONDS = 60.0
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Deployment:
-    """Changes of one model of a running server.
+    """Changes of one model of a running server; see :mod:`.rollout` for their order.
 
     Args:
         server: that runs.
@@ -45,70 +45,12 @@ class Deployment:
     model: str
     say: Say = lambda _: None
 
-    @classmethod
-    def deploy(cls, server: Server, archive: Path, say: Say = lambda _: None) -> Release:
-        """Replace what a server serves under an archive's name, without an error for anyone.
-
-        Returns:
-            what serves now.
+    def record(self) -> Record:
+        """What is written down of the model.
 
         Raises:
-            ServerError: the archive is not right, or its model does not start or does not answer as
-                recorded; then the old version serves as before, and nothing of the new one is left.
-                Or the server does not answer: then what was begun is finished or undone by the next
-                deploy or rollback.
+            ServerError: there is no such model.
         """
-        package = Package.verify(archive)
-        self = cls(server, package.model, say)
-        with alone(server.folder):
-            record = self._recover()
-            release = identify(archive)
-            if release == record.serving:
-                say(f"{self.model} {package.version} is what serves already")
-                return release
-            if any(release.same_version(each) for each in self._versions()):
-                raise ServerError(
-                    f"{self.model}: another archive serves as version {release.version}; give this "
-                    "one its own: falconet archive --version"
-                )
-            say(f"checked {archive.name}: {release.file}")
-            self._note(replace(record, coming=release, purpose="deploy"))
-            with self._undone_on_error():
-                put(archive, release, server.store)
-                self._start(release, package)
-            self._switch()
-            return release
-
-    @classmethod
-    def rollback(cls, server: Server, model: str, say: Say = lambda _: None) -> Release:
-        """Replace what serves by what served before it, in the same way.
-
-        Repeated after an interruption, it finishes that rollback and goes back no further.
-
-        Raises:
-            ServerError: nothing did, or as :meth:`deploy`.
-        """
-        self = cls(server, model, say)
-        with alone(server.folder):
-            before = self._record()
-            record = self._recover()
-            if before.purpose == "rollback" and (
-                before.leaving is not None or before.coming == record.serving
-            ):
-                return record.serving
-            if record.previous is None:
-                raise ServerError(f"{model}: nothing has been deployed that could be rolled back")
-            path = server.store / record.previous.file
-            package = Package.verify(path)
-            if identify(path) != record.previous:
-                raise ServerError(f"{path}: not as it was when it was deployed")
-            self._note(replace(record, coming=record.previous, purpose="rollback"))
-            with self._undone_on_error():
-                self._start(record.previous, package)
-            self._switch()
-            return record.previous
-
-    def _record(self) -> Record:
         records = Record.load(self.server.folder)
         if self.model not in records:
             raise ServerError(
@@ -117,24 +59,46 @@ class Deployment:
             )
         return records[self.model]
 
-    def _recover(self) -> Record:
+    def recover(self) -> Record:
         """Finish or undo what was interrupted, and say what serves."""
-        record = self._record()
+        record = self.record()
         if record.coming is not None:
             default = self._client.describe(self.model)["modelVersion"]
             if record.coming.same_version(default):
                 self.say(f"finishing what was interrupted: {record.coming.version} serves already")
-                self._switch()
+                self.switch()
+                self.drain()
             else:
                 self.say(f"undoing what was interrupted: {record.coming.version}")
-                self._undo()
+                self.undo()
         elif record.leaving is not None:
             self.say(f"finishing what was interrupted: {record.leaving.version} leaves")
-            self._drain()
-        return self._record()
+            self.drain()
+        return self.record()
+
+    def prepare(
+        self,
+        release: Release,
+        package: Package,
+        archive: Path,
+        purpose: Literal["deploy", "rollback"],
+    ) -> None:
+        """Start a release beside the one that serves, and try it.
+
+        Raises:
+            ServerError: it does not start, or does not answer as recorded; it is to be undone then.
+        """
+        if any(release.same_version(each) for each in self._versions()):
+            raise ServerError(
+                f"{self.model}: another archive serves as version {release.version}; give this "
+                "one its own: falconet archive --version"
+            )
+        self._note(replace(self.record(), coming=release, purpose=purpose))
+        if archive.parent != self.server.store:
+            put(archive, release, self.server.store)
+        self._start(release, package)
 
     def _start(self, release: Release, package: Package) -> None:
-        """Register a version beside the one that serves, and try it."""
         workers = max(1, len(self._client.describe(self.model)["workers"]))
         deaths = self.server.deaths(self.model, release.version)
         self._client.register(release.file, self.model, workers)
@@ -172,63 +136,80 @@ class Deployment:
                 f"{sample.probability:.3f} for sample {number}, got {best or answer}"
             )
 
-    def _switch(self) -> None:
-        """The coming version answers from now on, and the old one leaves."""
-        record = self._record()
+    def share(self, percent: int) -> None:
+        """Have the gateway give the coming version so many percent of the requests.
+
+        Raises:
+            ServerError: no gateway runs, or it does not follow.
+        """
+        self._note(replace(self.record(), percent=percent))
+        split = self.record().split
+        split.await_gateway(self.server.gateway)
+        if percent:
+            self.say(f"{split.version} gets {percent} % of the requests")
+
+    def switch(self) -> None:
+        """The coming version answers from now on, and the old one is to leave."""
+        record = self.record()
         assert record.coming is not None
         self._client.set_default(self.model, record.coming.version)
         self._note(record.switched())
         self.say(f"{record.coming.version} serves")
-        self._drain()
 
-    def _drain(self) -> None:
+    def take_back(self, before: Record) -> None:
+        """Have what served before a switch serve again, whether or not the switch was done."""
+        assert before.coming is not None
+        self._client.set_default(self.model, before.serving.version)
+        self._note(before)
+        self._answer_all(before.coming.version)
+        self.undo()
+
+    def drain(self) -> None:
         """Take the leaving version away once it has nothing to answer."""
-        record = self._record()
+        record = self.record()
         assert record.leaving is not None
-        version = record.leaving.version
-        state: tuple[int, int | None, int] | None = None
-        busy, since = True, time.monotonic()
-        while any(record.leaving.same_version(each) for each in self._versions()):
-            described = self._client.describe(self.model, version)
-            begun, answered = self._client.counted(self.model, version)
-            pending = described["jobQueueStatus"]["pendingRequests"]
-            seen = (pending, begun, answered)
-            if seen != state:
-                state, since = seen, time.monotonic()
-            # Without counts, which are those of our handler, all that can be done is to wait.
-            busy = bool(pending) or begun is None or begun > answered
-            # After so long a worker that does not answer is killed by TorchServe itself.
-            patience = described["responseTimeout"]
-            # What a worker gathers for a batch is neither in the queue nor begun.
-            quiet = QUIET_SECONDS + described["maxBatchDelay"] / 1000
-            if time.monotonic() > since + (patience if busy else quiet):
-                self._client.unregister(self.model, version)
-                left = f"; nothing was heard for {patience:.0f} s of what it had" if busy else ""
-                self.say(f"{version} is gone{left or ', and has answered all it had'}")
-            time.sleep(POLL_SECONDS)
+        version = self._registered(record.leaving)
+        if version is not None:
+            left = self._answer_all(version)
+            self._client.unregister(self.model, version)
+            self.say(f"{version} is gone{left or ', and has answered all it had'}")
         self._note(replace(record, leaving=None))
         prune(self.server.folder)
 
-    @contextlib.contextmanager
-    def _undone_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            try:
-                self._undo()
-            except ServerError as error:  # the first one says why
-                self.say(f"not undone yet, as the server does not answer: {error}")
-            raise
-
-    def _undo(self) -> None:
-        """Leave nothing of the coming version."""
-        record = self._record()
-        assert record.coming is not None
-        if any(record.coming.same_version(each) for each in self._versions()):
-            self._client.unregister(self.model, record.coming.version)
-        self._note(replace(record, coming=None))
+    def undo(self) -> None:
+        """Leave nothing of the coming version, if there is one."""
+        record = self.record()
+        if record.coming is None:
+            return
+        version = self._registered(record.coming)
+        if record.percent:
+            self._note(replace(record, percent=0))
+            # Where the gateway has ended, nothing comes any more.
+            with contextlib.suppress(ServerError):
+                Split().await_gateway(self.server.gateway)
+            if version is not None:
+                self._answer_all(version)
+        if version is not None:
+            self._client.unregister(self.model, version)
+        self._note(replace(record, coming=None, percent=0))
         prune(self.server.folder)
         self.say(f"{record.serving.version} serves as before")
+
+    def try_to(self, undo: Callable[[], None]) -> None:
+        """After something went wrong, which is what is to be told: undo it, if that can be."""
+        try:
+            undo()
+        except ServerError as error:
+            self.say(f"not undone yet, as the server does not answer: {error}")
+
+    def _answer_all(self, version: str) -> str:
+        """Wait until a version has nothing in hand, and say what is missing in that."""
+        drain = Drain(self._client, self.model, version)
+        while not drain.over():
+            time.sleep(POLL_SECONDS)
+        if drain.abandoned is None:
+            return ""
+        return f"; nothing was heard for {drain.abandoned:.0f} s of what it had"
 
     def _patiently(self, ask: Callable[[], bool], deadline: float) -> bool:
         """An answer, of a server whose cores are busy with starting workers."""
@@ -245,6 +226,10 @@ class Deployment:
     @property
     def _client(self) -> Client:
         return self.server.client
+
+    def _registered(self, release: Release) -> str | None:
+        """What the server calls a release, if it has it."""
+        return next((each for each in self._versions() if release.same_version(each)), None)
 
     def _versions(self) -> list[str]:
         return [each["modelVersion"] for each in self._client.versions(self.model)]

@@ -13,8 +13,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from .errors import ServerError
 from .package import NAME
+from .split import Split
 
 # nginx.conf includes the others.
 TEMPLATES = {
@@ -22,6 +25,8 @@ TEMPLATES = {
     "ask.conf": "nginx-ask.conf",
     "errors.conf": "nginx-errors.conf",
 }
+SPLIT = "split.conf"
+ACCESS_LOG = "access.log"
 START_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # more than its own worker_shutdown_timeout
 PR_SET_PDEATHSIG = 1  # of Linux
@@ -82,7 +87,7 @@ class Gateway:
         """Start nginx, and return when it listens. It ends when the thread that started it does.
 
         Args:
-            folder: for its logs.
+            folder: for its logs; :attr:`.Server.gateway`, for deployments to find them.
             inference: TorchServe's port.
             model: what ``/predict`` asks.
             keys: a file with a line ``KEY NAME`` for each client that may ask.
@@ -107,6 +112,7 @@ class Gateway:
             runtime.chmod(0o711)
             values = {
                 "FOLDER": str(folder),
+                "ACCESS_LOG": ACCESS_LOG,
                 "RUNTIME": str(runtime),
                 "LISTEN": f"{host}:{port}{' ssl' if certificate else ''}",
                 "TLS": _tls(certificate),
@@ -119,7 +125,7 @@ class Gateway:
                 "IN_FLIGHT": str(limits.in_flight),
                 "ANSWER_SECONDS": str(limits.answer),
             }
-            files = {"keys.conf": clients}
+            files = {"keys.conf": clients, SPLIT: Split().nginx()}
             for name, template in TEMPLATES.items():
                 text = Path(__file__).with_name(template).read_text()
                 files[name] = re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
@@ -142,6 +148,7 @@ class Gateway:
         gateway = cls(folder, runtime, port, limits, child)
         try:
             gateway._wait(host)
+            Split().save(folder)
         except BaseException:
             gateway.stop()
             raise
@@ -169,6 +176,26 @@ class Gateway:
         else:
             mark.unlink(missing_ok=True)
 
+    def follow(self, split: Split) -> None:
+        """Share out requests so, if that is not how it is done already.
+
+        Raises:
+            ServerError: nginx does not begin to.
+        """
+        if split == Split.load(self.folder):
+            return
+        master = psutil.Process(self.child.pid)
+        old = set(master.children())
+        (self.runtime / SPLIT).write_text(split.nginx())
+        self.child.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + START_SECONDS
+        # Those that know of it are new; the others take nothing more, and end.
+        while not set(master.children()) - old:
+            if self.child.poll() is not None or time.monotonic() > deadline:
+                raise ServerError(f"nginx did not follow; see {self.folder / 'error.log'}")
+            time.sleep(0.05)
+        split.save(self.folder)
+
     def stop(self) -> None:
         """Take nothing more, answer what has come, for as long as that may take, and end."""
         if self.child.poll() is None:
@@ -179,6 +206,7 @@ class Gateway:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.pid, signal.SIGKILL)
         self.child.wait()
+        Split.forget(self.folder)
         shutil.rmtree(self.runtime, ignore_errors=True)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ServerError
+from .split import Split
 
 FILE_NAME = "models.json"
 LOCK = "deploy.lock"
@@ -40,6 +41,7 @@ class Record:
         coming: is being started and tried, and may have to be taken away again.
         leaving: has been replaced, and may still have requests to answer.
         purpose: why the one comes and the other leaves.
+        percent: of the requests that name no version, what the gateway gives to the coming one.
     """
 
     given: str
@@ -48,6 +50,7 @@ class Record:
     coming: Release | None = None
     leaving: Release | None = None
     purpose: Literal["deploy", "rollback"] = "deploy"
+    percent: int = 0
 
     @classmethod
     def load(cls, folder: Path) -> "dict[str, Record]":
@@ -82,8 +85,20 @@ class Record:
         """The one that was coming serves now."""
         assert self.coming is not None
         return replace(
-            self, serving=self.coming, previous=self.serving, leaving=self.serving, coming=None
+            self,
+            serving=self.coming,
+            previous=self.serving,
+            leaving=self.serving,
+            coming=None,
+            percent=0,
         )
+
+    @property
+    def split(self) -> Split:
+        """What the gateway should do."""
+        if self.coming is None or not self.percent:
+            return Split()
+        return Split(self.coming.version, self.percent)
 
     def files(self) -> set[str]:
         """Archives in the store that are needed."""

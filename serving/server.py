@@ -14,6 +14,7 @@ import psutil
 
 from .client import Client, model_name
 from .configuration import Configuration
+from .drain import Drain
 from .errors import ServerError
 from .java import find_java
 from .ports import Ports
@@ -102,7 +103,8 @@ class Server:
         with (logs / "console.log").open("wb") as console:
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"),
+                    *(sys.executable, "-m", "falconet.serving.torchserve"),
+                    *("--start", "--foreground", "--ncs"),
                     *("--ts-config", str(config.resolve())),
                     *(("--log-config", str(logging.resolve())) if logging else ()),
                     *("--model-store", str((folder / STORE).resolve())),
@@ -162,6 +164,11 @@ class Server:
     def store(self) -> Path:
         """The folder that archives are registered from, under names that hold their checksums."""
         return self.folder / STORE
+
+    @property
+    def gateway(self) -> Path:
+        """The folder of the gateway before it."""
+        return self.folder / "gateway"
 
     @property
     def client(self) -> Client:
@@ -236,6 +243,32 @@ class Server:
         """How often a worker of a version has died while it loaded the model, as the log says."""
         thread = f"-{model}_{version} "
         return sum(WORKER_DIED in line and thread in line for line in self._log("ts_log.log"))
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until all versions of all models have answered what they were given.
+
+        Args:
+            timeout: seconds after which it is given up.
+
+        Returns:
+            whether they have.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and self.running():
+            try:
+                drains = [
+                    Drain(self.client, model, each["modelVersion"])
+                    for model in self.client.models()
+                    for each in self.client.versions(model)
+                ]
+                while time.monotonic() < deadline:
+                    drains = [each for each in drains if not each.over()]
+                    if not drains:
+                        return True
+                    time.sleep(POLL_SECONDS)
+            except ServerError:  # busy, or a version has just gone
+                time.sleep(POLL_SECONDS)
+        return False
 
     def stop(self) -> None:
         """Stop the server and everything it started, and wait until all of it is gone."""

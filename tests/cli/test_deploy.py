@@ -81,7 +81,7 @@ def test_a_gateway_until_it_is_ended(state: Path, samples: list[Path], tmp_path:
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
     (port,) = free_ports(1)
-    common = ["--keys", keys, "--port", str(port), "--state", state, "--drain-seconds", "0.1"]
+    common = ["--keys", keys, "--port", str(port), "--state", state, "--notice-seconds", "0.1"]
     undecided = run("gateway", *common)
     assert "expected --certificate and --certificate-key, or --plain" in undecided.stderr
     with subprocess.Popen(

@@ -1,0 +1,66 @@
+"""falconet up"""
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from falconet.serving.profile import Name as ProfileName
+
+from .gateway import attend, check, close, gateway_options, open_gateway
+from .serve import PORT, drain_option, ignore_endings, server_options, start, what, written_example
+
+
+@click.command()
+@click.option("--inference-port", type=PORT, help="TorchServe's.  [default: as in --config]")
+@server_options
+@gateway_options
+@drain_option
+def up(
+    archive: Path | None,
+    inference_port: int | None,
+    management_port: int | None,
+    metrics_port: int | None,
+    config: Path,
+    profile: ProfileName | Literal["auto"],
+    picture: Path | None,
+    timeout: float,
+    state: Path,
+    notice_seconds: float,
+    drain_seconds: float,
+    **options: Any,
+) -> None:
+    """Serve ARCHIVE with a gateway before it, until Ctrl-C: what a container or a unit runs.
+
+    Both as by `falconet serve` and `falconet gateway`. Ended, it lets a load balancer notice,
+    answers what has come, and stops all it has started; if TorchServe or nginx ends by itself, it
+    ends with an error, for whoever supervises it to start it again.
+    """
+    check(**options)
+    began = time.monotonic()
+    server = start(archive, inference_port, management_port, metrics_port, config, profile, state)
+    try:
+        server.wait_ready((picture or written_example(state)).read_bytes(), timeout)
+        click.echo(f"{what(server)}: ready after {time.monotonic() - began:.1f} s")
+        gateway = open_gateway(server, **options)
+        try:
+            attend(server, gateway)
+        except KeyboardInterrupt:
+            close(gateway, notice_seconds)
+            server.drain(drain_seconds)
+            raise
+        except BaseException:
+            ignore_endings()
+            gateway.stop()
+            raise
+    except KeyboardInterrupt:
+        ignore_endings()
+        server.stop()
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            click.echo("stopped")
+    except BaseException:
+        ignore_endings()
+        server.stop()
+        raise

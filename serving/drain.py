@@ -1,0 +1,54 @@
+"""Waiting until a version of a model has answered what it was given."""
+
+import time
+
+from .client import Client
+
+POLL_SECONDS = 0.25
+# Workers tell what they have in hand once a second; this is twice that, and a little.
+QUIET_SECONDS = 2.5
+
+
+class Drain:
+    """Watches one version, to which nothing more should come.
+
+    Args:
+        client: of the server.
+        model: that the version is of.
+        version: as the server calls it.
+
+    Attributes:
+        abandoned: seconds for which nothing was heard of requests it still had, where it was given
+            up for that; ``None`` as long as it was not.
+    """
+
+    def __init__(self, client: Client, model: str, version: str) -> None:
+        self.abandoned: float | None = None
+        self._client, self._model, self._version = client, model, version
+        self._seen: tuple[int, int | None, int] | None = None
+        self._since = time.monotonic()
+
+    def over(self) -> bool:
+        """Whether it has answered all; to be asked again and again.
+
+        Raises:
+            ServerError: the server does not answer, or has no such version.
+        """
+        described = self._client.describe(self._model, self._version)
+        begun, answered = self._client.counted(self._model, self._version)
+        pending = described["jobQueueStatus"]["pendingRequests"]
+        seen = (pending, begun, answered)
+        if seen != self._seen:
+            self._seen, self._since = seen, time.monotonic()
+        still = time.monotonic() - self._since
+        # Without counts, which are those of our handler, all that can be done is to wait.
+        if pending or begun is None or begun > answered:
+            # After so long a worker that does not answer is killed by TorchServe itself.
+            patience: float = described["responseTimeout"]
+            if still <= patience:
+                return False
+            self.abandoned = patience
+            return True
+        # What a worker gathers for a batch is neither in the queue nor begun.
+        delay: float = described["maxBatchDelay"] / 1000
+        return still > QUIET_SECONDS + delay

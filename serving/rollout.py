@@ -1,0 +1,133 @@
+"""Another version of a model on one server or many: on all of them, or on none."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from .deployment import Deployment, Say
+from .errors import ServerError
+from .package import Package
+from .record import Record, Release, alone
+from .server import Server
+from .store import identify
+
+
+def deploy(servers: Sequence[Server], archive: Path, say: Say = lambda _: None) -> Release:
+    """Replace what servers serve under an archive's name, without an error for anyone.
+
+    Returns:
+        what serves now.
+
+    Raises:
+        ServerError: the archive is not right, or its model does not start or does not answer as
+            recorded on one of them; then the old version serves everywhere as before, and nothing
+            of the new one is left. Or a server does not answer: then what was begun is finished or
+            undone by the next deploy or rollback.
+    """
+    package = Package.verify(archive)
+    with _alone(servers, package.model, say) as deployments:
+        records = [each.recover() for each in deployments]
+        release = identify(archive)
+        targets = [
+            deployment
+            for deployment, record in zip(deployments, records, strict=True)
+            if record.serving != release
+        ]
+        if not targets:
+            say(f"{package.model} {package.version} is what serves already")
+            return release
+        say(f"checked {archive.name}: {release.file}")
+        with _all_or_none(targets) as switch:
+            _on_each(targets, lambda each: each.prepare(release, package, archive, "deploy"))
+            switch()
+        _on_each(targets, Deployment.drain)
+        return release
+
+
+def rollback(servers: Sequence[Server], model: str, say: Say = lambda _: None) -> Release:
+    """Replace what servers serve by what served before it, in the same way.
+
+    Repeated after an interruption, it finishes that rollback and goes back no further.
+
+    Raises:
+        ServerError: nothing did, or not the same on all; or as :func:`deploy`.
+    """
+    with _alone(servers, model, say) as deployments:
+        targets: list[Deployment] = []
+        goals: list[Release | None] = []
+        for deployment in deployments:
+            before = deployment.record()
+            record = deployment.recover()
+            if before.purpose == "rollback" and (
+                before.leaving is not None or before.coming == record.serving
+            ):
+                goals.append(record.serving)
+                continue
+            goals.append(record.previous)
+            targets.append(deployment)
+        release = goals[0]
+        if release is None or None in goals:
+            raise ServerError(f"{model}: nothing has been deployed that could be rolled back")
+        if any(goal != release for goal in goals):
+            found = ", ".join(sorted({goal.file for goal in goals if goal is not None}))
+            raise ServerError(
+                f"{model}: servers would go back to different archives, {found}; deploy the right "
+                "one to all of them"
+            )
+        with _all_or_none(targets) as switch:
+            _on_each(targets, lambda each: _prepare_again(each, release))
+            switch()
+        _on_each(targets, Deployment.drain)
+        return release
+
+
+@contextlib.contextmanager
+def _alone(servers: Sequence[Server], model: str, say: Say) -> Iterator[list[Deployment]]:
+    """Nobody else changes any of these servers meanwhile."""
+
+    def named(server: Server) -> Say:
+        return say if len(servers) == 1 else lambda step: say(f"{server.folder}: {step}")
+
+    with contextlib.ExitStack() as locks:
+        for server in servers:
+            locks.enter_context(alone(server.folder))
+        yield [Deployment(server, model, named(server)) for server in servers]
+
+
+@contextlib.contextmanager
+def _all_or_none(deployments: Sequence[Deployment]) -> Iterator[Callable[[], None]]:
+    """Gives what switches all of them; if anything fails, none is switched or has what comes."""
+    switched: list[tuple[Deployment, Record]] = []
+
+    def switch() -> None:
+        for deployment in deployments:
+            switched.append((deployment, deployment.record()))
+            deployment.switch()
+
+    try:
+        yield switch
+    except BaseException:
+        for deployment, before in switched:
+            deployment.try_to(partial(deployment.take_back, before))
+        for deployment in deployments[len(switched) :]:
+            deployment.try_to(deployment.undo)
+        raise
+
+
+def _prepare_again(deployment: Deployment, release: Release) -> None:
+    """From the copy that the server kept."""
+    path = deployment.server.store / release.file
+    package = Package.verify(path)
+    if identify(path) != release:
+        raise ServerError(f"{path}: not as it was when it was deployed")
+    deployment.prepare(release, package, path, "rollback")
+
+
+def _on_each(deployments: Sequence[Deployment], step: Callable[[Deployment], None]) -> None:
+    """A step on all servers at a time; once it is over on all, the first error is raised."""
+    with ThreadPoolExecutor(max(1, len(deployments))) as pool:
+        done = [pool.submit(step, each) for each in deployments]
+    for each in done:
+        each.result()

@@ -1,0 +1,128 @@
+"""A version on trial, with a real server and gateway."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from falconet.cli.gateway import attend
+from falconet.serving.canary import Trial, canary
+from falconet.serving.errors import ServerError
+from falconet.serving.gateway import Gateway
+from falconet.serving.ports import free_ports
+from falconet.serving.record import Record
+from falconet.serving.server import Server
+from falconet.serving.split import Split
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(
+        shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") is None,
+        reason="there is no nginx",
+    ),
+]
+
+Make = Callable[..., Path]
+KEY = {"X-Api-Key": "abc"}
+
+# Answers, but late.
+SLOW = """
+import time
+from falconet.handler.service import Service
+service = None
+def handle(data, context):
+    global service
+    if data is None:
+        service = Service(context)
+        return None
+    time.sleep(0.5)
+    return service.handle(data, context)
+"""
+# Answers its samples, which come one at a time, and fails after that.
+BROKEN = """
+from falconet.handler.service import Service
+service, answered = None, 0
+def handle(data, context):
+    global service, answered
+    if data is None:
+        service = Service(context)
+        return None
+    answered += 1
+    if answered > 4:
+        service.classifier.predict = None
+    return service.handle(data, context)
+"""
+
+
+@pytest.fixture
+def gateway(running: Server, tmp_path: Path) -> Iterator[Gateway]:
+    """Before the server, and following what is written down."""
+    keys = tmp_path / "keys"
+    keys.write_text("abc me\n")
+    (port,) = free_ports(1)
+    gateway = Gateway.start(running.gateway, running.ports.inference, "pets", keys, port=port)
+    ended: list[str] = []
+
+    def attend_it() -> None:
+        try:
+            attend(running, gateway)
+        except ServerError as error:
+            ended.append(str(error))
+
+    thread = threading.Thread(target=attend_it)
+    thread.start()
+    yield gateway
+    gateway.stop()
+    thread.join()
+    assert ended == [f"nginx has ended; see {gateway.folder / 'error.log'}"]
+
+
+def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(
+    running: Server,
+    gateway: Gateway,
+    make: Make,
+    load: Callable[..., Any],
+    tmp_path: Path,
+    picture: bytes,
+) -> None:
+    url = f"http://127.0.0.1:{gateway.port}/predict"
+    # Of versions that take their time to answer there are fewer answers.
+    trial = Trial(percent=40, seconds=8, requests=15)
+
+    def ask() -> str:
+        answer = requests.post(url, data=picture, headers=KEY, timeout=60).json()
+        return str(answer["predictions"][0]["label"].split()[0])
+
+    with pytest.raises(ServerError, match=r"expected at least 15 answers of 2\.0 to judge by"):
+        canary(running, make("2.0"), trial)
+    handler = tmp_path / "handler.py"
+    with load(url, KEY, threads=8) as asked:
+        for source, message in ((SLOW, r"3\.0 is slow: "), (BROKEN, r"3\.0 fails: ")):
+            handler.write_text(source)
+            with pytest.raises(ServerError, match=message):
+                canary(running, make("3.0", handler), trial)
+            assert Split.load(gateway.folder) == Split()
+            assert [each["modelVersion"] for each in running.client.versions("pets")] == ["1.0"]
+            assert Record.load(running.folder)["pets"].coming is None
+            assert ask() == "one"
+        # Of those that failed each was answered: the trial ends, and nothing is cut off.
+        assert asked.answers.keys() == {"one", "three", "KeyError: 'predictions'"}, asked.answers
+        before = asked.answers["one"]
+        steps: list[str] = []
+        assert canary(running, make("2.0"), trial, steps.append).version == "2.0"
+        assert ask() == "two"
+    assert asked.answers["one"] > before, "the old one served meanwhile"
+    assert any(step.startswith("2.0 has stood the trial: ") for step in steps)
+    assert asked.answers.keys() == {"one", "two", "three", "KeyError: 'predictions'"}
+    assert [each["modelVersion"] for each in running.client.versions("pets")] == ["2.0"]
+    assert Split.load(gateway.folder) == Split()
+
+
+def test_without_a_gateway_there_is_no_trial(running: Server, make: Make, tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="no gateway runs with"):
+        canary(running, make("2.0"), Trial())
+    assert [each["modelVersion"] for each in running.client.versions("pets")] == ["1.0"]
