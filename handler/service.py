@@ -83,6 +83,10 @@ class Service:
             self.classifier.preprocess.implementation,
         )
 
+    def settle(self) -> None:
+        """Answer in the calling thread from now on, with as many threads as were asked for."""
+        torch.set_num_threads(self.threads)  # is remembered for each thread on its own
+
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer every request of a batch, each with its own status."""
         self._metrics.began(len(batch))
