@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from falconet.native import available_cores
+
 from .errors import ServerError
 from .package import NAME
 
@@ -118,6 +120,8 @@ class Gateway:
                 "BURST": str(limits.burst),
                 "IN_FLIGHT": str(limits.in_flight),
                 "ANSWER_SECONDS": str(limits.answer),
+                # nginx would count all that the machine has, whatever this container may use.
+                "CORES": str(available_cores()),
             }
             files = {"keys.conf": clients}
             for name, template in TEMPLATES.items():
