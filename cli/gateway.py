@@ -79,6 +79,7 @@ def gateway(
         picture = example()
         while started.child.poll() is None:
             started.admit(server.ready(picture))
+            started.rotate()
             time.sleep(READY_SECONDS)
         raise ServerError(f"nginx has ended; see {started.folder / 'error.log'}")
     except KeyboardInterrupt:

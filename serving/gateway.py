@@ -26,6 +26,8 @@ TEMPLATES = {
 }
 START_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # more than its own worker_shutdown_timeout
+LOGS = ("access.log", "error.log")
+LOG_SIZE = 256 << 20  # bytes; some hundred thousand requests
 PR_SET_PDEATHSIG = 1  # of Linux
 
 
@@ -173,6 +175,17 @@ class Gateway:
         else:
             mark.unlink(missing_ok=True)
 
+    def rotate(self, size: int = LOG_SIZE) -> None:
+        """Empty the logs that have this many bytes or more, and keep one copy of each.
+
+        What comes in the meantime is lost. Having nginx open others would not be: but its worker
+        processes, who are nobody where root started them, may not be let into the folder.
+        """
+        for log in map(self.folder.joinpath, LOGS):
+            if _size(log) >= size:
+                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+                os.truncate(log, 0)
+
     def stop(self) -> None:
         """Take nothing more, answer what has come, for as long as that may take, and end."""
         if self.child.poll() is None:
@@ -184,6 +197,14 @@ class Gateway:
             os.killpg(self.child.pid, signal.SIGKILL)
         self.child.wait()
         shutil.rmtree(self.runtime, ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; of none, while nginx has not begun it."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _end_with_parent() -> None:
