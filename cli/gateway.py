@@ -129,6 +129,7 @@ def attend(server: Server, started: Gateway) -> NoReturn:
         if not server.running():
             raise ServerError(f"TorchServe has ended; see {server.folder / 'logs'}")
         started.admit(server.ready(picture))
+        started.rotate()
         record = Record.load(server.folder).get(server.model)
         if record is not None:
             started.follow(record.split)

@@ -5,7 +5,8 @@ Imports nothing else of Falconet, so that a TorchServe worker loads only this an
 
 from importlib.metadata import version
 
-from .preprocessor import IMAGENET_MEAN, IMAGENET_STD, Preprocessor, available_cores
+from .cores import available_cores
+from .preprocessor import IMAGENET_MEAN, IMAGENET_STD, Preprocessor
 from .resize import FILTERS, REFERENCES, implementations, resize
 
 __version__ = version("falconet")

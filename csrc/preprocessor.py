@@ -1,6 +1,5 @@
 """From decoded pictures of any sizes to one normalized batch."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -9,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .cores import available_cores
 from .resize import Filter, Reference
 
 Layout = Literal["NCHW", "NHWC"]
@@ -156,13 +156,6 @@ class Preprocessor:
             f"dtype={self.dtype!r}, reference={self.reference!r}, "
             f"implementation={self.implementation!r})"
         )
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _numbers(name: str, values: Sequence[float]) -> tuple[float, ...]:

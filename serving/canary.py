@@ -136,6 +136,8 @@ def _judge(server: Server, version: str, trial: Trial, say: Say) -> None:
 
 def _entries(log: TextIO) -> Iterator[dict[str, Any]]:
     """What has been written since the last time."""
+    if os.fstat(log.fileno()).st_size < log.tell():  # the gateway has emptied it
+        log.seek(0)
     while True:
         start = log.tell()
         line = log.readline()

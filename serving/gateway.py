@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from falconet.native import available_cores
+
 from .errors import ServerError
 from .package import NAME
 from .split import Split
@@ -29,6 +31,8 @@ SPLIT = "split.conf"
 ACCESS_LOG = "access.log"
 START_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # more than its own worker_shutdown_timeout
+LOGS = (ACCESS_LOG, "error.log")
+LOG_SIZE = 256 << 20  # bytes; some hundred thousand requests
 PR_SET_PDEATHSIG = 1  # of Linux
 
 
@@ -124,6 +128,8 @@ class Gateway:
                 "BURST": str(limits.burst),
                 "IN_FLIGHT": str(limits.in_flight),
                 "ANSWER_SECONDS": str(limits.answer),
+                # nginx would count all that the machine has, whatever this container may use.
+                "CORES": str(available_cores()),
             }
             files = {"keys.conf": clients, SPLIT: Split().nginx()}
             for name, template in TEMPLATES.items():
@@ -196,6 +202,17 @@ class Gateway:
             time.sleep(0.05)
         split.save(self.folder)
 
+    def rotate(self, size: int = LOG_SIZE) -> None:
+        """Empty the logs that have this many bytes or more, and keep one copy of each.
+
+        What comes in the meantime is lost. Having nginx open others would not be: but its worker
+        processes, who are nobody where root started them, may not be let into the folder.
+        """
+        for log in map(self.folder.joinpath, LOGS):
+            if _size(log) >= size:
+                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+                os.truncate(log, 0)
+
     def stop(self) -> None:
         """Take nothing more, answer what has come, for as long as that may take, and end."""
         if self.child.poll() is None:
@@ -208,6 +225,14 @@ class Gateway:
         self.child.wait()
         Split.forget(self.folder)
         shutil.rmtree(self.runtime, ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; of none, while nginx has not begun it."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _end_with_parent() -> None:

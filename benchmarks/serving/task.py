@@ -53,12 +53,8 @@ class Task:
         )
 
 
-def cifar(folder: Path) -> Task:
-    """The shipped model, and 32x32 pictures.
-
-    They are the sixteen real ones of the tests, moved by some pixels and mirrored.
-    """
-    export(Weights.load(), folder)
+def small_pictures() -> list[bytes]:
+    """Of 32x32: the sixteen real ones of the tests, moved by some pixels and mirrored."""
     random = np.random.default_rng(0)
     real = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(SAMPLES.iterdir())]
     pictures: dict[bytes, None] = {}  # in order, and each once
@@ -71,7 +67,18 @@ def cifar(folder: Path) -> Task:
         # Light as on another day; and no two alike.
         pixels = (pixels * random.uniform(0.85, 1.15)).clip(0, 255).astype(np.uint8)
         pictures[_jpeg(pixels, 95)] = None
-    return Task.of("cifar", folder, list(pictures))
+    return list(pictures)
+
+
+def large_pictures() -> list[bytes]:
+    """Photographs of 500x375."""
+    return [_jpeg(each, 90) for each in photographs(PHOTOGRAPHS, 500, 375)]
+
+
+def cifar(folder: Path) -> Task:
+    """The shipped model, and 32x32 pictures."""
+    export(Weights.load(), folder)
+    return Task.of("cifar", folder, small_pictures())
 
 
 def resnet(folder: Path) -> Task:
@@ -92,7 +99,7 @@ def resnet(folder: Path) -> Task:
         network.fc.bias -= logits.mean(0)
         network.fc.weight *= 10 / (logits - logits.mean(0)).abs().max()
     torch.jit.trace(network, torch.zeros(1, 3, 224, 224)).save(str(folder / FILE_NAME))
-    return Task.of("resnet", folder, [_jpeg(each, 90) for each in pixels])
+    return Task.of("resnet", folder, large_pictures())
 
 
 def _jpeg(pixels: np.ndarray, quality: int) -> bytes:

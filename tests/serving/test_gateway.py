@@ -286,6 +286,32 @@ def test_readiness_is_as_said(start: Start) -> None:
     assert requests.get(f"{url}/live", timeout=TIMEOUT).ok
 
 
+def test_logs_do_not_grow_for_ever(start: Start) -> None:
+    gateway = start()
+    log, old = (gateway.folder / name for name in ("access.log", "access.log.1"))
+
+    def ask(path: str) -> None:
+        requests.post(f"http://127.0.0.1:{gateway.port}/{path}", timeout=TIMEOUT)
+
+    def wait_for(path: str) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while f'"/{path}"' not in log.read_text():
+            assert time.monotonic() < deadline, path
+            time.sleep(0.1)
+
+    ask("first")
+    wait_for("first")
+    gateway.rotate()
+    assert not old.exists(), "it is not that large"
+    for path, before in (("second", "first"), ("third", "second")):
+        gateway.rotate(size=1)
+        ask(path)
+        wait_for(path)
+        assert "first" not in log.read_text()
+        assert f'"/{before}"' in old.read_text()
+    assert {each.name for each in gateway.folder.glob("access*")} == {log.name, old.name}
+
+
 def test_a_server_that_is_gone(keys: Path, tmp_path: Path) -> None:
     port, nobody = free_ports(2)
     gateway = Gateway.start(tmp_path / "gateway", nobody, "cifar10", keys, port=port)
