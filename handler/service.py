@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -23,6 +23,10 @@ from .decode import Decoded, Encoded
 from .errors import RequestError
 from .metrics import Metrics
 from .request import Request, parse
+from .trace import tracer
+
+if TYPE_CHECKING:
+    from .spans import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +72,8 @@ class Service:
         wire.install()
         self._model = context.model_name, str(context.manifest["model"].get("modelVersion", ""))
         self._metrics = Metrics(self._model)
+        self._tracer = tracer(self._model)
+        self._trace: Trace | None = None  # of the batch in hand, if there are traces
         self._pool = ThreadPoolExecutor(self.threads, "preprocess")
         self._one_large_picture = Lock()
         self._rows = self.classifier.batch(self.batch_size)
@@ -90,6 +96,9 @@ class Service:
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer every request of a batch, each with its own status."""
         self._metrics.began(len(batch))
+        if self._tracer is not None:
+            headers = [context.get_all_request_header(i) for i in range(len(batch))]
+            self._trace = self._tracer.began(headers)
         requests: list[Request | None] = [None] * len(batch)
         errors: dict[int, RequestError] = {}
         waiting: list[Waiting] = []
@@ -100,8 +109,7 @@ class Service:
                         HTTPStatus.NOT_IMPLEMENTED,
                         "explanations are not available; ask /predictions",
                     )
-                headers = context.get_all_request_header(i)
-                requests[i] = request = parse(fields, headers)
+                requests[i] = request = parse(fields, context.get_all_request_header(i))
                 waiting += self._open(i, request)
             except RequestError as error:
                 errors[i] = error
@@ -135,6 +143,8 @@ class Service:
                 statuses.append(HTTPStatus.OK.value)
                 answers.append(answer.success(parsed, predictions[i], *self._model))
         self._metrics.answered(statuses, len(waiting))
+        if self._trace is not None:
+            self._trace.answered(statuses)
         return answers
 
     def _open(self, index: int, request: Request) -> list[Waiting]:
@@ -175,8 +185,8 @@ class Service:
                 pixels = self.classifier.decode(item.picture)
                 decoded = perf_counter()
                 self.classifier.prepare([pixels], row)
-            self._metrics.took("decode", decoded - began)
-            self._metrics.took("preprocess", perf_counter() - decoded)
+            self._took("decode", began, decoded, [item])
+            self._took("preprocess", decoded, perf_counter(), [item])
         except RequestError as error:
             return _named(error, item.name)
         except Exception:  # a bug, or no memory: this request's alone
@@ -199,7 +209,7 @@ class Service:
         try:
             began = perf_counter()
             found = self.classifier.predict(rows)
-            self._metrics.took("inference", perf_counter() - began)
+            self._took("inference", began, perf_counter(), items)
             return list(zip(items, found, strict=True))
         except Exception:
             if len(items) == 1:
@@ -209,6 +219,12 @@ class Service:
                 self._predict_rows([item], rows[i : i + 1], errors) for i, item in enumerate(items)
             )
             return [pair for alone in each for pair in alone]
+
+    def _took(self, stage: str, began: float, ended: float, items: Sequence[Waiting]) -> None:
+        """Count, and trace, the time that a stage of these pictures took."""
+        self._metrics.took(stage, ended - began)
+        if self._trace is not None:
+            self._trace.took(stage, began, ended, [item.request for item in items])
 
 
 def _share(workers: int | None) -> int:

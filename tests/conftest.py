@@ -1,11 +1,15 @@
 """What several rooms' tests share: pictures, an exported model, a running server."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
 from falconet.handler import ENTRY
 from falconet.model.archive import Serving, archive
@@ -83,3 +87,63 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
     finally:
         running.stop()
+
+
+class Collector:
+    """In place of OpenTelemetry's: takes spans by OTLP over HTTP, and keeps them."""
+
+    def __init__(self) -> None:
+        outer = self
+        self._came = threading.Condition()
+        self._parts: list[ResourceSpans] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                assert self.path == "/v1/traces"
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                with outer._came:
+                    outer._parts += ExportTraceServiceRequest.FromString(body).resource_spans
+                    outer._came.notify_all()
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def services(self) -> set[str]:
+        """What those who sent something call themselves."""
+        return {
+            attribute.value.string_value
+            for part in self._parts
+            for attribute in part.resource.attributes
+            if attribute.key == "service.name"
+        }
+
+    def spans(self, enough: Callable[[list[Span]], bool], timeout: float = 60) -> list[Span]:
+        """All that have come, when they are enough."""
+
+        def come() -> list[Span]:
+            return [s for part in self._parts for scope in part.scope_spans for s in scope.spans]
+
+        with self._came:
+            assert self._came.wait_for(lambda: enough(come()), timeout), come()
+            return come()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    started = Collector()
+    yield started
+    started.stop()
