@@ -16,12 +16,8 @@ from pathlib import Path
 from .errors import ServerError
 from .package import NAME
 
-# nginx.conf includes the others.
-TEMPLATES = {
-    "nginx.conf": "nginx.conf",
-    "ask.conf": "nginx-ask.conf",
-    "errors.conf": "nginx-errors.conf",
-}
+# nginx.conf includes the other.
+TEMPLATES = {"nginx.conf": "nginx.conf", "ask.conf": "nginx-ask.conf"}
 START_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # more than its own worker_shutdown_timeout
 PR_SET_PDEATHSIG = 1  # of Linux
