@@ -8,10 +8,11 @@ ARCHIVE := $(STORE)/cifar10.mar
 # What tests/native/fuzz.cpp runs: all but Python and threads.
 KERNELS := $(filter-out csrc/bindings.cpp csrc/thread_pool.cpp,$(wildcard csrc/*.cpp))
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test bench check format sanitize fuzz arm archive dist clean
+.PHONY: help setup serve test bench soak check format sanitize fuzz arm archive dist clean
 
 help: ## print this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +27,9 @@ test: $(VENV)/.dev $(ARCHIVE) ## run all tests, with a real TorchServe
 
 bench: $(VENV)/.dev ## measure serving for two minutes, beside a no-op and TorchServe's own handler
 	@$(BIN)/python benchmarks/serve.py --quick
+
+soak: $(VENV)/.dev ## load, hostile requests, deploys and killed workers for SOAK_SECONDS=3600
+	@$(BIN)/python benchmarks/soak.py --seconds $(SOAK_SECONDS)
 
 check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/ruff check .

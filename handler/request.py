@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
 
-from . import open_inference
+from . import form, open_inference
 from .decode import Data, Pixels, from_base64
 from .errors import RequestError, bad_request
 
@@ -63,12 +63,15 @@ def parse(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
     """Read a request as TorchServe hands it over: values by field name, and HTTP headers.
 
     Accepts the raw picture as the body, a multipart form with the picture in one of
-    :data:`FIELDS`, KServe's v1 JSON, ``{"instances": [{"b64": "..."}]}``, and v2, see
-    :mod:`falconet.handler.open_inference`.
+    :data:`FIELDS`, read by TorchServe or left to us (:mod:`falconet.handler.form`), KServe's v1
+    JSON, ``{"instances": [{"b64": "..."}]}``, and v2, see :mod:`falconet.handler.open_inference`.
 
     Raises:
         RequestError: 400 for a request that is none of these.
     """
+    form_type = _header(headers, form.TYPE_HEADER)
+    if form_type is not None and isinstance(fields.get("body"), (bytes, bytearray)):
+        fields = form.read(fields["body"], form_type[1])
     name = next((field for field in FIELDS if field in fields), None)
     if name is None:
         got = f"the fields {sorted(fields)}" if fields else "nothing"
@@ -98,14 +101,18 @@ def parse(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
 
 def _json_length(headers: Mapping[str, Any], length: int) -> int:
     """How much of a body is JSON."""
-    for name, value in headers.items():
-        if name.lower() == open_inference.LENGTH_HEADER:
-            if not value.isdecimal() or int(value) > length:
-                raise bad_request(
-                    f"{name}: expected a number up to the body's {length}, got {value!r}"
-                )
-            return int(value)
-    return length
+    found = _header(headers, open_inference.LENGTH_HEADER)
+    if found is None:
+        return length
+    name, value = found
+    if not value.isdecimal() or int(value) > length:
+        raise bad_request(f"{name}: expected a number up to the body's {length}, got {value!r}")
+    return int(value)
+
+
+def _header(headers: Mapping[str, Any], name: str) -> tuple[str, str] | None:
+    """A header's name as it was sent, and its value; ``name`` is in lower case."""
+    return next((pair for pair in headers.items() if pair[0].lower() == name), None)
 
 
 def _instances(value: Any) -> list[Data | Pixels]:

@@ -21,12 +21,8 @@ from .errors import ServerError
 from .package import NAME
 from .split import Split
 
-# nginx.conf includes the others.
-TEMPLATES = {
-    "nginx.conf": "nginx.conf",
-    "ask.conf": "nginx-ask.conf",
-    "errors.conf": "nginx-errors.conf",
-}
+# nginx.conf includes the other.
+TEMPLATES = {"nginx.conf": "nginx.conf", "ask.conf": "nginx-ask.conf"}
 SPLIT = "split.conf"
 ACCESS_LOG = "access.log"
 START_SECONDS = 10.0

@@ -28,10 +28,20 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if belongs(process, folder)]
 
 
-def stop_processes(folder: Path) -> None:
-    """End all processes of a server, in order if they let us, and wait until none is left."""
+def has_java(folder: Path) -> bool:
+    """Whether TorchServe itself is among them, whose workers serve nobody without it."""
+    return any(_is_java(process) for process in processes_of(folder))
+
+
+def stop_processes(folder: Path, patience: float = STOP_SECONDS) -> None:
+    """End all processes of a server, in order if they let us, and wait until none is left.
+
+    Args:
+        folder: the server's mark.
+        patience: seconds for them to end in order.
+    """
     asked: set[psutil.Process] = set()
-    deadline = time.monotonic() + STOP_SECONDS
+    deadline = time.monotonic() + patience
     # Again and again: one that was just starting shows up later.
     while running := processes_of(folder):
         # Java ends its workers, and what waits for it ends with it.

@@ -18,7 +18,7 @@ from .drain import Drain
 from .errors import ServerError
 from .java import find_java
 from .ports import Ports
-from .processes import MARK, belongs, processes_of, stop_processes
+from .processes import MARK, belongs, has_java, processes_of, stop_processes
 from .record import FILE_NAME as RECORD
 from .record import Record
 from .store import FOLDER as STORE
@@ -64,8 +64,9 @@ class Server:
     def start(cls, archive: Path, folder: Path, configuration: Configuration) -> "Server":
         """Start TorchServe with an archive; :meth:`wait_ready` tells when it serves.
 
-        Started again with the same archive, a server serves what has been deployed since
-        (``models.json`` in the folder says what); another archive begins anew.
+        What a server that was killed has left here is stopped and removed first. Started again
+        with the same archive, a server serves what has been deployed since (``models.json`` in the
+        folder says what); another archive begins anew.
 
         Raises:
             ServerError: no archive, no Java, a port is taken, a server runs here already, or what
@@ -73,12 +74,16 @@ class Server:
         """
         if not archive.is_file():
             raise ServerError(f"no archive at {archive}; make one with: falconet archive")
-        running = cls.find(folder)
-        if running is not None:
+        last = cls._last(folder)
+        if last is not None and last.serving():
             raise ServerError(
-                f"a server runs here already (process {running.pid}); stop it with: falconet stop"
+                f"a server runs here already (process {last.pid}); stop it with: falconet stop"
             )
         java_home = find_java()
+        if last is not None:
+            # Workers whose server was killed have nobody to answer; what they unpacked goes too.
+            stop_processes(last.temporary, patience=0)
+            last.stop()
         configuration.ports.check()
         folder.mkdir(parents=True, exist_ok=True)
         models = _to_serve(folder, archive)
@@ -136,18 +141,23 @@ class Server:
     @classmethod
     def find(cls, folder: Path) -> "Server | None":
         """The server of this folder, if any of its processes runs."""
+        server = cls._last(folder)
+        return server if server is not None and processes_of(server.temporary) else None
+
+    @classmethod
+    def _last(cls, folder: Path) -> "Server | None":
+        """The one that was started here last and has not been stopped, whether or not it runs."""
         try:
             state = json.loads((folder / STATE).read_text())
         except FileNotFoundError:
             return None
-        server = cls(
+        return cls(
             folder=folder,
             model=state["model"],
             ports=Ports(**state["ports"]),
             pid=state["pid"],
             temporary=Path(state["temporary"]),
         )
-        return server if processes_of(server.temporary) else None
 
     def _save(self) -> None:
         state = {
@@ -184,6 +194,10 @@ class Server:
             return belongs(psutil.Process(self.pid), self.temporary)
         except psutil.NoSuchProcess:
             return False
+
+    def serving(self) -> bool:
+        """Whether there is more of it than workers, which end by themselves sooner or later."""
+        return self.running() or has_java(self.temporary)
 
     def ready(self, picture: bytes) -> bool:
         """Whether every worker of the default version has loaded the model, and one answers."""

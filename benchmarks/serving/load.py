@@ -8,6 +8,7 @@ import contextlib
 import json
 import selectors
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ class Answer(NamedTuple):
         done: when the answer was there, or the error.
         status: of HTTP; 0 where there was none.
         body: of the answer, or what went wrong.
+        retry_after: the header of that name, if there was one.
     """
 
     request: int
@@ -40,6 +42,7 @@ class Answer(NamedTuple):
     done: float
     status: int
     body: bytes
+    retry_after: str = ""
 
     @property
     def latency(self) -> float:
@@ -59,11 +62,12 @@ class Target:
     requests: Sequence[bytes]
 
 
-def post(path: str, body: bytes, content_type: str) -> bytes:
-    """A whole request."""
+def post(path: str, body: bytes, content_type: str, key: str = "") -> bytes:
+    """A whole request, with a gateway's API key if one is given."""
+    known = f"X-Api-Key: {key}\r\n" if key else ""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {content_type}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"{known}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -115,7 +119,11 @@ def closed_loop(target: Target, connections: int, seconds: float, first: int = 0
 
 
 def open_loop(
-    target: Target, schedule: Sequence[float], connections: int, first: int = 0
+    target: Target,
+    schedule: Sequence[float],
+    connections: int,
+    first: int = 0,
+    over: threading.Event | None = None,
 ) -> list[Answer]:
     """Send at times that were fixed before, however long answers take.
 
@@ -126,11 +134,14 @@ def open_loop(
         schedule: seconds after the start, ascending.
         connections: at most so many requests are on the way.
         first: the index of the first request.
+        over: once it is set, nothing more is sent.
     """
     loop = _Loop(target, connections, first)
     start = time.perf_counter()
     due = deque(start + offset for offset in schedule)
     while due or loop.busy:
+        if over is not None and over.is_set():
+            due.clear()
         now = time.perf_counter()
         while due and due[0] <= now and loop.idle:
             loop.send(due.popleft())
@@ -217,6 +228,7 @@ class _Connection:
         self._number, self._intended = number, intended
         self.answer = None
         self._body: list[bytes] = []
+        self._retry_after = ""
         self._parser = httptools.HttpResponseParser(self)
         self.sent = time.perf_counter()
         try:
@@ -254,10 +266,20 @@ class _Connection:
     def _finish(self, status: int, body: bytes) -> None:
         self.unsent = memoryview(b"")
         self.answer = Answer(
-            self._number, self._intended, self.sent, time.perf_counter(), status, body
+            self._number,
+            self._intended,
+            self.sent,
+            time.perf_counter(),
+            status,
+            body,
+            self._retry_after,
         )
 
     # What httptools calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name == b"Retry-After":
+            self._retry_after = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)

@@ -35,6 +35,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(503 if kind == "busy" else 200)
         if kind in ("busy", "once"):
             self.send_header("Connection", "close")
+        if kind == "busy":
+            self.send_header("Retry-After", number)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         with contextlib.suppress(BrokenPipeError):  # nobody waits any more
@@ -98,10 +100,21 @@ def test_nothing_is_sent_before_its_time(port: int) -> None:
     assert all(answer.intended <= answer.sent <= answer.done for answer in answers)
 
 
+def test_nothing_is_sent_once_it_is_over(port: int) -> None:
+    over = threading.Event()
+    threading.Timer(0.3, over.set).start()
+    answers = open_loop(target(port, "/echo/0"), [i / 100 for i in range(100_000)], 4, over=over)
+    assert 0 < len(answers) < 100_000
+    assert {answer.status for answer in answers} == {200}
+
+
 def test_errors_are_answers(port: int) -> None:
-    answers = closed_loop(target(port, "/busy/0", "/cut/0", "/echo/0", "/once/0"), 2, 0.5)
+    answers = closed_loop(target(port, "/busy/7", "/cut/0", "/echo/0", "/once/0"), 2, 0.5)
     kinds = {(answer.request, answer.status) for answer in answers}
     assert kinds == {(0, 503), (1, 0), (2, 200), (3, 200)}
+    assert {(answer.status, answer.retry_after) for answer in answers} == {
+        *((503, "7"), (0, ""), (200, ""))
+    }
     assert {answer.body for answer in answers if answer.status == 0} == {
         b"closed without an answer"
     }

@@ -1,0 +1,52 @@
+"""Hostile requests among good ones."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from serving.round import check
+
+from .attack import attack
+from .figures import quantiles
+from .generator import Generator
+from .hostile import Maker
+from .stack import HOSTILE_KEY, Stack
+
+AT_A_TIME = 100
+MARGIN = 1.05  # what comes at random may be fewer than on average
+SHOWN = 20  # of the requests that were answered as they should not be
+SHOWN_BYTES = 500
+
+
+def measure(
+    stack: Stack, rate: float, count: int, good: int, done: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """So many hostile requests, and at least so many good ones meanwhile."""
+    pids, memory = stack.pids(), stack.memory()
+    requests = iter(Maker(HOSTILE_KEY))
+    with Generator(stack.served.target, rate) as generator:
+        began = time.monotonic()
+        statuses, bad = attack(stack.gateway.port, requests, count, done=done)
+        while (time.monotonic() - began) * rate < MARGIN * good:
+            more, worse = attack(stack.gateway.port, requests, AT_A_TIME)
+            statuses, bad = statuses + more, bad + worse
+        answers = generator.stop().answers
+    right, errors = check(stack.served, answers)
+    by_kind: dict[str, dict[str, int]] = {}
+    for (kind, status), number in sorted(statuses.items()):
+        by_kind.setdefault(kind, {})[str(status)] = number
+    return {
+        "good": len(answers),
+        "failed": dict(errors),
+        "latency": quantiles(right),
+        "hostile": statuses.total(),
+        "statuses": by_kind,
+        "unfair": len(bad),
+        "unfair_examples": [
+            [hostile.kind, repr(hostile.data[:SHOWN_BYTES]), repr(answer[:SHOWN_BYTES])]
+            for hostile, answer in bad[:SHOWN]
+        ],
+        "died": len(pids - stack.pids()),
+        "ready": stack.server.ready(stack.task.pictures[0]),
+        "memory": [memory, stack.memory()],
+    }

@@ -1,0 +1,90 @@
+"""Far more requests than can be answered, for some time."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from serving.round import check
+
+from .figures import by_window, calm_after, kinds, lost, quantiles, refused
+from .generator import Generator
+from .stack import Stack
+
+FACTOR = 5
+CONNECTIONS = 512  # far more than the gateway lets in at a time
+BUSY_CONNECTIONS = 64  # with which throughput is highest, or nearly
+CALM_RATE = 50.0  # requests a second, before, during and after
+BEFORE_SECONDS = 4.0
+AFTER_SECONDS = 6.0
+WINDOW = 0.5  # seconds
+# Takes the given share of a core, and does nothing with it.
+SPIN = """
+import sys, time
+share, began = float(sys.argv[1]), time.monotonic()
+while True:
+    while time.process_time() < share * (time.monotonic() - began):
+        pass
+    time.sleep(0.001)
+"""
+
+
+def measure(stack: Stack, seconds: float) -> dict[str, Any]:
+    """Capacity, and what is left of it at many times the load; times in seconds.
+
+    To send more, the generator takes more of the cores. So that this is not taken for the server's
+    doing, goodput is compared with the capacity beside a process that spins for as much.
+    """
+    system = stack.served
+    alone = capacity(stack, seconds)
+    rate = FACTOR * alone["throughput"]
+    with Generator(system.target, CALM_RATE, 32, seed=1) as others:
+        time.sleep(BEFORE_SECONDS)
+        with Generator(system.target, rate, CONNECTIONS, seconds, seed=2) as generator:
+            flood = generator.wait()
+        time.sleep(AFTER_SECONDS)
+        calm = others.stop().answers
+    begun = min(answer.sent for answer in flood.answers)
+    ended = max(answer.sent for answer in flood.answers)
+    with spinning(max(0.0, flood.cores - alone["generator_cores"])):
+        beside = capacity(stack, seconds)
+    good, _ = check(system, flood.answers)
+    bad = lost(system, flood.answers)
+    return {
+        "seconds": ended - begun,
+        "capacity": alone,
+        "capacity_beside_spinning": beside,
+        "sent": len(flood.answers) / (ended - begun),
+        "generator_cores": flood.cores,
+        "goodput": len(good) / (ended - begun),
+        "latency": quantiles(good),
+        "refused": kinds(bad),
+        "refused_otherwise": sum(not refused(answer) for answer in bad),
+        "recovery": calm_after(system, calm, begun, ended, WINDOW),
+        "seen": by_window(system, [*flood.answers, *calm], begun, WINDOW),
+    }
+
+
+def capacity(stack: Stack, seconds: float) -> dict[str, float]:
+    """Right answers a second while there is always something to do."""
+    with Generator(stack.served.target, None, BUSY_CONNECTIONS, seconds) as generator:
+        load = generator.wait()
+    good, _ = check(stack.served, load.answers)
+    return {
+        "throughput": len(good) / seconds,
+        "generator_cores": load.cores,
+        **quantiles(good),
+    }
+
+
+@contextmanager
+def spinning(share: float) -> Iterator[None]:
+    """A process beside us that takes a share of a core."""
+    child = subprocess.Popen([sys.executable, "-c", SPIN, str(share)])
+    try:
+        yield
+    finally:
+        child.kill()
+        child.wait()

@@ -1,0 +1,145 @@
+"""The table of promises, and the plot."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from document import CEILING, OURS, PEER, TEXT, figure, plain, save
+
+from .death import BATCH
+
+Result = dict[str, Any]
+
+
+class Promise(NamedTuple):
+    """What was to be, what was found, and whether that is good enough."""
+
+    what: str
+    aim: str
+    found: str
+    kept: bool
+
+    def row(self) -> str:
+        return f"| {self.what} | {self.aim} | {self.found}{'' if self.kept else ', **not kept**'} |"
+
+
+def page(result: Result) -> str:
+    lines = ["| promise | aimed at | reached |", "| --- | --- | --- |"]
+    lines += [promise.row() for promise in promises(result)]
+    overload, hostile = result["overload"], result["neighbours"]
+    before, after = hostile["memory"]
+    beside = overload["capacity_beside_spinning"]["throughput"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Through the gateway with its usual limits, every answer's label checked. Capacity is "
+            f"{overload['capacity']['throughput']:.0f} right answers/s; the load generator, on the "
+            f"same cores, takes {overload['generator_cores']:.2f} of a core to send "
+            f"{overload['sent']:.0f} requests/s, and beside a process that spins for what that is "
+            f"more, capacity is {beside:.0f}, which goodput is compared with. Hostile requests: "
+            f"{hostile['hostile']:,}, of {len(hostile['statuses'])} kinds; workers had "
+            f"{before['workers'] / 1e6:.0f} MB before and {after['workers'] / 1e6:.0f} MB after "
+            f"them. Measured by `benchmarks/robustness.py` on {result['machine']}.",
+            "",
+        ]
+    )
+
+
+def promises(result: Result) -> Iterator[Promise]:
+    worker = result["worker"]
+    kills = worker["kills"]
+    most = max(each["lost"] for each in kills)
+    lost = f"{most} at most, in all {_kinds(worker['lost'])}; n={len(kills)}"
+    yield Promise(
+        f"a worker is killed under {worker['rate']:.0f} requests/s: lost",
+        f"<= {BATCH} in its hands",
+        lost,
+        most <= BATCH and not worker["lost_before"],
+    )
+    java, unclear = result["java"], worker["unclear"]
+    yield Promise("of those, without a clear 5xx", "0", str(unclear), unclear == 0)
+    back = max(each["back"] for each in kills)
+    yield Promise("seconds until all workers are back", "<= 10", f"{back:.1f}", back <= 10)
+    yield Promise(
+        "Java is killed: requests not told so by a clear 5xx or 429",
+        "0",
+        f"{java['unclear']}; {_kinds(java['lost'])}",
+        java["unclear"] == 0 and java["lost_before"] == 0,
+    )
+    yield Promise(
+        "started again, it serves what was deployed",
+        java["served"][0],
+        f"{java['served'][1]}, after {java['first']:.1f} s, all back after {java['back']:.1f} s",
+        java["served"][0] == java["served"][1] and not java["orphans"],
+    )
+    overload = result["overload"]
+    ratio = overload["goodput"] / overload["capacity_beside_spinning"]["throughput"]
+    times = overload["sent"] / overload["capacity"]["throughput"]
+    yield Promise(
+        f"{times:.1f} times the capacity: goodput by capacity",
+        ">= 0.9",
+        f"{ratio:.2f}",
+        ratio >= 0.9,
+    )
+    otherwise = overload["refused_otherwise"]
+    yield Promise(
+        "refused otherwise than by 429 with Retry-After",
+        "0",
+        f"{otherwise}; {_kinds(overload['refused'])}",
+        otherwise == 0,
+    )
+    recovery = overload["recovery"]
+    yield Promise("seconds until latency is as before", "<= 2", f"{recovery:.1f}", recovery <= 2)
+    hostile = result["neighbours"]
+    failed = sum(hostile["failed"].values())
+    yield Promise(
+        f"{hostile['hostile']:,} hostile requests: good ones failed",
+        "0",
+        f"{failed} of {hostile['good']:,}",
+        failed == 0,
+    )
+    yield Promise(
+        "workers that died; hostile ones not told what is wrong",
+        "0; 0",
+        f"{hostile['died']}; {hostile['unfair']}",
+        not hostile["died"] and not hostile["unfair"] and hostile["ready"],
+    )
+    slow = result["slow"]
+    failed = sum(slow["during"]["failed"].values())
+    before, during = (1e3 * slow[when]["p99"] for when in ("before", "during"))
+    yield Promise(
+        f"{slow['clients']} slow clients and {slow['never_reading']} that never read: good "
+        "requests failed",
+        "0",
+        f"{failed} of {slow['during']['requests']:,}; p99 {before:.0f} ms before, {during:.0f} ms "
+        "meanwhile",
+        failed == 0,
+    )
+
+
+def _kinds(found: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} x {kind}" for kind, count in found.items()) or "nothing"
+
+
+def plot(result: Result, path: Path) -> None:
+    """Right answers and others, second by second, through each trouble."""
+    shown = (
+        ("overload", f"{result['overload']['seconds']:.0f} s of overload"),
+        ("worker", "a worker is killed"),
+        ("java", "Java is killed, and started again"),
+    )
+    drawn = figure(8, 2.6)
+    for axes, (name, title) in zip(drawn.subplots(1, len(shown)), shown, strict=True):
+        seen = result[name]["seen"]
+        axes.step(seen["at"], seen["other"], color=PEER, lw=1, where="mid", label="refused or lost")
+        axes.step(seen["at"], seen["good"], color=OURS, lw=1, where="mid", label="right")
+        axes.axvline(0, color=CEILING, lw=0.5)
+        axes.set_ylim(0)
+        axes.set_title(title, color=TEXT)
+        axes.set_xlabel("seconds", color=TEXT)
+        plain(axes)
+    first = drawn.axes[0]
+    first.set_ylabel("answers/s", color=TEXT)
+    first.legend(labelcolor=TEXT, frameon=False, fontsize=7)
+    save(drawn, path)

@@ -1,0 +1,180 @@
+"""What is promised while something goes wrong with a server or its clients: `benchmarks/faults`,
+in short, on one real server behind a real gateway.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from faults import death, neighbours
+from faults.figures import lost
+from faults.generator import Generator
+from faults.slow import SlowClients
+from faults.soak import soak
+from faults.stack import KEYS, Stack
+from serving.task import Task
+
+from falconet.handler import ENTRY
+from falconet.model.archive import archive
+from falconet.serving.errors import ServerError
+from falconet.serving.gateway import Limits
+from falconet.serving.processes import processes_of
+from falconet.serving.rollout import deploy
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(NGINX is None, reason="there is no nginx"),
+]
+
+RATE = 30.0  # requests a second, which a busy machine can do too
+
+
+@pytest.fixture(scope="module")
+def stack(
+    exported: Path, samples: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    task = Task.of("cifar", exported, [path.read_bytes() for path in samples])
+    with Stack.run(task, tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+def test_hostile_requests_fail_alone(stack: Stack) -> None:
+    found = neighbours.measure(stack, 60.0, 1000, 500)
+    assert found["unfair_examples"] == []
+    assert found["failed"] == {}
+    assert found["good"] >= 500
+    assert found["hostile"] >= 1000
+    assert len(found["statuses"]) >= 14
+    assert (found["died"], found["ready"]) == (0, True)
+
+
+def test_forms_are_read_behind_the_gateway(stack: Stack) -> None:
+    """Where TorchServe would say 500."""
+    url = f"http://127.0.0.1:{stack.gateway.port}/predict"
+    picture = stack.task.pictures[4]
+    part = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
+    for kind, body, status in (
+        ("multipart/form-data; boundary=b", part + picture + b"\r\n--b--\r\n", 200),
+        ("multipart/form-data; boundary=b", part + picture, 400),
+        ("multipart/form-data; boundary=", part + picture + b"\r\n--b--\r\n", 400),
+        ("multipart/form-data; boundary=b", part.replace(b"image", b"") + b"\r\n--b--", 400),
+        ("application/x-www-form-urlencoded", picture, 200),  # curl --data-binary
+        ("application/x-www-form-urlencoded", b"image=%%%", 415),
+    ):
+        headers = {"X-Api-Key": KEYS[0], "Content-Type": kind}
+        answer = requests.post(url, data=body, headers=headers, timeout=60)
+        assert answer.status_code == status, answer.text
+        assert answer.json()["success"] == (status == 200)
+
+
+def test_more_than_can_be_answered_is_told_to_come_again(stack: Stack) -> None:
+    connections = 3 * Limits().in_flight
+    with Generator(stack.served.target, None, connections, seconds=3.0) as generator:
+        answers = generator.wait().answers
+    refused = lost(stack.served, answers)
+    assert {(answer.status, answer.retry_after) for answer in refused} == {(429, "1")}
+    assert all(json.loads(answer.body)["error"]["code"] == 429 for answer in refused)
+    assert len(answers) > len(refused) > 0
+    with Generator(stack.served.target, RATE, seconds=1.0) as generator:
+        assert not lost(stack.served, generator.wait().answers)
+
+
+def test_slow_clients_hold_up_nobody(stack: Stack) -> None:
+    some = stack.served.target.requests[:8]
+    with (
+        SlowClients(stack.gateway.port, some, 2 * Limits().in_flight, 4) as clients,
+        Generator(stack.served.target, RATE, seconds=14.0) as generator,
+    ):
+        answers = generator.wait().answers
+    assert len(answers) > RATE
+    assert not lost(stack.served, answers)
+    # Who takes more than ten seconds for headers, or to read anything, is sent away.
+    assert clients.ended > 0
+    assert clients.given_up > 0
+
+
+def test_a_killed_worker_takes_only_what_it_had_in_hand(stack: Stack) -> None:
+    pids = stack.pids()
+    found = death.kill_workers(stack, 100.0, 1)
+    (killed,) = found["kills"]
+    assert killed["lost"] <= death.BATCH
+    assert (found["unclear"], found["lost_before"]) == (0, 0)
+    assert len(pids - stack.pids()) == 1
+
+
+class Crashing(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.shape[0] == 0, "cannot be run"
+        return x.flatten(1)[:, :10]
+
+
+def test_a_model_that_does_not_work_replaces_nothing(stack: Stack, tmp_path: Path) -> None:
+    """It is found out in the warm-up of its first worker, and others are asked meanwhile."""
+    wrong = tmp_path / "wrong"
+    shutil.copytree(stack.task.folder, wrong)
+    spec = json.loads((wrong / "spec.json").read_text())
+    (wrong / "spec.json").write_text(json.dumps({**spec, "classes": ["cat", "dog"]}))
+    crashing = tmp_path / "crashing"
+    shutil.copytree(stack.task.folder, crashing)
+    torch.jit.script(Crashing()).save(crashing / "model.pt")
+    pids = stack.pids()
+    with Generator(stack.served.target, RATE) as generator:
+        for version, folder in (("7.0", wrong), ("8.0", crashing)):
+            made = tmp_path / version / "cifar.mar"
+            archive(folder, made, handler=ENTRY, version=version)
+            with pytest.raises(ServerError, match=rf"cifar {version}: a worker died while it"):
+                deploy([stack.server], made)
+        answers = generator.stop().answers
+    assert not lost(stack.served, answers)
+    assert stack.pids() == pids
+    assert [each["modelVersion"] for each in stack.server.client.versions("cifar")] == ["1.0"]
+
+
+def test_all_troubles_at_once(stack: Stack) -> None:
+    found = soak(stack, 20.0, RATE, deploy_every=5.0, kill_every=2.0)
+    assert found["errors"] == []
+    assert found["lost_otherwise"] == 0, found["lost"]
+    assert found["unfair"] == 0
+    assert found["deploys"] >= 1
+    assert found["kills"] >= 1
+    assert found["hostile"] > 0
+
+
+def test_a_killed_server_says_so_and_serves_again_what_was_deployed(stack: Stack) -> None:
+    deploy([stack.server], stack.release("3.0"))
+    found = death.kill_java(stack, RATE)
+    assert found["served"] == ["3.0", "3.0"]
+    assert (found["unclear"], found["lost_before"]) == (0, 0)
+    assert "503" in found["lost"]
+    assert found["orphans"] == 0
+
+
+def test_what_a_killed_server_leaves_is_removed_when_it_is_started_again(stack: Stack) -> None:
+    """A worker that is stuck does not notice that its server is gone."""
+    dead = stack.server
+    stuck = stack.workers()[0]
+    stuck.suspend()
+    stack.java().kill()
+    deadline = time.monotonic() + 60
+    while dead.running() or len(processes_of(dead.temporary)) > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert processes_of(dead.temporary) == [stuck]
+    stack.restart()
+    assert processes_of(dead.temporary) == []
+    assert not dead.temporary.exists()
+    stack.server.wait_loaded()
+    with Generator(stack.served.target, RATE, seconds=1.0) as generator:
+        answers = generator.wait().answers
+    assert not lost(stack.served, answers)
