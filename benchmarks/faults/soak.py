@@ -10,7 +10,7 @@ from typing import Any
 
 from serving.load import Answer
 
-from falconet.serving.rollout import deploy
+from falconet.serving.rollout import deploy, rollback
 
 from .attack import Statuses, attack
 from .death import BATCH, REPLACED_SECONDS
@@ -143,7 +143,7 @@ def _operate(
         if now >= due["deploy"]:
             due["deploy"] = now + deploy_every
             if trouble.deploys % 2:
-                Deployment.rollback(stack.server, stack.server.model)
+                rollback([stack.server], stack.server.model)
             else:
                 deploy([stack.server], second)
             trouble.deploys += 1
