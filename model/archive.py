@@ -14,8 +14,9 @@ from typing import Literal
 
 import yaml
 
-from . import export, samples, spec
+from . import samples, spec
 
+MODEL = "model.pt"
 # Of every other file in the archive, by name.
 CHECKSUMS = "checksums.json"
 
@@ -110,7 +111,7 @@ def archive(
     if output.suffix != ".mar":
         raise ValueError(f"output: expected a file that ends in .mar, got {output}")
     check_version(version)
-    model = folder / export.FILE_NAME
+    model = folder / MODEL
     if not model.is_file():
         raise FileNotFoundError(f"{folder}: expected the TorchScript file {model.name} in it")
     stated = spec.Spec.load(folder)

@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .archive import MODEL
 from .folding import fold
 from .weights import Weights
-
-FILE_NAME = "model.pt"
 
 # Folding reorders float32 sums. Logits are of the order of ten, so this is some hundred times what
 # rounding makes of them, and far below what a wrongly folded layer would.
@@ -62,7 +61,7 @@ def export(weights: Weights, folder: Path) -> Parity:
     """
     pictures = torch.from_numpy(weights.spec.preprocessor()(weights.samples))
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE_NAME
+    path = folder / MODEL
     partial = path.with_suffix(".partial")
     with warnings.catch_warnings(), torch.inference_mode():
         # Deprecated since torch 2.11, and still the format that TorchServe loads.

@@ -14,7 +14,8 @@ from PIL import Image
 from falconet.handler.classifier import Classifier
 from falconet.handler.decode import decode
 from falconet.handler.network import Precision
-from falconet.model.export import FILE_NAME, export
+from falconet.model.archive import MODEL
+from falconet.model.export import export
 from falconet.model.spec import Spec
 from falconet.model.weights import Weights
 
@@ -98,7 +99,7 @@ def resnet(folder: Path) -> Task:
         logits = network(torch.from_numpy(spec.preprocessor()(pixels)))
         network.fc.bias -= logits.mean(0)
         network.fc.weight *= 10 / (logits - logits.mean(0)).abs().max()
-    torch.jit.trace(network, torch.zeros(1, 3, 224, 224)).save(str(folder / FILE_NAME))
+    torch.jit.trace(network, torch.zeros(1, 3, 224, 224)).save(str(folder / MODEL))
     return Task.of("resnet", folder, large_pictures())
 
 

@@ -127,3 +127,11 @@ def test_nor_in_these_tests(repository: Path) -> None:
             names.setdefault(Path(file).resolve(), []).append(name)
     assert names
     assert {file: found for file, found in names.items() if len(found) > 1} == {}
+
+
+def test_operating_a_server_needs_no_torch() -> None:
+    """Its import takes seconds of a core, which is one of those that serve."""
+    modules = ("deploy", "gateway", "serve", "up")
+    program = "; ".join(f"import falconet.cli.{each}" for each in modules)
+    program += "; import sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
