@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -151,7 +152,19 @@ def archive(
         )
         if finished.returncode != 0:
             raise ArchiveError(f"torch-model-archiver failed:\n{finished.stdout.strip()}")
-        Path(temporary, output.name).replace(output)
+        _store(Path(temporary, output.name), Path(temporary, "stored"))
+        Path(temporary, "stored").replace(output)
+
+
+def _store(archive: Path, output: Path) -> None:
+    """Copy an archive without its compression.
+
+    TorchServe unpacks on a thread that answers requests, which stand still meanwhile; and weights
+    hardly shrink.
+    """
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(output, "w") as new:
+        for info in old.infolist():
+            new.writestr(zipfile.ZipInfo(info.filename, info.date_time), old.read(info))
 
 
 def check_version(version: str) -> None:
