@@ -1,5 +1,6 @@
 """nginx in front of the real server."""
 
+import base64
 import json
 import os
 import shutil
@@ -106,6 +107,16 @@ def test_predictions_by_tls_and_key(
         assert refused.status_code == 401
         assert refused.json()["error"]["message"].startswith("expected a known API key")
         assert refused.headers["WWW-Authenticate"] == "Bearer"
+    content = base64.b64encode(frog).decode()
+    tensor = {"name": "picture", "datatype": "BYTES", "shape": [1], "data": [content]}
+    for path, body in (
+        ("/predict", {"instances": [{"b64": content}]}),
+        ("/v1/models/cifar10:predict", {"instances": [{"b64": content}]}),
+        ("/v2/models/cifar10/infer", {"inputs": [tensor]}),
+    ):
+        answer = requests.post(url + path, json=body, headers=KEY, **ask)
+        assert answer.status_code == 200, answer.text
+        assert "frog" in answer.text
     # Errors of the handler come as they are.
     wrong = requests.post(f"{url}/predict", data=b"text", headers=KEY, **ask)
     assert wrong.status_code == 415, wrong.text
