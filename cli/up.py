@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 import click
 
+from falconet.serving.package import Package
 from falconet.serving.profile import Name as ProfileName
+from falconet.serving.record import Record
+from falconet.serving.smoke import smoke_test
 
 from .gateway import attend, check, close, gateway_options, open_gateway
 from .serve import PORT, drain_option, ignore_endings, server_options, start, what, written_example
@@ -34,7 +37,8 @@ def up(
 ) -> None:
     """Serve ARCHIVE with a gateway before it, until Ctrl-C: what a container or a unit runs.
 
-    Both as by `falconet serve` and `falconet gateway`. Ended, it lets a load balancer notice,
+    Both as by `falconet serve` and `falconet gateway`, but that the samples of the archive have to
+    be answered as recorded before anybody is let in. Ended, it lets a load balancer notice,
     answers what has come, and stops all it has started; if TorchServe or nginx ends by itself, it
     ends with an error, for whoever supervises it to start it again.
     """
@@ -43,6 +47,8 @@ def up(
     server = start(archive, inference_port, management_port, metrics_port, config, profile, state)
     try:
         server.wait_ready((picture or written_example(state)).read_bytes(), timeout)
+        release = Record.load(state)[server.model].serving
+        smoke_test(server.client, Package.verify(server.store / release.file))
         click.echo(f"{what(server)}: ready after {time.monotonic() - began:.1f} s")
         gateway = open_gateway(server, **options)
         try:

@@ -79,6 +79,8 @@ class Service:
         self._rows = self.classifier.batch(self.batch_size)
         # Now, while the worker is not READY yet, rather than on somebody's request.
         self.classifier.warm_up(self.batch_size)
+        # Who asks how much is in hand is told: nothing.
+        self._metrics.began(0)
         network = self.classifier.network
         logger.info(
             "%s on %s, %d threads, batches up to %d; preprocessing by %s",

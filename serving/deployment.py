@@ -12,21 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from falconet.model.samples import Sample
-
-from .client import Client, predict
+from .client import Client
 from .drain import POLL_SECONDS, Drain
 from .errors import ServerError
 from .package import Package
 from .record import Record, Release
 from .server import Server
+from .smoke import smoke_test
 from .split import Split
 from .store import prune, put
 
 START_SECONDS = 180.0
-# Probabilities are recorded in float32; a server may compute in bfloat16.
-TOLERANCE = 0.1
-SMOKE_SECONDS = 60.0
 
 Say = Callable[[str], None]
 
@@ -118,23 +114,8 @@ class Deployment:
                     f"{START_SECONDS:.0f} seconds"
                 )
             time.sleep(POLL_SECONDS)
-        for i, sample in enumerate(package.samples):
-            self._try(release, i, sample)
+        smoke_test(self._client, package)
         self.say(f"{release.version} is ready, and answers {len(package.samples)} samples rightly")
-
-    def _try(self, release: Release, number: int, sample: Sample) -> None:
-        url = self._client.prediction_url(self.model, release.version)
-        answer = predict(url, sample.picture, timeout=SMOKE_SECONDS)
-        predictions = answer.get("predictions")
-        best = predictions[0] if isinstance(predictions, list) and predictions else {}
-        if (
-            best.get("label") != sample.label
-            or abs(best.get("probability", 0.0) - sample.probability) > TOLERANCE
-        ):
-            raise ServerError(
-                f"{self.model} {release.version}: expected {sample.label} with probability "
-                f"{sample.probability:.3f} for sample {number}, got {best or answer}"
-            )
 
     def share(self, percent: int) -> None:
         """Have the gateway give the coming version so many percent of the requests.

@@ -1,5 +1,6 @@
 """What several rooms' tests share: pictures, an exported model, a running server."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,12 @@ from falconet.serving.profile import Profile
 from falconet.serving.server import Server
 
 TESTS = Path(__file__).parent
+NGINX = shutil.which("nginx", path="/usr/local/bin:/usr/sbin:/usr/bin")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if NGINX is None and item.get_closest_marker("nginx"):
+        pytest.skip("there is no nginx")
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,10 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,17 +19,7 @@ from falconet.serving.server import Server
 
 pytestmark = pytest.mark.server
 
-
-def falconet() -> str:
-    path = shutil.which("falconet", path=str(Path(sys.executable).parent))
-    assert path is not None
-    return path
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [falconet(), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +40,7 @@ def state(
 
 
 def test_models_are_deployed_listed_scaled_and_rolled_back(
-    state: Path, exported: Path, tmp_path: Path
+    state: Path, exported: Path, tmp_path: Path, run: Run
 ) -> None:
     second = tmp_path / "cifar10.mar"
     archive(exported, second, handler=ENTRY, version="2.0", serving=Serving(workers=1))
@@ -76,8 +64,10 @@ def test_models_are_deployed_listed_scaled_and_rolled_back(
     assert "no archive at" in failed.stderr
 
 
-@pytest.mark.skipif(shutil.which("nginx", path="/usr/sbin:/usr/bin") is None, reason="no nginx")
-def test_a_gateway_until_it_is_ended(state: Path, samples: list[Path], tmp_path: Path) -> None:
+@pytest.mark.nginx
+def test_a_gateway_until_it_is_ended(
+    state: Path, samples: list[Path], tmp_path: Path, falconet: str, run: Run
+) -> None:
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
     (port,) = free_ports(1)
@@ -85,7 +75,7 @@ def test_a_gateway_until_it_is_ended(state: Path, samples: list[Path], tmp_path:
     undecided = run("gateway", *common)
     assert "expected --certificate and --certificate-key, or --plain" in undecided.stderr
     with subprocess.Popen(
-        [falconet(), "gateway", "--plain", *map(str, common)],
+        [falconet, "gateway", "--plain", *map(str, common)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -114,14 +104,16 @@ def test_a_gateway_until_it_is_ended(state: Path, samples: list[Path], tmp_path:
         requests.get(f"http://127.0.0.1:{port}/live", timeout=5)
 
 
-@pytest.mark.skipif(shutil.which("nginx", path="/usr/sbin:/usr/bin") is None, reason="no nginx")
-def test_nginx_ends_with_a_gateway_that_is_killed(state: Path, tmp_path: Path) -> None:
+@pytest.mark.nginx
+def test_nginx_ends_with_a_gateway_that_is_killed(
+    state: Path, tmp_path: Path, falconet: str
+) -> None:
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
     (port,) = free_ports(1)
     command = ["gateway", "--plain", "--keys", keys, "--port", port, "--state", state]
     with subprocess.Popen(
-        [falconet(), *map(str, command)],
+        [falconet, *map(str, command)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},

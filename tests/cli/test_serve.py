@@ -5,9 +5,9 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -40,21 +40,20 @@ def state(tmp_path: Path) -> Iterator[Path]:
         server.stop()
 
 
-def falconet() -> str:
-    path = shutil.which("falconet", path=str(Path(sys.executable).parent))
-    assert path is not None
-    return path
-
-
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_serves_in_the_foreground_until_it_is_ended(
-    mar: Path, samples: list[Path], state: Path, ending: signal.Signals, tmp_path: Path
+    mar: Path,
+    samples: list[Path],
+    state: Path,
+    ending: signal.Signals,
+    tmp_path: Path,
+    falconet: str,
 ) -> None:
     picture = tmp_path / "my frog.png"
     shutil.copy(samples[4], picture)
     process = psutil.Popen(
         ["falconet", "serve", mar, *ANY_PORTS, "--picture", picture, "--state", state],
-        executable=falconet(),
+        executable=falconet,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -84,11 +83,11 @@ def test_serves_in_the_foreground_until_it_is_ended(
     assert Server.find(state) is None
 
 
-def test_a_terminal_that_closes_ends_it(mar: Path, state: Path) -> None:
+def test_a_terminal_that_closes_ends_it(mar: Path, state: Path, falconet: str) -> None:
     """Whatever the command says after that cannot be written any more."""
     process = psutil.Popen(
         ["falconet", "serve", mar, *ANY_PORTS, "--state", state],
-        executable=falconet(),
+        executable=falconet,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -109,13 +108,8 @@ def test_a_terminal_that_closes_ends_it(mar: Path, state: Path) -> None:
 
 
 def test_serves_in_the_background_until_it_is_stopped(
-    mar: Path, samples: list[Path], state: Path
+    mar: Path, samples: list[Path], state: Path, run: Callable[..., Any]
 ) -> None:
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [falconet(), *map(str, arguments)], capture_output=True, text=True, check=False
-        )
-
     started = run("serve", mar, *ANY_PORTS, "--background", "--state", state)
     assert started.returncode == 0, started.stdout + started.stderr
     assert started.stdout.startswith("ready: cifar10")

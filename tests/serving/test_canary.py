@@ -1,6 +1,5 @@
 """A version on trial, with a real server and gateway."""
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,13 +17,7 @@ from falconet.serving.record import Record
 from falconet.serving.server import Server
 from falconet.serving.split import Split
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.skipif(
-        shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") is None,
-        reason="there is no nginx",
-    ),
-]
+pytestmark = [pytest.mark.server, pytest.mark.nginx]
 
 Make = Callable[..., Path]
 KEY = {"X-Api-Key": "abc"}

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -27,11 +26,7 @@ from falconet.serving.server import Server
 TIMEOUT = 60
 KEY = {"Authorization": "Bearer s3cret-of.alice="}
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.skipif(NGINX is None, reason="there is no nginx"),
-]
+pytestmark = [pytest.mark.server, pytest.mark.nginx]
 
 
 @pytest.fixture(scope="module")

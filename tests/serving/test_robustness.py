@@ -31,11 +31,7 @@ from falconet.serving.gateway import Limits
 from falconet.serving.processes import processes_of
 from falconet.serving.rollout import deploy
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.skipif(NGINX is None, reason="there is no nginx"),
-]
+pytestmark = [pytest.mark.server, pytest.mark.nginx]
 
 RATE = 30.0  # requests a second, which a busy machine can do too
 

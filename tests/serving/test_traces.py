@@ -1,6 +1,5 @@
 """From the gateway by a real TorchServe to a collector."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +19,7 @@ from falconet.serving.server import Server
 TIMEOUT = 60
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.skipif(
-        shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") is None,
-        reason="there is no nginx",
-    ),
-]
+pytestmark = [pytest.mark.server, pytest.mark.nginx]
 
 
 @pytest.fixture

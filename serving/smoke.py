@@ -1,0 +1,30 @@
+"""Whether a version answers the samples of its archive as was recorded when it was made."""
+
+from .client import Client, predict
+from .errors import ServerError
+from .package import Package
+
+# Probabilities are recorded in float32; a server may compute in bfloat16.
+TOLERANCE = 0.1
+TIMEOUT = 60.0  # seconds, of a server whose cores may be busy
+
+
+def smoke_test(client: Client, package: Package) -> None:
+    """Ask a version that is registered, whether or not it is the default, about each sample.
+
+    Raises:
+        ServerError: it answers another label, or a probability that is far off.
+    """
+    url = client.prediction_url(package.model, package.version)
+    for i, sample in enumerate(package.samples):
+        answer = predict(url, sample.picture, timeout=TIMEOUT)
+        predictions = answer.get("predictions")
+        best = predictions[0] if isinstance(predictions, list) and predictions else {}
+        if (
+            best.get("label") != sample.label
+            or abs(best.get("probability", 0.0) - sample.probability) > TOLERANCE
+        ):
+            raise ServerError(
+                f"{package.model} {package.version}: expected {sample.label} with probability "
+                f"{sample.probability:.3f} for sample {i}, got {best or answer}"
+            )
