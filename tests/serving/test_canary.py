@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def handle(data, context):
     if data is None:
         service = Service(context)
         return None
-    time.sleep(0.5)
+    time.sleep(1.0)
     return service.handle(data, context)
 """
 # Answers its samples, which come one at a time, and fails after that.
@@ -84,13 +85,13 @@ def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(
 ) -> None:
     url = f"http://127.0.0.1:{gateway.port}/predict"
     # Of versions that take their time to answer there are fewer answers.
-    trial = Trial(percent=40, seconds=8, requests=15)
+    trial = Trial(percent=40, seconds=8, requests=5)
 
     def ask() -> str:
         answer = requests.post(url, data=picture, headers=KEY, timeout=60).json()
         return str(answer["predictions"][0]["label"].split()[0])
 
-    with pytest.raises(ServerError, match=r"expected at least 15 answers of 2\.0 to judge by"):
+    with pytest.raises(ServerError, match=r"expected at least 5 answers of 2\.0 to judge by"):
         canary(running, make("2.0"), trial)
     handler = tmp_path / "handler.py"
     with load(url, KEY, threads=8) as asked:
@@ -106,7 +107,9 @@ def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(
         assert asked.answers.keys() == {"one", "three", "KeyError: 'predictions'"}, asked.answers
         before = asked.answers["one"]
         steps: list[str] = []
-        assert canary(running, make("2.0"), trial, steps.append).version == "2.0"
+        # However long answers take on a machine that has other work.
+        patient = replace(trial, slower=100.0)
+        assert canary(running, make("2.0"), patient, steps.append).version == "2.0"
         assert ask() == "two"
     assert asked.answers["one"] > before, "the old one served meanwhile"
     assert any(step.startswith("2.0 has stood the trial: ") for step in steps)
