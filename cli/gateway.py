@@ -1,6 +1,5 @@
 """falconet gateway"""
 
-import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from falconet.serving.record import Record
 from falconet.serving.server import Server
 
 from .deploy import running
-from .serve import ENDINGS, example, ignore_endings, interrupt, state_option
+from .serve import ENDINGS, example, ignore_endings, interrupt, state_option, stopped_at_the_end
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LIMITS = Limits()
@@ -72,16 +71,8 @@ def gateway(notice_seconds: float, state: Path, **options: Any) -> None:
     for number in ENDINGS:
         signal.signal(number, interrupt)
     started = open_gateway(server, **options)
-    try:
-        attend(server, started)
-    except KeyboardInterrupt:
-        close(started, notice_seconds)
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            click.echo("stopped")
-    except BaseException:
-        ignore_endings()
-        started.stop()
-        raise
+    with stopped_at_the_end(started.stop):
+        attend(server, started, notice_seconds)
 
 
 def check(certificate: Path | None, certificate_key: Path | None, plain: bool, **_: object) -> None:
@@ -118,28 +109,28 @@ def open_gateway(
     return started
 
 
-def attend(server: Server, started: Gateway) -> NoReturn:
+def attend(server: Server, started: Gateway, notice_seconds: float) -> NoReturn:
     """Tell a gateway whether its server is ready, and what to share out, for as long as it runs.
+
+    On Ctrl-C it gives notice that it is about to end.
 
     Raises:
         ServerError: it or the server has ended.
     """
     picture = example()
-    while started.child.poll() is None:
-        if not server.running():
-            raise ServerError(f"TorchServe has ended; see {server.folder / 'logs'}")
-        started.admit(server.ready(picture))
-        started.rotate()
-        record = Record.load(server.folder).get(server.model)
-        if record is not None:
-            started.follow(record.split)
-        time.sleep(READY_SECONDS)
+    try:
+        while started.child.poll() is None:
+            if not server.running():
+                raise ServerError(f"TorchServe has ended; see {server.folder / 'logs'}")
+            started.admit(server.ready(picture))
+            started.rotate()
+            record = Record.load(server.folder).get(server.model)
+            if record is not None:
+                started.follow(record.split)
+            time.sleep(READY_SECONDS)
+    except KeyboardInterrupt:
+        ignore_endings()
+        started.admit(False)
+        time.sleep(notice_seconds)
+        raise
     raise ServerError(f"nginx has ended; see {started.folder / 'error.log'}")
-
-
-def close(started: Gateway, notice_seconds: float) -> None:
-    """Give notice, answer what has come, and end."""
-    ignore_endings()
-    started.admit(False)
-    time.sleep(notice_seconds)
-    started.stop()

@@ -6,7 +6,7 @@ import json
 import shlex
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, get_args
 
@@ -134,7 +134,7 @@ def serve(
     """
     began = time.monotonic()
     server = start(archive, port, management_port, metrics_port, config, profile, state)
-    try:
+    with stopped_at_the_end(server.stop):
         picture = picture or written_example(state)
         server.wait_ready(picture.read_bytes(), timeout)
         click.echo(f"ready: {what(server)}, after {time.monotonic() - began:.1f} s. Try:")
@@ -143,14 +143,6 @@ def serve(
         if not background:
             click.echo("Ctrl-C stops it.")
             _watch(server, drain_seconds)
-    except KeyboardInterrupt:
-        server.stop()
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            click.echo("stopped")
-    except BaseException:
-        ignore_endings()
-        server.stop()
-        raise
 
 
 @click.command()
@@ -203,6 +195,20 @@ def ignore_endings() -> None:
 def interrupt(*_: object) -> NoReturn:
     ignore_endings()  # a second one would leave processes behind
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def stopped_at_the_end(stop: Callable[[], None]) -> Iterator[None]:
+    """Whatever ends the block early, it is stopped undisturbed; Ctrl-C is no error."""
+    try:
+        yield
+    except BaseException as error:
+        ignore_endings()
+        stop()
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            click.echo("stopped")
 
 
 def what(server: Server) -> str:

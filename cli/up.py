@@ -1,6 +1,5 @@
 """falconet up"""
 
-import contextlib
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +11,17 @@ from falconet.serving.profile import Name as ProfileName
 from falconet.serving.record import Record
 from falconet.serving.smoke import smoke_test
 
-from .gateway import attend, check, close, gateway_options, open_gateway
-from .serve import PORT, drain_option, ignore_endings, server_options, start, what, written_example
+from .gateway import attend, check, gateway_options, open_gateway
+from .serve import (
+    PORT,
+    drain_option,
+    ignore_endings,
+    server_options,
+    start,
+    stopped_at_the_end,
+    what,
+    written_example,
+)
 
 
 @click.command()
@@ -45,28 +53,17 @@ def up(
     check(**options)
     began = time.monotonic()
     server = start(archive, inference_port, management_port, metrics_port, config, profile, state)
-    try:
+    with stopped_at_the_end(server.stop):
         server.wait_ready((picture or written_example(state)).read_bytes(), timeout)
         release = Record.load(state)[server.model].serving
         smoke_test(server.client, Package.verify(server.store / release.file))
         click.echo(f"{what(server)}: ready after {time.monotonic() - began:.1f} s")
         gateway = open_gateway(server, **options)
         try:
-            attend(server, gateway)
-        except KeyboardInterrupt:
-            close(gateway, notice_seconds)
-            server.drain(drain_seconds)
-            raise
-        except BaseException:
+            attend(server, gateway, notice_seconds)
+        except BaseException as error:
             ignore_endings()
             gateway.stop()
+            if isinstance(error, KeyboardInterrupt):
+                server.drain(drain_seconds)
             raise
-    except KeyboardInterrupt:
-        ignore_endings()
-        server.stop()
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            click.echo("stopped")
-    except BaseException:
-        ignore_endings()
-        server.stop()
-        raise

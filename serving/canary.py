@@ -15,6 +15,7 @@ from .errors import ServerError
 from .gateway import ACCESS_LOG
 from .package import Package
 from .record import Release, alone
+from .rollout import all_or_none
 from .server import Server
 from .store import identify
 
@@ -87,14 +88,11 @@ def canary(server: Server, archive: Path, trial: Trial, say: Say = lambda _: Non
             return release
         if package.model != server.model:
             raise ServerError(f"expected an archive of {server.model}, got {package.model}")
-        try:
+        with all_or_none([deployment]) as switch:
             deployment.prepare(release, package, archive, "deploy")
             deployment.share(trial.percent)
             _judge(server, release.version, trial, say)
-        except BaseException:
-            deployment.try_to(deployment.undo)
-            raise
-        deployment.switch()
+            switch()
         deployment.drain()
         return release
 

@@ -39,7 +39,7 @@ def deploy(servers: Sequence[Server], archive: Path, say: Say = lambda _: None) 
             say(f"{package.model} {package.version} is what serves already")
             return release
         say(f"checked {archive.name}: {release.file}")
-        with _all_or_none(targets) as switch:
+        with all_or_none(targets) as switch:
             _on_each(targets, lambda each: each.prepare(release, package, archive, "deploy"))
             switch()
         _on_each(targets, Deployment.drain)
@@ -76,7 +76,7 @@ def rollback(servers: Sequence[Server], model: str, say: Say = lambda _: None) -
                 f"{model}: servers would go back to different archives, {found}; deploy the right "
                 "one to all of them"
             )
-        with _all_or_none(targets) as switch:
+        with all_or_none(targets) as switch:
             _on_each(targets, lambda each: _prepare_again(each, release))
             switch()
         _on_each(targets, Deployment.drain)
@@ -97,7 +97,7 @@ def _alone(servers: Sequence[Server], model: str, say: Say) -> Iterator[list[Dep
 
 
 @contextlib.contextmanager
-def _all_or_none(deployments: Sequence[Deployment]) -> Iterator[Callable[[], None]]:
+def all_or_none(deployments: Sequence[Deployment]) -> Iterator[Callable[[], None]]:
     """Gives what switches all of them; if anything fails, none is switched or has what comes."""
     switched: list[tuple[Deployment, Record]] = []
 

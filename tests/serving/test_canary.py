@@ -63,7 +63,7 @@ def gateway(running: Server, tmp_path: Path) -> Iterator[Gateway]:
 
     def attend_it() -> None:
         try:
-            attend(running, gateway)
+            attend(running, gateway, 0.0)
         except ServerError as error:
             ended.append(str(error))
 
