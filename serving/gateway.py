@@ -13,8 +13,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from falconet.native import available_cores
 
 from .errors import ServerError
@@ -23,7 +21,8 @@ from .split import Split
 
 # nginx.conf includes the other.
 TEMPLATES = {"nginx.conf": "nginx.conf", "ask.conf": "nginx-ask.conf"}
-SPLIT = "split.conf"
+BUCKETS = 100  # requests are in one each, by chance
+SHARE, TO = "share", "to"  # folders of $trial in nginx.conf: a link for each bucket, and their ends
 ACCESS_LOG = "access.log"
 START_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # more than its own worker_shutdown_timeout
@@ -126,14 +125,19 @@ class Gateway:
                 "ANSWER_SECONDS": str(limits.answer),
                 # nginx would count all that the machine has, whatever this container may use.
                 "CORES": str(available_cores()),
+                "BUCKETS": " ".join(f"1% {each};" for each in range(1, BUCKETS)),
             }
-            files = {"keys.conf": clients, SPLIT: Split().nginx()}
+            files = {"keys.conf": clients}
             for name, template in TEMPLATES.items():
                 text = Path(__file__).with_name(template).read_text()
                 files[name] = re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
             for name, text in files.items():
                 (runtime / name).touch(mode=0o600)
                 (runtime / name).write_text(text)
+            for name in (SHARE, TO):
+                (runtime / name).mkdir()
+                (runtime / name).chmod(0o711)
+            _share(runtime, Split())
             console = folder / "console.log"
             with console.open("wb") as output:
                 child = subprocess.Popen(
@@ -179,24 +183,14 @@ class Gateway:
             mark.unlink(missing_ok=True)
 
     def follow(self, split: Split) -> None:
-        """Share out requests so, if that is not how it is done already.
+        """Share out requests so, from the next on.
 
-        Raises:
-            ServerError: nginx does not begin to.
+        nginx looks at files for that. To read its configuration anew it would close connections
+        on which clients may just be sending something.
         """
-        if split == Split.load(self.folder):
-            return
-        master = psutil.Process(self.child.pid)
-        old = set(master.children())
-        (self.runtime / SPLIT).write_text(split.nginx())
-        self.child.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + START_SECONDS
-        # Those that know of it are new; the others take nothing more, and end.
-        while not set(master.children()) - old:
-            if self.child.poll() is not None or time.monotonic() > deadline:
-                raise ServerError(f"nginx did not follow; see {self.folder / 'error.log'}")
-            time.sleep(0.05)
-        split.save(self.folder)
+        if split != Split.load(self.folder):
+            _share(self.runtime, split)
+            split.save(self.folder)
 
     def rotate(self, size: int = LOG_SIZE) -> None:
         """Empty the logs that have this many bytes or more, and keep one copy of each.
@@ -221,6 +215,21 @@ class Gateway:
         self.child.wait()
         Split.forget(self.folder)
         shutil.rmtree(self.runtime, ignore_errors=True)
+
+
+def _share(runtime: Path, split: Split) -> None:
+    """Have the bucket of each request lead to the folder that is called as its version is."""
+    (runtime / TO / split.version).mkdir(exist_ok=True)
+    for bucket in range(BUCKETS):
+        end = split.version if bucket < split.percent else ""
+        partial = runtime / SHARE / "partial"
+        partial.symlink_to(Path("..", TO, end))
+        partial.replace(runtime / SHARE / str(bucket))
+    mark = runtime / "trial"
+    if split.percent:
+        mark.touch()
+    else:
+        mark.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:

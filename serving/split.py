@@ -25,15 +25,6 @@ class Split:
     version: str = ""
     percent: int = 0
 
-    def nginx(self) -> str:
-        """Its definition of ``$canary``, which is put behind a model's path."""
-        if not self.percent:
-            return 'map "" $canary { default ""; }\n'
-        # Of the request, not of the client: who asks a lot is no other share.
-        return (
-            f'split_clients "$request_id" $canary {{ {self.percent}% "/{self.version}"; * ""; }}\n'
-        )
-
     def save(self, folder: Path) -> None:
         """Write down in a gateway's folder that it does so."""
         path = folder / FILE_NAME

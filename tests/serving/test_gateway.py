@@ -1,6 +1,7 @@
 """nginx in front of the real server."""
 
 import base64
+import http.client
 import json
 import os
 import socket
@@ -22,6 +23,7 @@ from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway, Limits
 from falconet.serving.ports import free_ports
 from falconet.serving.server import Server
+from falconet.serving.split import Split
 
 TIMEOUT = 60
 KEY = {"Authorization": "Bearer s3cret-of.alice="}
@@ -184,21 +186,26 @@ def test_limits_are_told_as_such(start: Start, samples: list[Path], server: Serv
     assert (wrong.status_code, wrong.headers["Allow"]) == (405, "POST, PUT")
 
 
-class SlowServer:
-    """In place of TorchServe: takes a second for every answer, and counts those at a time."""
+class Backend:
+    """In place of TorchServe: takes its time for every answer, and counts those at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         outer = self
         self.most = self.now = 0
+        self.asked: Counter[str] = Counter()
         self._lock = threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1  # headers and body in one packet, or Nagle waits for an acknowledgement
+
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
                 with outer._lock:
+                    outer.asked[self.path] += 1
                     outer.now += 1
                     outer.most = max(outer.most, outer.now)
-                time.sleep(1)
+                time.sleep(seconds)
                 with outer._lock:
                     outer.now -= 1
                 self.send_response(200)
@@ -213,7 +220,7 @@ class SlowServer:
         self.port = self.server.server_address[1]
         self._thread = threading.Thread(target=self.server.serve_forever)
 
-    def __enter__(self) -> "SlowServer":
+    def __enter__(self) -> "Backend":
         self._thread.start()
         return self
 
@@ -226,7 +233,7 @@ class SlowServer:
 def test_more_than_can_be_answered(keys: Path, tmp_path: Path) -> None:
     """429 for what is too much, at once; and no more at a time behind the gateway than said."""
     (port,) = free_ports(1)
-    with SlowServer() as slow:
+    with Backend(1.0) as slow:
         gateway = Gateway.start(
             tmp_path, slow.port, "cifar10", keys, port=port, limits=Limits(in_flight=4)
         )
@@ -247,6 +254,44 @@ def test_more_than_can_be_answered(keys: Path, tmp_path: Path) -> None:
     assert slow.most == 4
     for status, retry, _ in found:
         assert retry == ("1" if status == 429 else None)
+
+
+def test_requests_are_shared_out_on_the_connections_there_are(keys: Path, tmp_path: Path) -> None:
+    """To read its configuration anew nginx would close them, also while something is sent."""
+    (port,) = free_ports(1)
+    with Backend(0.0) as backend:
+        limits = Limits(rate=100_000, burst=100_000)
+        gateway = Gateway.start(tmp_path, backend.port, "cifar10", keys, port=port, limits=limits)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        try:
+            connection.connect()
+            held = connection.sock
+            for split, low, high in (
+                (Split(), 0, 0),
+                (Split("2.0", 30), 40, 140),
+                (Split("2.0", 100), 300, 300),
+                (Split("3.0", 100), 300, 300),
+                (Split("3.0", 1), 0, 20),
+                (Split(), 0, 0),
+            ):
+                gateway.follow(split)
+                assert Split.load(gateway.folder) == split
+                backend.asked.clear()
+                for path in 150 * ("/predict", "/predictions/cifar10"):
+                    connection.request("POST", path, b"x", KEY)
+                    answer = connection.getresponse()
+                    assert (answer.status, answer.read()) == (200, b"{}")
+                tried = backend.asked.pop(f"/predictions/cifar10/{split.version}", 0)
+                assert low <= tried <= high
+                assert backend.asked.get("/predictions/cifar10", 0) == 300 - tried
+                backend.asked.clear()
+                connection.request("POST", "/predictions/cifar10/1.0", b"x", KEY)
+                connection.getresponse().read()
+                assert backend.asked == {"/predictions/cifar10/1.0": 1}
+            assert connection.sock is held
+        finally:
+            connection.close()
+            gateway.stop()
 
 
 def test_who_sends_slowly_holds_up_nobody(start: Start, samples: list[Path]) -> None:
