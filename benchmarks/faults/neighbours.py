@@ -1,5 +1,6 @@
 """Hostile requests among good ones."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from .hostile import Maker
 from .stack import HOSTILE_KEY, Stack
 
 AT_A_TIME = 100
-MARGIN = 1.05  # what comes at random may be fewer than on average
+DEVIATIONS = 5  # by which what comes at random may be fewer than on average
 SHOWN = 20  # of the requests that were answered as they should not be
 SHOWN_BYTES = 500
 
@@ -27,7 +28,8 @@ def measure(
     with Generator(stack.served.target, rate) as generator:
         began = time.monotonic()
         statuses, bad = attack(stack.gateway.port, requests, count, done=done)
-        while (time.monotonic() - began) * rate < MARGIN * good:
+        enough = (good + DEVIATIONS * math.sqrt(good)) / rate
+        while time.monotonic() - began < enough:
             more, worse = attack(stack.gateway.port, requests, AT_A_TIME)
             statuses, bad = statuses + more, bad + worse
         answers = generator.stop().answers
