@@ -1,9 +1,12 @@
 """The command ``falconet``."""
 
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import click
+
+from falconet.handler.priority import at_low_priority
 
 # Each command's module, imported when it is used: most need torch, which takes seconds.
 COMMANDS = {
@@ -42,7 +45,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = import_module(f".{COMMANDS[name]}", __package__)
+        work = partial(import_module, f".{COMMANDS[name]}", __package__)
+        # Used beside a server that answers, whose cores it would take for tenths of a second.
+        module = at_low_priority(work) if COMMANDS[name] == "deploy" else work()
         command = getattr(module, name)
         assert isinstance(command, click.Command)
         return command

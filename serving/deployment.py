@@ -16,6 +16,7 @@ from .client import Client
 from .drain import POLL_SECONDS, Drain
 from .errors import ServerError
 from .package import Package
+from .processes import yield_to_others
 from .record import Record, Release
 from .server import Server
 from .smoke import smoke_test
@@ -152,7 +153,7 @@ class Deployment:
         version = self._registered(record.leaving)
         if version is not None:
             left = self._answer_all(version)
-            self._client.unregister(self.model, version)
+            self._unregister(version)
             self.say(f"{version} is gone{left or ', and has answered all it had'}")
         self._note(replace(record, leaving=None))
         prune(self.server.folder)
@@ -171,10 +172,16 @@ class Deployment:
             if version is not None:
                 self._answer_all(version)
         if version is not None:
-            self._client.unregister(self.model, version)
+            self._unregister(version)
         self._note(replace(record, coming=None, percent=0))
         prune(self.server.folder)
         self.say(f"{record.serving.version} serves as before")
+
+    def _unregister(self, version: str) -> None:
+        """Have TorchServe kill a version's workers and forget it."""
+        for worker in self._client.describe(self.model, version)["workers"]:
+            yield_to_others(worker["pid"])
+        self._client.unregister(self.model, version)
 
     def try_to(self, undo: Callable[[], None]) -> None:
         """After something went wrong, which is what is to be told: undo it, if that can be."""
