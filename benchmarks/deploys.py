@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/deploys.py [--deploys N] [--rate R]
 
 Needs the extra `benchmarks`, and `sysctl kernel.sched_autogroup_enabled=0` where that is on:
-nothing but whole sessions has a priority then, as is not so in containers. Every answer's label is compared
-with the one found offline. Writes benchmarks/results/deploys.json, docs/deploys.svg and the table
-in docs/operations.md.
+nothing but whole sessions has a priority then, as is not so in containers. Every answer's label is
+compared with the one found offline. Writes benchmarks/results/deploys.json, docs/deploys.svg and
+the table in docs/operations.md.
 """
 
 import argparse
@@ -109,6 +109,8 @@ def table(result: dict[str, Any]) -> str:
         " The kernel's sched_autogroup was on: priorities hold within a session, and the generator "
         "has another one than the workers that start."
     )
+    session = grouped if result["autogroup"] else ""
+    missed = "" if during <= AIMED_AT * steady else f", **not the {AIMED_AT:g}** aimed at"
     wrong = ", ".join(f"{kind}: {count}" for kind, count in result["errors"].items())
     seconds = [ended - began for began, ended in result["spans"]]
     return "\n".join(
@@ -118,8 +120,7 @@ def table(result: dict[str, Any]) -> str:
             f"{len(seconds)} deploys of {np.median(seconds):.0f} s (median) under "
             f"{result['rate']:.0f} requests/s, {result['requests']:,} in all. Failed or wrong: "
             f"{wrong or 'none'}. p99 during a deploy is {during / steady:.2f} times that between "
-            f"them{'' if during <= AIMED_AT * steady else f', **not the {AIMED_AT:g}** aimed at'}.{grouped if result['autogroup'] else ''} Measured by `benchmarks/deploys.py` on "
-            f"{result['machine']}.",
+            f"them{missed}.{session} Measured by `benchmarks/deploys.py` on {result['machine']}.",
             "",
         ]
     )
