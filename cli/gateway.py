@@ -36,7 +36,13 @@ _OPTIONS = (
         "--in-flight",
         default=LIMITS.in_flight,
         show_default=True,
-        help="At a time, of all clients.",
+        help="At a time, of all clients; fewer of those that are large.",
+    ),
+    click.option(
+        "--memory",
+        default=LIMITS.memory,
+        show_default=True,
+        help="MB of requests at a time; a fifth of Java's heap, which is 512 MB by default.",
     ),
     click.option("--answer", default=LIMITS.answer, show_default=True, help="Seconds it may take."),
     click.option(

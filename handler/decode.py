@@ -22,6 +22,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 # A progressive JPEG comes in ten scans or so. Each costs a pass over all pixels, however few its
 # bytes.
 MAX_SCANS = 100
+STRIP = 1 << 20  # pixels
 START_OF_SCAN = b"\xff\xda"
 
 # By what a JPEG's decoder divides the sides in passing. It knows eighths in between, too, but has
@@ -94,7 +95,7 @@ class Encoded:
             image.load()
             # Pillow warns of what we do on purpose: drop the transparency of a palette.
             image.info.pop("transparency", None)
-            return np.asarray(image.convert("RGB"))
+            return _rgb(image)
 
     def _jpeg_size(self) -> tuple[int, int] | None:
         """Height and width for the fast path, or ``None`` for what Pillow had better judge.
@@ -162,6 +163,23 @@ def from_base64(text: str, name: str) -> bytes:
 def decode(data: Data, max_pixels: int) -> Pixels:
     """Decode a picture file: see :class:`Encoded`."""
     return Encoded(data, max_pixels).decode()
+
+
+def _rgb(image: Image.Image) -> Pixels:
+    """The pixels of a picture that is loaded, converted.
+
+    A large one in strips: as a whole, Pillow would hold it four times over, and a process waits
+    longer for memory than for the pixels.
+    """
+    width, height = image.size
+    if width * height <= STRIP:
+        return np.asarray(image.convert("RGB"))
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, STRIP // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        pixels[top : top + rows] = strip.convert("RGB")
+    return pixels
 
 
 @contextmanager

@@ -24,6 +24,9 @@ TEMPLATES = {"nginx.conf": "nginx.conf", "ask.conf": "nginx-ask.conf"}
 BUCKETS = 100  # requests are in one each, by chance
 SHARE, TO = "share", "to"  # folders of $trial in nginx.conf: a link for each bucket, and their ends
 ACCESS_LOG = "access.log"
+# Bytes of requests that are not small: where each size ends, in nginx.conf by the number of digits,
+# and for the last one what is allowed by default.
+LARGER = {"MIDDLING": 1_000_000, "LARGE": 5_000_000, "VERY_LARGE": 20_000_000}
 START_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # more than its own worker_shutdown_timeout
 LOGS = (ACCESS_LOG, "error.log")
@@ -39,16 +42,26 @@ class Limits:
         body: the largest request, as nginx writes sizes.
         rate: requests a second of each client, on average; above it there is a 429.
         burst: how far a client may be ahead of that.
-        in_flight: how many requests TorchServe has at a time, of all clients and models; more get
-            a 429. Its queue should hold as many, or it answers some of them with a 503.
+        in_flight: how many requests of less than 100 kB TorchServe has at a time, of all clients
+            and models; more get a 429. Its queue should hold them, or it answers some with a 503.
+        memory: MB of requests that TorchServe has at a time. It ends when its heap, of which it
+            takes four to five times as much for them, is full. Small, middling, large and very
+            large requests (:data:`LARGER`) get a quarter each, so that none keeps out the others.
         answer: seconds that an answer may take.
     """
 
     body: str = "20m"
     rate: int = 1000
     burst: int = 1000
-    in_flight: int = 100
+    in_flight: int = 200
+    memory: int = 100
     answer: int = 60
+
+    def places(self) -> dict[str, int]:
+        """How many requests of each size there are at a time, by its name in nginx.conf."""
+        share = self.memory * 1_000_000 // (len(LARGER) + 1)
+        larger = {f"PLACES_{name}": max(2, share // size) for name, size in LARGER.items()}
+        return {"IN_FLIGHT": self.in_flight, **larger}
 
 
 @dataclass(frozen=True)
@@ -121,7 +134,7 @@ class Gateway:
                 "BODY": limits.body,
                 "RATE": str(limits.rate),
                 "BURST": str(limits.burst),
-                "IN_FLIGHT": str(limits.in_flight),
+                **{name: str(places) for name, places in limits.places().items()},
                 "ANSWER_SECONDS": str(limits.answer),
                 # nginx would count all that the machine has, whatever this container may use.
                 "CORES": str(available_cores()),

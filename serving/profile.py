@@ -18,6 +18,8 @@ SMALL_CORES = 8
 SHARE_OF_JAVA = 8
 # So that one decodes while the other has the GPU.
 WORKERS_PER_GPU = 2
+# More than a gateway lets in (gateway.Limits), so that it is the one to refuse.
+QUEUE = 256
 QUEUE_PER_WORKER = 50
 
 
@@ -79,7 +81,7 @@ class Profile:
             threads=threads,
             gpus=gpus,
             netty_threads=8 if small else 16,
-            queue=max(100, QUEUE_PER_WORKER * workers),
+            queue=max(QUEUE, QUEUE_PER_WORKER * workers),
             heap=512 if small else 2048,
         )
 

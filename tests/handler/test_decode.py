@@ -13,6 +13,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
+from falconet.handler import decode as decode_module
 from falconet.handler.decode import decode
 from falconet.handler.errors import RequestError
 
@@ -93,7 +94,9 @@ def test_jpeg(subsampling: str, progressive: bool, quality: int) -> None:
         ("L", "BMP"),
     ],
 )
-def test_color_modes(mode: str, format: str) -> None:
+@pytest.mark.parametrize("strip", [decode_module.STRIP, 1000, 1])
+def test_color_modes(mode: str, format: str, strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_module, "STRIP", strip)
     data = saved(photo(mode), format)
     np.testing.assert_array_equal(decode(data, MAX_PIXELS), pillow(data), strict=True)
 

@@ -22,6 +22,7 @@ import requests
 from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway, Limits
 from falconet.serving.ports import free_ports
+from falconet.serving.profile import Profile
 from falconet.serving.server import Server
 from falconet.serving.split import Split
 
@@ -292,6 +293,17 @@ def test_requests_are_shared_out_on_the_connections_there_are(keys: Path, tmp_pa
         finally:
             connection.close()
             gateway.stop()
+
+
+def test_large_requests_have_places_by_what_they_take() -> None:
+    assert Limits().places() == {
+        "IN_FLIGHT": 200,
+        "PLACES_MIDDLING": 25,
+        "PLACES_LARGE": 5,
+        "PLACES_VERY_LARGE": 2,
+    }
+    # Beside a queue that takes them all.
+    assert sum(Limits().places().values()) <= Profile.choose("small", 2, 0).queue
 
 
 def test_who_sends_slowly_holds_up_nobody(start: Start, samples: list[Path]) -> None:

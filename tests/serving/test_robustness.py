@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,28 @@ def test_more_than_can_be_answered_is_told_to_come_again(stack: Stack) -> None:
     assert len(answers) > len(refused) > 0
     with Generator(stack.served.target, RATE, seconds=1.0) as generator:
         assert not lost(stack.served, generator.wait().answers)
+
+
+def test_large_requests_leave_java_its_memory(stack: Stack) -> None:
+    """More of them at a time than its heap would hold: it would end, and answer nobody."""
+    url = f"http://127.0.0.1:{stack.gateway.port}/predict"
+    whole = bytes(19_000_000)
+    java = stack.java()
+
+    def ask(number: int) -> int:
+        size = (19_000_000, 4_500_000, 2_000_000, 900_000)[number % 4]
+        body = memoryview(whole)[:size]
+        # Every eighth in pieces, which does not say how much it is.
+        data = iter([body[: size // 2], body[size // 2 :]]) if number % 8 == 0 else body
+        headers = {"X-Api-Key": KEYS[number % len(KEYS)]}
+        return requests.post(url, data=data, headers=headers, timeout=60).status_code
+
+    with Generator(stack.served.target, RATE) as generator, ThreadPoolExecutor(100) as pool:
+        statuses = set(pool.map(ask, range(200)))
+        answers = generator.stop().answers
+    assert statuses == {415, 429}
+    assert not lost(stack.served, answers)
+    assert java.is_running()
 
 
 def test_slow_clients_hold_up_nobody(stack: Stack) -> None:
