@@ -20,6 +20,7 @@ CALM_RATE = 50.0  # requests a second, before, during and after
 BEFORE_SECONDS = 4.0
 AFTER_SECONDS = 6.0
 WINDOW = 0.5  # seconds
+ROUNDS = 5
 # Takes the given share of a core, and does nothing with it.
 SPIN = """
 import sys, time
@@ -35,7 +36,8 @@ def measure(stack: Stack, seconds: float) -> dict[str, Any]:
     """Capacity, and what is left of it at many times the load; times in seconds.
 
     To send more, the generator takes more of the cores. So that this is not taken for the server's
-    doing, goodput is compared with the capacity beside a process that spins for as much.
+    doing, goodput is compared with the capacity beside a process that spins for as much; the two
+    in turn, :data:`ROUNDS` times for a fifth of the seconds, as a machine's speed drifts.
     """
     system = stack.served
     alone = capacity(stack, seconds)
@@ -48,23 +50,33 @@ def measure(stack: Stack, seconds: float) -> dict[str, Any]:
         calm = others.stop().answers
     begun = min(answer.sent for answer in flood.answers)
     ended = max(answer.sent for answer in flood.answers)
-    with spinning(max(0.0, flood.cores - alone["generator_cores"])):
-        beside = capacity(stack, seconds)
+    more = max(0.0, flood.cores - alone["generator_cores"])
+    rounds = [goodput(stack, rate, more, seconds / ROUNDS, seed) for seed in range(ROUNDS)]
     good, _ = check(system, flood.answers)
     bad = lost(system, flood.answers)
     return {
         "seconds": ended - begun,
         "capacity": alone,
-        "capacity_beside_spinning": beside,
+        "rounds": rounds,
         "sent": len(flood.answers) / (ended - begun),
         "generator_cores": flood.cores,
-        "goodput": len(good) / (ended - begun),
         "latency": quantiles(good),
         "refused": kinds(bad),
         "refused_otherwise": sum(not refused(answer) for answer in bad),
         "recovery": calm_after(system, calm, begun, ended, WINDOW),
         "seen": by_window(system, [*flood.answers, *calm], begun, WINDOW),
     }
+
+
+def goodput(stack: Stack, rate: float, cores: float, seconds: float, seed: int) -> dict[str, float]:
+    """Right answers a second under a flood, and as many as there can be beside what takes cores."""
+    with Generator(stack.served.target, rate, CONNECTIONS, seconds, seed) as generator:
+        answers = generator.wait().answers
+    good, _ = check(stack.served, answers)
+    sent = [answer.sent for answer in answers]
+    with spinning(cores):
+        beside = capacity(stack, seconds)
+    return {"goodput": len(good) / (max(sent) - min(sent)), "capacity": beside["throughput"]}
 
 
 def capacity(stack: Stack, seconds: float) -> dict[str, float]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from document import CEILING, OURS, PEER, TEXT, figure, plain, save
 
 from .death import BATCH
@@ -28,7 +29,7 @@ def page(result: Result) -> str:
     lines += [promise.row() for promise in promises(result)]
     overload, hostile = result["overload"], result["neighbours"]
     before, after = hostile["memory"]
-    beside = overload["capacity_beside_spinning"]["throughput"]
+    beside = float(np.median([each["capacity"] for each in overload["rounds"]]))
     return "\n".join(
         [
             *lines,
@@ -37,7 +38,8 @@ def page(result: Result) -> str:
             f"{overload['capacity']['throughput']:.0f} right answers/s; the load generator, on the "
             f"same cores, takes {overload['generator_cores']:.2f} of a core to send "
             f"{overload['sent']:.0f} requests/s, and beside a process that spins for what that is "
-            f"more, capacity is {beside:.0f}, which goodput is compared with. Hostile requests: "
+            f"more, capacity is {beside:.0f}, which goodput is compared with, the two in turn "
+            f"(median and range of {len(overload['rounds'])} rounds). Hostile requests: "
             f"{hostile['hostile']:,}, of {len(hostile['statuses'])} kinds; workers had "
             f"{before['workers'] / 1e6:.0f} MB before and {after['workers'] / 1e6:.0f} MB after "
             f"them. Measured by `benchmarks/robustness.py` on {result['machine']}.",
@@ -74,12 +76,13 @@ def promises(result: Result) -> Iterator[Promise]:
         java["served"][0] == java["served"][1] and not java["orphans"],
     )
     overload = result["overload"]
-    ratio = overload["goodput"] / overload["capacity_beside_spinning"]["throughput"]
+    ratios = [each["goodput"] / each["capacity"] for each in overload["rounds"]]
+    ratio = float(np.median(ratios))
     times = overload["sent"] / overload["capacity"]["throughput"]
     yield Promise(
         f"{times:.1f} times the capacity: goodput by capacity",
         ">= 0.9",
-        f"{ratio:.2f}",
+        f"{ratio:.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
         ratio >= 0.9,
     )
     otherwise = overload["refused_otherwise"]
