@@ -178,7 +178,7 @@ def _rgb(image: Image.Image) -> Pixels:
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
-        pixels[top : top + rows] = strip.convert("RGB")
+        pixels[top : top + rows] = np.asarray(strip.convert("RGB"))
     return pixels
 
 
