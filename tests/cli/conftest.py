@@ -1,5 +1,6 @@
 """The installed command."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -27,3 +28,19 @@ def run(falconet: str) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run_it
+
+
+@pytest.fixture(scope="session")
+def begin(falconet: str) -> Callable[..., "subprocess.Popen[str]"]:
+    """Starts it with arguments; what it says, also of errors, can be read as it comes."""
+
+    def begin_it(*arguments: object) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [falconet, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+
+    return begin_it

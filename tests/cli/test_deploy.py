@@ -1,7 +1,6 @@
 """falconet deploy, rollback, models, scale and gateway, with a real server."""
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -20,6 +19,7 @@ from falconet.serving.server import Server
 pytestmark = pytest.mark.server
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Begin = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_models_are_deployed_listed_scaled_and_rolled_back(
 
 @pytest.mark.nginx
 def test_a_gateway_until_it_is_ended(
-    state: Path, samples: list[Path], tmp_path: Path, falconet: str, run: Run
+    state: Path, samples: list[Path], tmp_path: Path, begin: Begin, run: Run
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
@@ -74,13 +74,7 @@ def test_a_gateway_until_it_is_ended(
     common = ["--keys", keys, "--port", str(port), "--state", state, "--notice-seconds", "0.1"]
     undecided = run("gateway", *common)
     assert "expected --certificate and --certificate-key, or --plain" in undecided.stderr
-    with subprocess.Popen(
-        [falconet, "gateway", "--plain", *map(str, common)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    ) as process:
+    with begin("gateway", "--plain", *common) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == f"ready: http://127.0.0.1:{port}/predict. Try:\n"
@@ -106,18 +100,13 @@ def test_a_gateway_until_it_is_ended(
 
 @pytest.mark.nginx
 def test_nginx_ends_with_a_gateway_that_is_killed(
-    state: Path, tmp_path: Path, falconet: str
+    state: Path, tmp_path: Path, begin: Begin
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
     (port,) = free_ports(1)
     command = ["gateway", "--plain", "--keys", keys, "--port", port, "--state", state]
-    with subprocess.Popen(
-        [falconet, *map(str, command)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    ) as process:
+    with begin(*command) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.kill()

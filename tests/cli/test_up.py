@@ -1,6 +1,5 @@
 """falconet up: what the tests of the container and the unit leave open."""
 
-import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -51,18 +50,16 @@ def test_nobody_is_let_in_to_a_model_that_answers_otherwise_than_recorded(
 
 
 def test_it_ends_with_an_error_when_torchserve_does(
-    exported: Path, samples: list[Path], tmp_path: Path, arguments: list[str], falconet: str
+    exported: Path,
+    samples: list[Path],
+    tmp_path: Path,
+    arguments: list[str],
+    begin: Callable[..., "subprocess.Popen[str]"],
 ) -> None:
     """So that whoever supervises it starts it again."""
     mar = tmp_path / "cifar10.mar"
     archive(exported, mar, handler=ENTRY, serving=Serving(workers=1))
-    with subprocess.Popen(
-        [falconet, "up", str(mar), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    ) as process:
+    with begin("up", mar, *arguments) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("cifar10 1.0, workers: 1: ready after")
