@@ -26,15 +26,15 @@ test: $(VENV)/.dev $(ARCHIVE) ## run all tests, with a real TorchServe
 	$(BIN)/pytest
 
 bench: $(VENV)/.dev ## measure serving for two minutes, beside a no-op and TorchServe's own handler
-	@$(BIN)/python benchmarks/serve.py --quick
+	@$(BIN)/python -m benchmarks.throughput --quick
 
 soak: $(VENV)/.dev ## load, hostile requests, deploys and killed workers for SOAK_SECONDS=3600
-	@$(BIN)/python benchmarks/soak.py --seconds $(SOAK_SECONDS)
+	@$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS)
 
 check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.h tests/native/*.cpp benchmarks/*.cpp
+	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.h tests/native/*.cpp benchmarks/preprocessing/*.cpp
 	@mkdir -p build/types/falconet
 	@ln -sfn "$(CURDIR)/csrc" build/types/falconet/native
 	@for room in model training handler serving cli; do ln -sfn "$(CURDIR)/$$room" build/types/falconet/$$room; done
@@ -43,7 +43,7 @@ check: $(VENV)/.dev ## lint, formatting and types
 format: $(VENV)/.dev ## format Python and C++
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i csrc/*.cpp csrc/*.h tests/native/*.cpp benchmarks/*.cpp
+	$(BIN)/clang-format -i csrc/*.cpp csrc/*.h tests/native/*.cpp benchmarks/preprocessing/*.cpp
 
 # The sanitized extension is built beside the usual one, among links to its Python files. Where
 # `operator new` would throw, AddressSanitizer ends the process: those tests are left out.

@@ -1,30 +1,41 @@
 """Where the figures go, and what they were measured on."""
 
+import argparse
+import json
 import os
 import platform
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from falconet.training import results
-from falconet.training.run import processor
+from falconet.training import results, run
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
-# Legible on white and on black.
-TEXT = "#808080"
-OURS = "#e8590c"
-PEER = "#8c959f"
-CEILING = "#1c7ed6"
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Of a question's options; its docstring stays as it is written."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def processor() -> str:
+    """Its name, and its family and model where it has any: vendors give one name to several."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    fields = {key.strip(): value.strip() for key, _, value in (s.partition(":") for s in lines)}
+    if "cpu family" not in fields:
+        return run.processor()
+    return f"{run.processor()} (family {fields['cpu family']}, model {fields['model']})"
 
 
 def environment() -> str:
     """The machine and the versions, in a line."""
-    packages = ("torch", "numpy", "pillow", "simplejpeg")
+    packages = ("torch", "torchserve", "numpy", "pillow", "simplejpeg")
     versions = [f"{name} {metadata.version(name)}" for name in packages]
     cores = len(os.sched_getaffinity(0))
     python = f"python {platform.python_version()}"
@@ -32,27 +43,39 @@ def environment() -> str:
     return f"{processor()}, {used}; {', '.join([python, *versions])}"
 
 
-def figure(width: float, height: float) -> Figure:
-    """One whose text stays text, and whose file is the same each time it is drawn the same."""
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "falconet", "font.size": 8})
-    return Figure(figsize=(width, height), layout="constrained")
+def conditions() -> dict[str, Any]:
+    """Under which something is measured that begins now."""
+    return {
+        "machine": environment(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "load": os.getloadavg()[0],
+    }
 
 
-def plain(axes: Axes) -> None:
-    """Ticks in gray, and no frame."""
-    axes.tick_params(colors=TEXT, which="both")
-    axes.spines[:].set_visible(False)
+def load(question: str) -> dict[str, Any]:
+    """What was measured before."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{question}.json").read_text())
+    return found
 
 
-def beside(axes: Axes, point: tuple[float, float], text: str, color: str = TEXT) -> None:
-    """Text to the right of a point."""
-    axes.annotate(text, point, (3, 0), textcoords="offset points", va="center", color=color)
+def keep(question: str, result: dict[str, Any], quick: bool = False) -> Path:
+    """Write down what was measured, where it is quick into ``build/``; plots go where is said."""
+    folder = ROOT / "build" / question if quick else RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{question}.json").write_text(json.dumps(result, indent=1) + "\n")
+    return folder if quick else DOCS
 
 
-def save(drawn: Figure, path: Path) -> None:
-    drawn.savefig(path, transparent=True, metadata={"Date": None})
+def write(page: Path, question: str, text: str, block: str = "") -> None:
+    """Put text between the markers of a block, by default the question's, of a page."""
+    results.replace_between(page, block or question, command(question), text)
 
 
-def replace_between(path: Path, name: str, text: str) -> None:
-    """Put text between the markers of that name."""
-    results.replace_between(path, name, f"benchmarks/{name}.py", text)
+def command(question: str) -> str:
+    """That asks it."""
+    return f"python -m benchmarks.{question}"
+
+
+def measured(question: str, machine: str) -> str:
+    """The last sentence of what is written."""
+    return f"Measured by `{command(question)}` on {machine}."

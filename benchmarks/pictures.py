@@ -39,9 +39,14 @@ def photographs(count: int, width: int, height: int) -> list[Pixels]:
 
 
 def jpeg(width: int, height: int) -> bytes:
-    """A photograph's file, as most cameras and sites have them: 4:2:0, quality 90."""
+    """A photograph's file."""
+    return encode(photograph(width, height))
+
+
+def encode(pixels: Pixels, quality: int = 90) -> bytes:
+    """A JPEG as most cameras and sites have them: 4:2:0."""
     file = io.BytesIO()
-    Image.fromarray(photograph(width, height)).save(file, "JPEG", quality=90, subsampling="4:2:0")
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
     return file.getvalue()
 
 

@@ -1,1 +1,1 @@
-"""What may go wrong with a server, brought about."""
+"""What becomes of the promises when something goes wrong with a server or its clients."""

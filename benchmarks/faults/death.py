@@ -3,10 +3,9 @@
 import time
 from typing import Any
 
-from serving.round import check
-
+from ..load_generator.generator import Generator
+from ..rounds import check
 from .figures import by_window, clear, kinds, lost, refused
-from .generator import Generator
 from .stack import Stack
 
 PAUSE_SECONDS = 4.0  # before and after

@@ -5,28 +5,20 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from serving.load import Answer
-from serving.round import check
-from serving.system import System
 
-QUANTILES = (50, 99)
+from ..load_generator.load import Answer
+from ..rounds import check, wrong
+from ..system import System
 
 
 def lost(system: System, answers: Sequence[Answer]) -> list[Answer]:
     """Those that are not right."""
-    good = {id(answer) for answer in check(system, answers)[0]}
-    return [answer for answer in answers if id(answer) not in good]
+    return [answer for answer in answers if wrong(system, answer)]
 
 
 def refused(answer: Answer) -> bool:
     """Whether there was too much to do, and an answer says when to come again."""
     return answer.status == 429 and bool(answer.retry_after)
-
-
-def quantiles(answers: Sequence[Answer]) -> dict[str, float]:
-    """Of the latency, in seconds."""
-    times = [answer.latency for answer in answers] or [float("nan")]
-    return {f"p{q}": float(np.percentile(times, q)) for q in QUANTILES}
 
 
 def clear(answer: Answer) -> bool:

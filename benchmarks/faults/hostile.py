@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from serving.load import multipart
 
+from ..load_generator.encode import multipart
 from .damage import damaged, large, seeds
 
 TYPES = ("image/jpeg", "image/png", "application/octet-stream", "text/plain", "application/json",

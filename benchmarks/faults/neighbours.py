@@ -5,11 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from serving.round import check
-
+from ..load_generator.generator import Generator
+from ..rounds import check, quantiles
 from .attack import attack
-from .figures import quantiles
-from .generator import Generator
 from .hostile import Maker
 from .stack import HOSTILE_KEY, Stack
 

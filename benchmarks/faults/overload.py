@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from serving.round import check
-
-from .figures import by_window, calm_after, kinds, lost, quantiles, refused
-from .generator import Generator
+from ..load_generator.generator import Generator
+from ..rounds import check, quantiles
+from .figures import by_window, calm_after, kinds, lost, refused
 from .stack import Stack
 
 FACTOR = 5

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from document import CEILING, OURS, PEER, TEXT, figure, plain, save
 
+from ..document import measured
+from ..plots import CEILING, OURS, PEER, TEXT, figure, save
+from ..table import table
 from .death import BATCH
 
 Result = dict[str, Any]
@@ -20,31 +22,25 @@ class Promise(NamedTuple):
     found: str
     kept: bool
 
-    def row(self) -> str:
-        return f"| {self.what} | {self.aim} | {self.found}{'' if self.kept else ', **not kept**'} |"
+    def row(self) -> list[str]:
+        return [self.what, self.aim, f"{self.found}{'' if self.kept else ', **not kept**'}"]
 
 
 def page(result: Result) -> str:
-    lines = ["| promise | aimed at | reached |", "| --- | --- | --- |"]
-    lines += [promise.row() for promise in promises(result)]
+    rows = table(["promise", "aimed at", "reached"], (each.row() for each in promises(result)))
     overload, hostile = result["overload"], result["neighbours"]
     before, after = hostile["memory"]
     beside = float(np.median([each["capacity"] for each in overload["rounds"]]))
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Through the gateway with its usual limits, every answer's label checked. Capacity is "
-            f"{overload['capacity']['throughput']:.0f} right answers/s; the load generator, on the "
-            f"same cores, takes {overload['generator_cores']:.2f} of a core to send "
-            f"{overload['sent']:.0f} requests/s, and beside a process that spins for what that is "
-            f"more, capacity is {beside:.0f}, which goodput is compared with, the two in turn "
-            f"(median and range of {len(overload['rounds'])} rounds). Hostile requests: "
-            f"{hostile['hostile']:,}, of {len(hostile['statuses'])} kinds; workers had "
-            f"{before['workers'] / 1e6:.0f} MB before and {after['workers'] / 1e6:.0f} MB after "
-            f"them. Measured by `benchmarks/robustness.py` on {result['machine']}.",
-            "",
-        ]
+    return (
+        f"{rows}\n\nThrough the gateway with its usual limits, every answer's label checked. "
+        f"Capacity is {overload['capacity']['throughput']:.0f} right answers/s; the load "
+        f"generator, on the same cores, takes {overload['generator_cores']:.2f} of a core to send "
+        f"{overload['sent']:.0f} requests/s, and beside a process that spins for what that is "
+        f"more, capacity is {beside:.0f}, which goodput is compared with, the two in turn "
+        f"(median and range of {len(overload['rounds'])} rounds). Hostile requests: "
+        f"{hostile['hostile']:,}, of {len(hostile['statuses'])} kinds; workers had "
+        f"{before['workers'] / 1e6:.0f} MB before and {after['workers'] / 1e6:.0f} MB after "
+        f"them. {measured('faults', result['machine'])}\n"
     )
 
 
@@ -141,7 +137,6 @@ def plot(result: Result, path: Path) -> None:
         axes.set_ylim(0)
         axes.set_title(title, color=TEXT)
         axes.set_xlabel("seconds", color=TEXT)
-        plain(axes)
     first = drawn.axes[0]
     first.set_ylabel("answers/s", color=TEXT)
     first.legend(labelcolor=TEXT, frameon=False, fontsize=7)

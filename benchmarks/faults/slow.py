@@ -7,11 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from serving.load import Target
-from serving.round import check
-
-from .figures import quantiles
-from .generator import Generator
+from ..load_generator.generator import Generator
+from ..load_generator.load import Target
+from ..rounds import check, quantiles
 from .stack import KEYS, Stack
 
 CLIENTS = 200

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from serving.load import Target, post
-from serving.system import READY_SECONDS, System, predictions_label, shipped
-from serving.task import Task
-from serving.usage import usage
 
 from falconet.handler import ENTRY
 from falconet.model.archive import archive
@@ -19,6 +15,12 @@ from falconet.serving.gateway import Gateway
 from falconet.serving.ports import free_ports
 from falconet.serving.processes import processes_of
 from falconet.serving.server import Server
+
+from ..load_generator.encode import post
+from ..load_generator.load import Target
+from ..system import READY_SECONDS, System, predictions_label, shipped
+from ..task import Task
+from ..usage import usage
 
 # As many clients as it takes that none of them alone asks for more than a gateway grants it.
 KEYS = tuple(f"client-{i}" for i in range(32))

@@ -1,1 +1,1 @@
-"""What benchmarks/preprocess.py is made of."""
+"""How long preprocessing takes, beside other libraries, and how near that is to the least."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from pictures import photographs
 from PIL import Image
 from torchvision.transforms import v2
 
 from falconet.native import IMAGENET_MEAN, IMAGENET_STD, Preprocessor, implementations
 
+from ..pictures import photographs
 from .installed import kornia
 from .job import Contender, Job
 from .peers import normalized, normalized_by_kornia, peers

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from falconet.training.run import processor
+from ..document import processor
 
 # A distribution: what it is imported as.
 OPTIONAL = {

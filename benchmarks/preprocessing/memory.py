@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from pictures import SIZES, photographs
 
+from ..pictures import SIZES, photographs
 from .batches import BATCH, ours
 from .job import Contender, Job
 from .measure import Measurement, spread

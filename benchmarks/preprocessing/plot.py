@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from document import OURS, PEER, TEXT, beside, figure, plain, save
 from matplotlib.ticker import NullLocator
 
-from .table import number, size
+from ..plots import OURS, PEER, TEXT, bars, beside, figure, save
+from .comparison import number, size
 
 
 def plot(jobs: list[dict[str, Any]], path: Path) -> None:
@@ -24,15 +24,12 @@ def plot(jobs: list[dict[str, Any]], path: Path) -> None:
             color = OURS if row["ours"] else PEER
             axes.barh(place, time, 0.7, color="none" if easier else color, edgecolor=color)
             beside(axes, (time, place), f"{number(time)} ms", color if row["ours"] else TEXT)
-        labels = [row["name"] for row in rows]
-        axes.set_yticks(range(len(rows)), labels, color=TEXT)
-        axes.invert_yaxis()
+        bars(axes, [row["name"] for row in rows])
         axes.set_xscale("log")
         axes.set_xlim(min(times) / 2, max(times) * 4)
         axes.set_title(f"{size(job)}, {job['filter'] or 'normalized'}", color=TEXT)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
-        plain(axes)
         axes.tick_params(axis="y", length=0)
     drawn.supxlabel(
         "milliseconds, one thread, log scale; hollow: not antialiased, or by a box filter",

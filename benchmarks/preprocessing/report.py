@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from .table import Jobs, number, percent, ratio, row, size, table, unlike
+from ..document import command
+from ..table import table
+from .comparison import Jobs, comparison, number, percent, ratio, size, unlike
 from .targets import PIL, TENSORS
 from .task import FILTERS
 
@@ -18,8 +20,8 @@ def page(result: Result) -> str:
     sections = [
         ("Targets", [_targets(result["targets"]), _faster(jobs)]),
         ("One thread, one picture", [_batches(jobs, 1)]),
-        ("The same with cold caches", [table(_of(jobs, "batch", cold=True), "bilinear")]),
-        ("Normalization alone", [table(_of(jobs, "normalize"))]),
+        ("The same with cold caches", [comparison(_of(jobs, "batch", cold=True), "bilinear")]),
+        ("Normalization alone", [comparison(_of(jobs, "normalize"))]),
         ("Resizing alone", [_resizing(jobs)]),
         ("Decoding alone", [_files(_of(jobs, "decode"))]),
         ("From JPEG to the batch", [_files(_of(jobs, "from JPEG"))]),
@@ -43,10 +45,7 @@ def summary(result: Result) -> str:
         *((f"{size(job)}, normalized", job) for job in _of(jobs, "normalize")[:1]),
         *((f"{size(job)}, from JPEG", job) for job in _of(jobs, "from JPEG")),
     ]
-    lines = [
-        row(["one thread", "Falconet", PIL, TENSORS, "OpenCV INTER_AREA"]),
-        row(["---"] * 5),
-    ]
+    lines = []
     for what, job in shown:
         rows = {contender["name"]: contender for contender in job["contenders"]}
         first = job["contenders"][0]
@@ -54,10 +53,11 @@ def summary(result: Result) -> str:
             f"{number(rows[name]['ratio']['median'])}x" if name in rows else ""
             for name in (PIL, TENSORS, "OpenCV INTER_AREA")
         ]
-        lines.append(row([what, f"**{number(first['milliseconds']['median'])} ms**", *others]))
-    return "\n".join(lines) + (
-        f"\n\nThe others take so many times as long. Medians of {result['rounds']} rounds, by "
-        f"`benchmarks/preprocess.py` on {_environment(result, SHOWN)}.\n"
+        lines.append([what, f"**{number(first['milliseconds']['median'])} ms**", *others])
+    return (
+        f"{table(['one thread', 'Falconet', PIL, TENSORS, 'OpenCV INTER_AREA'], lines)}\n\n"
+        f"The others take so many times as long. Medians of {result['rounds']} rounds, by "
+        f"`{command('preprocessing')}` on {_environment(result, SHOWN)}.\n"
     )
 
 
@@ -73,88 +73,82 @@ def _of(
 
 
 def _targets(targets: list[dict[str, Any]]) -> str:
-    lines = [row(["one thread", "meant", "measured", "reached"]), row(["---"] * 4)]
+    rows = []
     for target in targets:
         share = target["wanted"] < 1
         spread = target["ratio"]
         low, median, high = (percent(spread[key]) for key in ("low", "median", "high"))
-        lines.append(
-            row(
-                [
-                    target["what"],
-                    percent(target["wanted"]) if share else f"{target['wanted']:g}x",
-                    f"{median} ({low} to {high})" if share else ratio(spread),
-                    "yes" if target["reached"] else "**no**",
-                ]
-            )
+        rows.append(
+            [
+                target["what"],
+                percent(target["wanted"]) if share else f"{target['wanted']:g}x",
+                f"{median} ({low} to {high})" if share else ratio(spread),
+                "yes" if target["reached"] else "**no**",
+            ]
         )
-    return "\n".join(lines)
+    return table(["one thread", "meant", "measured", "reached"], rows)
 
 
 def _faster(jobs: Jobs) -> str:
     """Every peer that beats us, in any job but the decoders' own."""
-    lines = []
+    rows = []
     for job in jobs:
         for contender in job["contenders"]:
             if contender["ours"] or contender["ratio"]["high"] >= 1 or job["kind"] == "decode":
                 continue
             words = [job["kind"], size(job), job["filter"], "cold" if job["cold"] else ""]
             words.append(f"{job['threads']} threads" if job["threads"] > 1 else "")
-            lines.append(
-                row(
-                    [
-                        contender["name"],
-                        " ".join(word for word in words if word),
-                        ratio(contender["ratio"]),
-                        unlike([contender]),
-                        contender.get("note", ""),
-                    ]
-                )
+            rows.append(
+                [
+                    contender["name"],
+                    " ".join(word for word in words if word),
+                    ratio(contender["ratio"]),
+                    unlike([contender]),
+                    contender.get("note", ""),
+                ]
             )
-    if not lines:
+    if not rows:
         return "No peer was faster than Falconet in any of these jobs."
     head = ["faster than Falconet", "at", "its time to ours", "bytes unlike Pillow's", "why"]
-    return "\n".join([row(head), row(["---"] * len(head)), *lines])
+    return table(head, rows)
 
 
 def _batches(jobs: Jobs, threads: int) -> str:
-    tables = [table(_of(jobs, "batch", threads, filter=filter), filter) for filter in FILTERS]
-    return "\n\n".join(tables)
+    return "\n\n".join(
+        comparison(_of(jobs, "batch", threads, filter=filter), filter) for filter in FILTERS
+    )
 
 
 def _resizing(jobs: Jobs) -> str:
     bilinear = _of(jobs, "resize", filter="bilinear")
     others = [job for job in _of(jobs, "resize") if job not in bilinear]
     columns = [f"{size(job)}, {job['filter']}" for job in others]
-    return table(bilinear, "bilinear") + "\n\n" + table(others, columns=columns)
+    return comparison(bilinear, "bilinear") + "\n\n" + comparison(others, columns=columns)
 
 
 def _files(jobs: Jobs) -> str:
     columns = [f"{size(job)}, {job['jpeg_bytes'] / 1e3:.0f} kB" for job in jobs]
-    return table(jobs, jobs[0]["filter"], columns)
+    return comparison(jobs, jobs[0]["filter"], columns)
 
 
 def _memory(memory: dict[str, list[dict[str, Any]]]) -> str:
-    head = ["", "MB moved", "GB/s", "share of copying"]
-    lines = [row(head), row(["---"] * len(head))]
-    for threads, rows in memory.items():
-        for measured in rows:
+    rows = []
+    for threads, found in memory.items():
+        for measured in found:
             speed, share = measured["gigabytes_per_second"], measured["share_of_copy"]
             what = {"copy": "copying 256 MiB", "read": "reading 256 MiB"}.get(
                 measured["name"], f"**Falconet**, {measured['name']}, bilinear"
             )
-            lines.append(
-                row(
-                    [
-                        f"{what}, {threads} thread{'s' if threads != '1' else ''}",
-                        number(measured["bytes"] / 1e6),
-                        f"{number(speed['median'])} ({number(speed['low'])} to "
-                        f"{number(speed['high'])})",
-                        percent(share["median"]),
-                    ]
-                )
+            rows.append(
+                [
+                    f"{what}, {threads} thread{'s' if threads != '1' else ''}",
+                    number(measured["bytes"] / 1e6),
+                    f"{number(speed['median'])} ({number(speed['low'])} to "
+                    f"{number(speed['high'])})",
+                    percent(share["median"]),
+                ]
             )
-    return "\n".join(lines)
+    return table(["", "MB moved", "GB/s", "share of copying"], rows)
 
 
 def _shapes(shapes: list[dict[str, Any]]) -> str:
@@ -162,20 +156,18 @@ def _shapes(shapes: list[dict[str, Any]]) -> str:
     ordered = sorted(shapes, key=lambda shape: shape["ratio"]["median"])
     slower = [shape for shape in ordered if shape["ratio"]["high"] < 1]
     head = ["picture (height, width, channels)", "to", "filter", "time", "plain C++ takes"]
-    lines = [row(head), row(["---"] * len(head))]
+    rows = []
     for shape in [*ordered[:5], *ordered[-3:]]:
         target = "x".join(str(side) for side in shape["target"])
         how = f"shorter side {shape['resize']}" if shape["resize"] else "squashed"
-        lines.append(
-            row(
-                [
-                    "x".join(str(side) for side in shape["picture"]),
-                    f"{target}, {how}",
-                    shape["filter"],
-                    f"{number(shape['milliseconds']['median'])} ms",
-                    ratio(shape["ratio"]),
-                ]
-            )
+        rows.append(
+            [
+                "x".join(str(side) for side in shape["picture"]),
+                f"{target}, {how}",
+                shape["filter"],
+                f"{number(shape['milliseconds']['median'])} ms",
+                ratio(shape["ratio"]),
+            ]
         )
     verdict = (
         f"slower beyond its quartiles in {len(slower)} of them"
@@ -186,7 +178,7 @@ def _shapes(shapes: list[dict[str, Any]]) -> str:
         f"{len(shapes)} combinations of shape, channels, target and filter, from 1x1 to 8000x8000. "
         f"The fastest implementation is {verdict}; the smallest ratio to plain C++ is "
         f"{number(ordered[0]['ratio']['median'])}x. The five smallest and the three largest:\n\n"
-        + "\n".join(lines)
+        f"{table(head, rows)}"
     )
 
 
@@ -202,7 +194,7 @@ def _machine(result: Result) -> str:
     ]
     return (
         f"{'; '.join(parts)}. {result['rounds']} rounds, {result['date']}, by "
-        "`benchmarks/preprocess.py`; every number is in `benchmarks/results/preprocess.json`."
+        f"`{command('preprocessing')}`; every number is in `benchmarks/results/preprocessing.json`."
         + (f" Not installed, and so not measured: {missing}." if missing else "")
     )
 

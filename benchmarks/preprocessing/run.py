@@ -8,9 +8,8 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
-from pictures import SIZES
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
-
+from ..pictures import SIZES
+from ..progress import progress
 from . import installed, memory, stages, sweep
 from .batches import SMALL, batch, normalization
 from .job import Job
@@ -48,14 +47,13 @@ def _run(threads: int, rounds: int) -> dict[str, Any]:
         jobs = [partial(batch, size, filter, threads) for size in SIZES for filter in FILTERS]
     shapes = [partial(sweep.job, *case) for case in sweep.cases()] if threads == 1 else []
     few = min(rounds, ROUNDS_OF_SHAPES)
-    columns = Progress.get_default_columns()[:-1]
-    with Progress(*columns, MofNCompleteColumn(), TimeElapsedColumn()) as progress:
-        task = progress.add_task("", total=rounds * (len(jobs) + 1) + few * len(shapes))
+    with progress() as bars:
+        bar = bars.add_task("", total=rounds * (len(jobs) + 1) + few * len(shapes))
 
         def measured(make: Callable[[], Job], rounds: int = rounds) -> Measurement:
             job = make()
-            progress.update(task, description=str(job))
-            measurement = measure(job, rounds, lambda: progress.advance(task))
+            bars.update(bar, description=str(job))
+            measurement = measure(job, rounds, lambda: bars.advance(bar))
             gc.collect()
             return measurement
 

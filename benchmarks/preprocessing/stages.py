@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import simplejpeg
 import torch
-from pictures import jpeg, photograph
 from PIL import Image
 from torchvision import io
 
@@ -17,6 +16,7 @@ from falconet.handler.classifier import HEADROOM
 from falconet.handler.decode import Encoded, decode
 from falconet.native import Preprocessor, implementations, resize
 
+from ..pictures import jpeg, photograph
 from .installed import cv2, imagecodecs, kornia, pyvips, torchcodec
 from .job import Contender, Job
 from .peers import Peer, peers

@@ -1,13 +1,8 @@
 """The capacity plan's arithmetic."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from capacity import HOURS, UTILISATION, Cost, Plan, core_seconds
+from benchmarks.capacity.__main__ import HOURS, UTILISATION, Cost, Plan, core_seconds
 
 
 def test_a_plan_is_enough_but_for_one() -> None:

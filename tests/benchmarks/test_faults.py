@@ -1,24 +1,19 @@
 """What hostile clients are made of, and how their answers are judged."""
 
-import sys
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.faults.attack import fair
+from benchmarks.faults.damage import damaged, seeds
+from benchmarks.faults.figures import calm_after, clear, refused
+from benchmarks.faults.hostile import Hostile, Maker
+from benchmarks.load_generator.load import Answer, Target
+from benchmarks.system import System
 from falconet.handler.decode import decode
 from falconet.handler.errors import RequestError
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from faults.attack import fair
-from faults.damage import damaged, seeds
-from faults.figures import calm_after, clear, refused
-from faults.hostile import Hostile, Maker
-from serving.load import Answer, Target
-from serving.system import System
 
 
 def test_the_same_seed_makes_the_same_requests() -> None:

@@ -1,21 +1,18 @@
 """The load generator, with a server that does as it is told."""
 
 import contextlib
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from serving.load import Target, closed_loop, open_loop, poisson, post
+from benchmarks.load_generator.encode import post
+from benchmarks.load_generator.load import Target, closed_loop, open_loop, poisson
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -126,7 +123,7 @@ def test_a_server_that_is_gone() -> None:
 
 
 def test_an_answer_that_does_not_come(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.load.TIMEOUT", 0.3)
+    monkeypatch.setattr("benchmarks.load_generator.load.TIMEOUT", 0.3)
     answers = closed_loop(target(port, "/slow/2.5"), 1, 0.2)
     assert [(answer.status, answer.body) for answer in answers] == [(0, b"no answer in time")]
 

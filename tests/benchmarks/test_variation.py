@@ -1,12 +1,6 @@
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from serving.variation import VARIATIONS, Variation
-
+from benchmarks.settings.variation import VARIATIONS, Variation
 from falconet.model.archive import Serving
 from falconet.serving.configuration import Configuration
 from falconet.serving.profile import Profile

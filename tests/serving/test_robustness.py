@@ -4,7 +4,6 @@ in short, on one real server behind a real gateway.
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +14,13 @@ import requests
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-from faults import death, neighbours
-from faults.figures import lost
-from faults.generator import Generator
-from faults.slow import SlowClients
-from faults.soak import soak
-from faults.stack import KEYS, Stack
-from serving.task import Task
-
+from benchmarks.faults import death, neighbours
+from benchmarks.faults.figures import lost
+from benchmarks.faults.slow import SlowClients
+from benchmarks.faults.stack import KEYS, Stack
+from benchmarks.load_generator.generator import Generator
+from benchmarks.soak.troubles import soak
+from benchmarks.task import Task
 from falconet.handler import ENTRY
 from falconet.model.archive import archive
 from falconet.serving.errors import ServerError

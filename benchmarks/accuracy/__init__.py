@@ -1,0 +1,1 @@
+"""How often the shipped weights are right, offline and served."""

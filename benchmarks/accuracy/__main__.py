@@ -1,0 +1,138 @@
+"""Measures the shipped weights on the whole test set, offline and served, and writes it down.
+
+    .venv/bin/python -m benchmarks.accuracy --data DIR
+
+DIR holds test/<class>/<picture>; without it CIFAR-10 is downloaded. Writes benchmarks/results/
+accuracy.json, the weights' card model/pretrained/cifar10.md, and the table in README.md.
+"""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from falconet.handler import ENTRY
+from falconet.model.archive import archive
+from falconet.model.cost import cost
+from falconet.model.export import export
+from falconet.model.weights import PRETRAINED, Weights
+from falconet.serving.server import Server
+
+from .. import document
+from ..system import shipped
+from ..table import table
+
+CARD = PRETRAINED.with_suffix(".md")
+EXAMPLE = document.ROOT / "tests" / "pictures" / "cifar10" / "04-frog.png"
+
+
+def measure(weights: Weights, data: list[str]) -> dict[str, Any]:
+    """Evaluate an archive in this process and through a TorchServe that serves it."""
+    with TemporaryDirectory(prefix="falconet-") as temporary:
+        folder = Path(temporary)
+        parity = export(weights, folder / "exported")
+        source = folder / "store" / "cifar10.mar"
+        archive(folder / "exported", source, handler=ENTRY)
+        server = Server.start(source, folder / "state", shipped())
+        try:
+            server.wait_ready(EXAMPLE.read_bytes())
+            url = server.client.prediction_url("cifar10")
+            command = [sys.executable, "-m", "falconet.cli", "evaluate", "--json", "--url", url]
+            finished = subprocess.run(
+                [*command, *data, str(source)], stdout=subprocess.PIPE, text=True, check=False
+            )
+        finally:
+            server.stop()
+    return {**json.loads(finished.stdout), "parity": vars(parity)}
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def page(result: dict[str, Any], weights: Weights) -> str:
+    """The rows for README.md."""
+    n, accuracy, served = result["pictures"], result["accuracy"], result["served"]
+    parity = result["parity"]
+    error = math.sqrt(accuracy * (1 - accuracy) / n)
+    price = cost(weights.network, weights.spec.size)
+    rows = [
+        [
+            f"top-1 accuracy on the {n:,} test pictures, one view of each",
+            f"**{percent(accuracy)}** (one training run; sampling error ± {100 * error:.2f})",
+        ],
+        [
+            "the same pictures, sent as files to a running TorchServe",
+            f"{served['answered']:,} answered, {served['same_label']:,} with the same label",
+        ],
+        [
+            f"TorchScript against the network, on {parity['pictures']} pictures",
+            f"logits differ by at most {parity['max_difference']:.1e}",
+        ],
+        [
+            "parameters, and multiply-adds for a picture",
+            f"{price.parameters:,}, {price.multiply_adds / 1e6:.1f} million",
+        ],
+    ]
+    return (
+        f"{table(['the CIFAR-10 model that comes along', ''], rows)}\n\n"
+        f"{document.measured('accuracy', result['machine'])}\n"
+    )
+
+
+def card(result: dict[str, Any], weights: Weights) -> str:
+    """The page beside the weights."""
+    made = weights.card
+    epochs = json.loads(made["recipe"])["epochs"]
+    environment = ", ".join(f"{name} {value}" for name, value in made["environment"].items())
+    if made["validation_accuracy"] is None:
+        chosen = "What was chosen was chosen in other runs, with 5,000 of them held out."
+    else:
+        reached = percent(made["validation_accuracy"])
+        chosen = f"On the others, by which it was chosen, they reach {reached}."
+    return f"""# The weights in cifar10.pt
+
+Written by `{document.command("accuracy")}`.
+
+{page(result, weights)}
+## How they were made
+
+By `falconet train`, on {made["pictures"]:,} of the 50,000 pictures in CIFAR-10's training set
+(Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009), in
+{epochs} epochs. {chosen} The test set was not looked at before the end.
+
+The training's environment: {environment}.
+
+What is stored is the moving average of the weights, matrices and filters in half precision, and
+{len(weights.samples)} pictures of the training set, which every export is checked on.
+
+The recipe:
+
+```json
+{made["recipe"].strip()}
+```
+
+## What they are for
+
+Showing and testing Falconet. They know ten classes of 32x32 pictures, and give one of them to
+whatever they are shown: a larger picture is squashed to 32x32 first.
+"""
+
+
+def main() -> None:
+    parser = document.parser(__doc__)
+    parser.add_argument("--data", type=Path)
+    data = parser.parse_args().data
+    weights = Weights.load()
+    result = document.conditions() | measure(weights, ["--data", str(data)] if data else [])
+    print(page(result, weights))
+    document.keep("accuracy", result)
+    CARD.write_text(card(result, weights))
+    document.write(document.ROOT / "README.md", "accuracy", page(result, weights))
+
+
+if __name__ == "__main__":
+    main()

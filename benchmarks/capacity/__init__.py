@@ -1,0 +1,1 @@
+"""What it takes to answer very many requests, on paper."""

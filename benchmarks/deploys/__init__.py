@@ -1,0 +1,1 @@
+"""What a deploy costs the requests meanwhile."""

@@ -1,0 +1,150 @@
+"""Deploys a model again and again while requests come at a fixed rate, and counts what is lost.
+
+    .venv/bin/python -m benchmarks.deploys [--deploys N] [--rate R]
+
+Needs `sysctl kernel.sched_autogroup_enabled=0` where that is on: nothing but whole sessions has a
+priority then, as is not so in containers. Every answer's label is compared with the one found
+offline. Writes benchmarks/results/deploys.json, docs/deploys.svg and the table in
+docs/operations.md.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.progress import track
+
+from falconet.cli.archive import make_archive
+from falconet.serving.rollout import deploy
+
+from .. import document, plots, system, task
+from ..load_generator.generator import Generator
+from ..load_generator.load import Answer
+from ..rounds import check, quantiles
+from ..table import counts, table
+
+PAUSE_SECONDS = 5.0  # between deploys, when all is steady
+AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
+QUANTILES = ("p50", "p99", "p99.9")
+AIMED_AT = 1.5  # p99 during a deploy by that between them
+GROUPED = (
+    " The kernel's sched_autogroup was on: priorities hold within a session, and the generator has "
+    "another one than the workers that start."
+)
+Spans = list[tuple[float, float]]
+
+
+def deploy_all(served: system.System, archives: Sequence[Path], count: int) -> Spans:
+    """One archive after the other, with pauses; when each deploy began and ended."""
+    assert served.server is not None
+    spans = []
+    for i in track(range(count), "deploys"):
+        time.sleep(PAUSE_SECONDS)
+        began = time.perf_counter()
+        deploy([served.server], archives[i % len(archives)])
+        spans.append((began, time.perf_counter()))
+    time.sleep(PAUSE_SECONDS)
+    return spans
+
+
+def latencies(answers: Sequence[Answer], spans: Spans) -> dict[str, Any]:
+    """Of requests that were due within a deploy, and of the others."""
+    found: dict[str, list[Answer]] = {"during": [], "steady": []}
+    for answer in answers:
+        inside = any(began <= answer.intended <= ended for began, ended in spans)
+        found["during" if inside else "steady"].append(answer)
+    return {name: {"requests": len(some), **quantiles(some)} for name, some in found.items()}
+
+
+def by_second(
+    served: system.System, answers: Sequence[Answer], start: float
+) -> dict[str, list[float]]:
+    """Latency of the right answers, and how many others there were."""
+    bins: dict[int, list[Answer]] = {}
+    for answer in answers:
+        bins.setdefault(int(answer.intended - start), []).append(answer)
+    found: dict[str, list[float]] = {"at": [], "p50": [], "p99": [], "errors": []}
+    for second, some in sorted(bins.items()):
+        good, _ = check(served, some)
+        times = quantiles(good)
+        row = (second + 0.5, times["p50"], times["p99"], len(some) - len(good))
+        for values, value in zip(found.values(), row, strict=True):
+            values.append(value)
+    return found
+
+
+def page(result: dict[str, Any]) -> str:
+    during, steady = (result["latencies"][name] for name in ("during", "steady"))
+    rows = [
+        [title, f"{found['requests']:,}", *(f"{1e3 * found[q]:.1f} ms" for q in QUANTILES)]
+        for title, found in (("between deploys", steady), ("during deploys", during))
+    ]
+    ratio = during["p99"] / steady["p99"]
+    missed = "" if ratio <= AIMED_AT else f", **not the {AIMED_AT:g}** aimed at"
+    seconds = [ended - began for began, ended in result["spans"]]
+    return (
+        f"{table(['', 'requests', *QUANTILES], rows)}\n\n{len(seconds)} deploys of "
+        f"{median(seconds):.0f} s (median) under {result['rate']:.0f} requests/s, "
+        f"{result['requests']:,} in all. Failed or wrong: {counts(result['errors']) or 'none'}. "
+        f"p99 during a deploy is {ratio:.2f} times that between them{missed}."
+        f"{GROUPED if result['autogroup'] else ''} "
+        f"{document.measured('deploys', result['machine'])}\n"
+    )
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """p50 and p99 of each second, with the deploys shaded and errors as crosses."""
+    drawn = plots.figure(8, 2.6)
+    axes = drawn.add_subplot()
+    for began, ended in result["spans"]:
+        axes.axvspan(began, ended, color=plots.PEER, alpha=0.25, lw=0)
+    seconds = result["seconds"]
+    for name, color in (("p50", plots.CEILING), ("p99", plots.OURS)):
+        axes.plot(seconds["at"], [1e3 * v for v in seconds[name]], color=color, lw=1, label=name)
+    for at, count in zip(seconds["at"], seconds["errors"], strict=True):
+        if count:
+            axes.plot(at, 1, "x", color=plots.ERROR)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("seconds; shaded: a deploy", color=plots.TEXT)
+    axes.set_ylabel("ms until answered", color=plots.TEXT)
+    axes.legend(labelcolor=plots.TEXT, frameon=False, ncols=2)
+    plots.save(drawn, path)
+
+
+def main() -> None:
+    parser = document.parser(__doc__)
+    parser.add_argument("--deploys", type=int, default=20)
+    parser.add_argument("--rate", type=float, default=300.0, help="requests a second")
+    arguments = parser.parse_args()
+    result = document.conditions()
+    with TemporaryDirectory(prefix="falconet-") as folder, task.cifar() as cifar:
+        archives = [Path(folder, version, "cifar.mar") for version in ("2.0", "3.0")]
+        for each in archives:
+            make_archive(None, each, each.parent.name)
+        with (
+            system.falconet(cifar) as served,
+            Generator(served.target, arguments.rate) as generator,
+        ):
+            spans = deploy_all(served, archives, arguments.deploys)
+            answers = generator.stop().answers
+    start = min(answer.intended for answer in answers)
+    result |= {
+        "rate": arguments.rate,
+        "autogroup": AUTOGROUP.exists() and AUTOGROUP.read_text().strip() == "1",
+        "requests": len(answers),
+        "errors": check(served, answers)[1],
+        "latencies": latencies(answers, spans),
+        "spans": [(began - start, ended - start) for began, ended in spans],
+        "seconds": by_second(served, answers, start),
+    }
+    print(page(result))
+    plot(result, document.keep("deploys", result) / "deploys.svg")
+    document.write(document.DOCS / "operations.md", "deploys", page(result))
+
+
+if __name__ == "__main__":
+    main()

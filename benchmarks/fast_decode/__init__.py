@@ -1,0 +1,1 @@
+"""What fast decoding costs in accuracy."""

@@ -1,0 +1,1 @@
+"""Load on a server from outside, with every answer kept: for benchmarks and for tests."""

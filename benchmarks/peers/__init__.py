@@ -1,0 +1,1 @@
+"""Other servers with the same model: a file for each, and its entry in ``peer.ALL``."""

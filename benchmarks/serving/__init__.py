@@ -1,1 +1,0 @@
-"""What benchmarks/serve.py is made of."""

@@ -1,0 +1,1 @@
+"""Whether anything is lost while all goes wrong at once, for long."""

@@ -1,0 +1,105 @@
+"""Measures serving from outside, beside other handlers and other servers.
+
+    .venv/bin/python -m benchmarks.throughput [--quick] [--task cifar|resnet]
+
+Every answer's label is compared with the one found offline. Load comes from this machine, from one
+thread, and takes its share of the cores; how much is written down. Writes
+benchmarks/results/throughput.json, and the tables and plots of docs/serving.md; with --quick, which
+takes a minute or two, it prints one screen and writes into build/throughput/ instead.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from rich.progress import Progress
+
+from .. import document, rounds, system, task
+from ..peers.peer import ALL, peer
+from ..progress import progress
+from . import plot, report
+
+TITLES = {
+    "cifar": "The shipped CIFAR-10 model, 32x32 pictures",
+    "resnet": "ResNet-18 at 224, 500x375 photographs",
+}
+ROUNDS = 5
+FEW_CONNECTIONS = (1, 8, 32)
+CONNECTIONS = {"cifar": (1, 2, 4, 8, 16, 32, 64), "resnet": (1, 4, 16, 32)}
+SECONDS = {"cifar": 2.0, "resnet": 3.0}  # which other servers answer fewer of
+SHARES = (0.5, 0.7, 0.9)  # of a system's own highest throughput
+
+
+def measure(name: str, quick: bool, bars: Progress) -> dict[str, Any]:
+    """One task on all systems."""
+    connections = FEW_CONNECTIONS if quick else CONNECTIONS[name]
+    how = (2, 2.0, bars) if quick else (ROUNDS, SECONDS[name], bars)
+    with ExitStack() as stack:
+        given = stack.enter_context(getattr(task, name)())
+        makers = [system.falconet(given), system.noop(given), system.stock(given)]
+        if not quick:
+            makers.append(system.stock(given, tuned=True))
+        systems = [stack.enter_context(maker) for maker in makers]
+        closed = rounds.closed(systems, connections, *how)
+        opened, peers = [], []
+        if not quick:
+            ours, ceiling = systems[:2]
+            rates = list(rates_of(rounds.highest(closed), ours.name, ceiling.name))
+            opened = rounds.opened(systems, rates, *how)
+            for each in ALL:
+                with peer(each, given) as other:
+                    peers.append(rounds.closed([ours, other], FEW_CONNECTIONS, *how))
+    return {
+        "name": name,
+        "title": TITLES[name],
+        "pictures": len(given.pictures),
+        "rounded_differently": sum(
+            a != b for a, b in zip(given.float32, given.served, strict=True)
+        ),
+        "closed": closed,
+        "open": opened,
+        "peers": peers,
+        "how": f"{how[0]} rounds of {how[1]:.0f} s",
+    }
+
+
+def rates_of(
+    best: dict[str, tuple[int, float]], ours: str, ceiling: str
+) -> Iterator[dict[str, Any]]:
+    """Each system at shares of its own highest throughput, and the ceiling at ours."""
+    for name, (_, throughput) in best.items():
+        for share in SHARES:
+            yield {"system": name, "share": share, "rate": share * throughput}
+    if ours in best and ceiling in best:
+        yield {"system": ceiling, "share": 0.0, "rate": 0.7 * best[ours][1]}
+
+
+def main() -> None:
+    parser = document.parser(__doc__)
+    parser.add_argument("--quick", action="store_true", help="few and short rounds, into build/")
+    parser.add_argument("--only-page", action="store_true", help="write the page anew, unmeasured")
+    parser.add_argument("--task", choices=TITLES, action="append", help="one of them only")
+    arguments = parser.parse_args()
+    quick = arguments.quick
+    if arguments.only_page:
+        result = document.load("throughput")
+    else:
+        names = arguments.task or (["cifar"] if quick else list(TITLES))
+        result = document.conditions()
+        with progress() as bars:
+            result["tasks"] = [measure(name, quick, bars) for name in names]
+        result["how"] = (
+            "; ".join(f"{each['name']}: {each['how']} each" for each in result["tasks"])
+            + ", in shuffled order; given are the median and the lowest and highest round. "
+            "Another server runs beside ours alone."
+        )
+        document.keep("throughput", result, quick)
+    print(report.page(result))
+    if not quick:
+        plot.draw(result, document.DOCS)
+        document.write(document.DOCS / "serving.md", "throughput", report.page(result))
+        document.write(document.ROOT / "README.md", "throughput", report.summary(result))
+
+
+if __name__ == "__main__":
+    main()

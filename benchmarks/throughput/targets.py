@@ -1,0 +1,52 @@
+"""What this project set out to reach, and what it has."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..table import table
+from .figures import Result, best_of, best_other, p50_alone, p99_at, systems_of
+
+
+class Target(NamedTuple):
+    """A ratio that should be at least, or at most, as large as said."""
+
+    what: str
+    aim: float
+    ratio: float
+    at_least: bool = True
+
+    def row(self) -> list[str]:
+        reached = self.ratio >= self.aim if self.at_least else self.ratio <= self.aim
+        sign = ">=" if self.at_least else "<="
+        found = f"**{self.ratio:.2f}**" if reached else f"{self.ratio:.2f}, not reached"
+        return [self.what, f"{sign} {self.aim:g}", found]
+
+
+def rows(result: Result) -> str:
+    found = [
+        each.row()
+        for task in result["tasks"]
+        for each in (_cifar if task["name"] == "cifar" else _resnet)(task)
+    ]
+    return table(["ours by theirs", "aimed at", "reached"], found)
+
+
+def _cifar(task: Result) -> Iterator[Target]:
+    ours, noop, stock = systems_of(task)[:3]
+    own = best_of(task, ours)
+    yield Target("CIFAR-10: highest throughput, stock handler", 8, own / best_of(task, stock))
+    yield Target("the same, no-op handler", 0.5, own / best_of(task, noop))
+    if task["peers"]:
+        other, ratio = best_other(task)
+        yield Target(f"the same, best other server ({other})", 4, ratio)
+    if task["open"]:
+        ratio = p99_at(task, ours, 0.7) / p99_at(task, noop, 0)
+        yield Target("p99 at 70 % of it, no-op handler at that rate", 3, ratio, at_least=False)
+    ratio = p50_alone(task, ours) / p50_alone(task, stock)
+    yield Target("p50 of one connection, stock handler", 0.4, ratio, at_least=False)
+
+
+def _resnet(task: Result) -> Iterator[Target]:
+    ours, _, stock = systems_of(task)[:3]
+    ratio = best_of(task, ours) / best_of(task, stock)
+    yield Target("ResNet-18: highest throughput, stock handler", 5, ratio)
