@@ -74,13 +74,7 @@ setup(
         "falconet.native": ["_core.pyi"],
         "falconet.model": ["pretrained/*"],
         "falconet.training": ["measured/*.json"],
-        "falconet.serving": [
-            "inference.proto",
-            "log4j2.xml",
-            "metrics.yaml",
-            "nginx.conf",
-            "nginx-ask.conf",
-        ],
+        "falconet.serving": ["inference.proto", "conf/*"],
     },
     ext_modules=[
         Pybind11Extension(

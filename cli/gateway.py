@@ -10,15 +10,14 @@ import click
 
 from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway, Limits
-from falconet.serving.record import Record
 from falconet.serving.server import Server
+from falconet.serving.supervisor import supervise
 
 from .deploy import running
 from .serve import ENDINGS, example, ignore_endings, interrupt, state_option, stopped_at_the_end
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LIMITS = Limits()
-READY_SECONDS = 1.0  # between two looks at the server
 
 _OPTIONS = (
     click.option("--keys", type=FILE, required=True, help="A line KEY NAME for each who may ask."),
@@ -78,7 +77,7 @@ def gateway(notice_seconds: float, state: Path, **options: Any) -> None:
         signal.signal(number, interrupt)
     started = open_gateway(server, **options)
     with stopped_at_the_end(started.stop):
-        attend(server, started, notice_seconds)
+        watch(server, started, notice_seconds)
 
 
 def check(certificate: Path | None, certificate_key: Path | None, plain: bool, **_: object) -> None:
@@ -115,28 +114,16 @@ def open_gateway(
     return started
 
 
-def attend(server: Server, started: Gateway, notice_seconds: float) -> NoReturn:
-    """Tell a gateway whether its server is ready, and what to share out, for as long as it runs.
-
-    On Ctrl-C it gives notice that it is about to end.
+def watch(server: Server, started: Gateway, notice_seconds: float) -> NoReturn:
+    """Supervise both, and on Ctrl-C give notice that the gateway is about to end.
 
     Raises:
-        ServerError: it or the server has ended.
+        ServerError: one of them has ended.
     """
-    picture = example()
     try:
-        while started.child.poll() is None:
-            if not server.running():
-                raise ServerError(f"TorchServe has ended; see {server.folder / 'logs'}")
-            started.admit(server.ready(picture))
-            started.rotate()
-            record = Record.load(server.folder).get(server.model)
-            if record is not None:
-                started.follow(record.split)
-            time.sleep(READY_SECONDS)
+        supervise(server, started, example())
     except KeyboardInterrupt:
         ignore_endings()
         started.admit(False)
         time.sleep(notice_seconds)
         raise
-    raise ServerError(f"nginx has ended; see {started.folder / 'error.log'}")

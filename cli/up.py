@@ -11,7 +11,7 @@ from falconet.serving.profile import Name as ProfileName
 from falconet.serving.record import Record
 from falconet.serving.smoke import smoke_test
 
-from .gateway import attend, check, gateway_options, open_gateway
+from .gateway import check, gateway_options, open_gateway, watch
 from .serve import (
     PORT,
     drain_option,
@@ -60,7 +60,7 @@ def up(
         click.echo(f"{what(server)}: ready after {time.monotonic() - began:.1f} s")
         gateway = open_gateway(server, **options)
         try:
-            attend(server, gateway, notice_seconds)
+            watch(server, gateway, notice_seconds)
         except BaseException as error:
             ignore_endings()
             gateway.stop()

@@ -9,7 +9,7 @@ import re
 from .decode import Data
 from .errors import bad_request
 
-# The content type of a form that comes as a plain body; serving/nginx.conf says it.
+# The content type of a form that comes as a plain body; serving/conf/nginx.conf says it.
 TYPE_HEADER = "x-form-type"
 
 # Far more than any form has.

@@ -11,7 +11,7 @@ from . import BEGUN, REQUESTS
 
 SECONDS = 1.0
 
-# serving/metrics.yaml declares the same; TorchServe drops what it does not know.
+# serving/conf/metrics.yaml declares the same; TorchServe drops what it does not know.
 BATCHES = "falconet_batches_total"
 PICTURES = "falconet_pictures_total"
 STAGE_SECONDS = "falconet_stage_seconds_total"

@@ -15,8 +15,10 @@ FILE_NAME = "config.properties"
 _INSTALLED = Path(__file__).with_name(FILE_NAME)
 DEFAULT = _INSTALLED if _INSTALLED.exists() else Path(__file__).parent.parent / FILE_NAME
 
-LOGGING = Path(__file__).with_name("log4j2.xml")
-METRICS = Path(__file__).with_name("metrics.yaml")
+# Of the programs that are run: TorchServe's logging and metrics here, nginx's in gateway.py.
+CONF = Path(__file__).with_name("conf")
+LOGGING = CONF / "log4j2.xml"
+METRICS = CONF / "metrics.yaml"
 
 _KEYS = {
     "inference": "inference_address",

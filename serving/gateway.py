@@ -15,6 +15,7 @@ from pathlib import Path
 
 from falconet.native import available_cores
 
+from .configuration import CONF
 from .errors import ServerError
 from .package import NAME
 from .split import Split
@@ -142,7 +143,7 @@ class Gateway:
             }
             files = {"keys.conf": clients}
             for name, template in TEMPLATES.items():
-                text = Path(__file__).with_name(template).read_text()
+                text = (CONF / template).read_text()
                 files[name] = re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
             for name, text in files.items():
                 (runtime / name).touch(mode=0o600)

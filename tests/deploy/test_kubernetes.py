@@ -207,7 +207,7 @@ def test_probes_ask_what_the_gateway_answers(
     pod: Resource, parsed: dict[str, Any], repository: Path
 ) -> None:
     (container,) = pod["containers"]
-    text = (repository / "serving" / "nginx.conf").read_text()
+    text = (repository / "serving" / "conf" / "nginx.conf").read_text()
     for name, path in (("startup", "/ready"), ("readiness", "/ready"), ("liveness", "/live")):
         probe = container[f"{name}Probe"]
         assert probe["httpGet"] == {
