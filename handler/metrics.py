@@ -1,4 +1,4 @@
-"""What a worker counts, told to TorchServe once a second rather than with every batch."""
+"""What a worker counts, told to TorchServe at an interval rather than with every batch."""
 
 import threading
 from collections import defaultdict
@@ -8,8 +8,7 @@ from ts.metrics.caching_metric import CachingMetric
 from ts.metrics.metric_type_enum import MetricTypes
 
 from . import BEGUN, REQUESTS
-
-SECONDS = 1.0
+from .interval import report_seconds
 
 # serving/conf/metrics.yaml declares the same; TorchServe drops what it does not know.
 BATCHES = "falconet_batches_total"
@@ -29,6 +28,7 @@ class Metrics:
 
     def __init__(self, model: tuple[str, str]) -> None:
         self._model = model
+        self._interval = report_seconds()
         self._lock = threading.Lock()
         self._sums: dict[tuple[str, str], float] = defaultdict(float)
         self._told_soon = False
@@ -54,7 +54,7 @@ class Metrics:
                 self._sums[key] += value
             first, self._told_soon = not self._told_soon, True
         if first:
-            timer = threading.Timer(SECONDS, self.tell)
+            timer = threading.Timer(self._interval, self.tell)
             timer.daemon = True
             timer.start()
 

@@ -2,11 +2,22 @@
 
 import time
 
+from falconet.handler.interval import report_seconds
+
 from .client import Client
 
 POLL_SECONDS = 0.25
-# Workers tell what they have in hand once a second; this is twice that, and a little.
-QUIET_SECONDS = 2.5
+# More than two of the workers' reports about what they have in hand may be late.
+MARGIN_SECONDS = 0.5
+
+
+def quiet_seconds() -> float:
+    """How long nothing may be heard of a version until it has answered all: two reports, at least.
+
+    Raises:
+        ValueError: as :func:`.report_seconds`.
+    """
+    return 2 * report_seconds() + MARGIN_SECONDS
 
 
 class Drain:
@@ -27,6 +38,7 @@ class Drain:
         self._client, self._model, self._version = client, model, version
         self._seen: tuple[int, int | None, int] | None = None
         self._since = time.monotonic()
+        self._quiet = quiet_seconds()
 
     def over(self) -> bool:
         """Whether it has answered all; to be asked again and again.
@@ -51,4 +63,4 @@ class Drain:
             return True
         # What a worker gathers for a batch is neither in the queue nor begun.
         delay: float = described["maxBatchDelay"] / 1000
-        return still > QUIET_SECONDS + delay
+        return still > self._quiet + delay

@@ -19,10 +19,8 @@ from .errors import ServerError
 from .java import find_java
 from .ports import Ports
 from .processes import MARK, belongs, has_java, processes_of, stop_processes
-from .record import FILE_NAME as RECORD
-from .record import Record
 from .store import FOLDER as STORE
-from .store import identify, prune, put
+from .store import files_to_serve
 
 STATE = "server.json"
 POLL_SECONDS = 0.25
@@ -86,7 +84,7 @@ class Server:
             last.stop()
         configuration.ports.check()
         folder.mkdir(parents=True, exist_ok=True)
-        models = _to_serve(folder, archive)
+        models = files_to_serve(folder, archive)
         logs = folder / "logs"
         shutil.rmtree(logs, ignore_errors=True)
         logs.mkdir()
@@ -312,27 +310,6 @@ class Server:
             return (self.folder / "logs" / name).read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
-
-
-def _to_serve(folder: Path, archive: Path) -> dict[str, str]:
-    """Which file of the store each model is started from, by the model's name."""
-    model = model_name(archive)
-    given = identify(archive)
-    put(archive, given, folder / STORE)
-    records = Record.load(folder)
-    if model not in records or records[model].given != given.file:
-        # Not begun with this archive: what was deployed after another is of no interest.
-        (folder / RECORD).unlink(missing_ok=True)
-        records = {model: Record(given.file, serving=given)}
-        records[model].save(folder, model)
-    for name, record in records.items():
-        if not (folder / STORE / record.serving.file).is_file():
-            raise ServerError(
-                f"{name} was deployed as {record.serving.file}, which is not in {folder / STORE}; "
-                f"remove {folder / RECORD} to begin with {archive}"
-            )
-    prune(folder)
-    return {name: record.serving.file for name, record in records.items()}
 
 
 def _tail(lines: list[str]) -> str:

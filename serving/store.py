@@ -7,7 +7,9 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from .client import model_name
 from .errors import ServerError
+from .record import FILE_NAME as RECORD
 from .record import Record, Release
 
 FOLDER = "store"
@@ -56,3 +58,31 @@ def prune(folder: Path) -> None:
     for path in (folder / FOLDER).glob("*-*-*.*"):
         if path.name not in needed:
             path.unlink(missing_ok=True)
+
+
+def files_to_serve(folder: Path, archive: Path) -> dict[str, str]:
+    """Which file of the store each model is started from, by the model's name.
+
+    Those are what was deployed on the server with this state folder, if it began with this archive;
+    otherwise it begins with the archive, and its record anew.
+
+    Raises:
+        ServerError: the archive is none, or what was deployed is not in the store.
+    """
+    model = model_name(archive)
+    given = identify(archive)
+    put(archive, given, folder / FOLDER)
+    records = Record.load(folder)
+    if model not in records or records[model].given != given.file:
+        # Not begun with this archive: what was deployed after another is of no interest.
+        (folder / RECORD).unlink(missing_ok=True)
+        records = {model: Record(given.file, serving=given)}
+        records[model].save(folder, model)
+    for name, record in records.items():
+        if not (folder / FOLDER / record.serving.file).is_file():
+            raise ServerError(
+                f"{name} was deployed as {record.serving.file}, which is not in {folder / FOLDER}; "
+                f"remove {folder / RECORD} to begin with {archive}"
+            )
+    prune(folder)
+    return {name: record.serving.file for name, record in records.items()}

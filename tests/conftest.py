@@ -1,5 +1,6 @@
 """What several rooms' tests share: pictures, an exported model, a running server."""
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
 from falconet.handler import ENTRY
+from falconet.handler.interval import REPORT_SECONDS
 from falconet.model.archive import Serving, archive
 from falconet.model.export import export
 from falconet.model.network import ConvNet
@@ -21,6 +23,9 @@ from falconet.model.weights import Weights
 from falconet.serving.configuration import Configuration
 from falconet.serving.profile import Profile
 from falconet.serving.server import Server
+
+# Deploys, and tests of what workers count, wait for several reports.
+os.environ.setdefault(REPORT_SECONDS, "0.2")
 
 TESTS = Path(__file__).parent
 NGINX = shutil.which("nginx", path="/usr/local/bin:/usr/sbin:/usr/bin")
@@ -58,9 +63,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_weights() -> Weights:
-    """An untrained network of three classes, quick to export."""
+    """An untrained network of three classes, quick to export; tests share it, and change copies."""
     torch.manual_seed(0)
     random = np.random.default_rng(0)
     network = ConvNet((8, 8, 8), classes=3)

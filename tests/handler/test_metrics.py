@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from falconet.handler import metrics
+from falconet.handler.interval import REPORT_SECONDS, report_seconds
 from falconet.handler.metrics import Metrics
 from falconet.serving.configuration import METRICS
 
@@ -17,7 +18,7 @@ def told(caplog: pytest.LogCaptureFixture) -> set[str]:
 def test_sums_are_told_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "SECONDS", 1000.0)
+    monkeypatch.setattr(metrics, "report_seconds", lambda: 1000.0)
     caplog.set_level(logging.INFO)
     counted = Metrics(("cifar10", "1.0"))
     counted.began(4)
@@ -43,7 +44,7 @@ def test_sums_are_told_once(
 def test_they_are_told_by_themselves(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "SECONDS", 0.01)
+    monkeypatch.setenv(REPORT_SECONDS, "0.01")
     caplog.set_level(logging.INFO)
     done = threading.Event()
     counted = Metrics(("cifar10", "1.0"))
@@ -68,3 +69,15 @@ def test_all_are_declared_to_the_server() -> None:
         metrics.STAGE_SECONDS,
     }
     assert {each["name"] for each in declared} == names
+
+
+def test_the_interval_is_at_most_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that waits for two of them, and knows nothing of it, waits long enough."""
+    monkeypatch.delenv(REPORT_SECONDS, raising=False)
+    assert report_seconds() == 1.0
+    monkeypatch.setenv(REPORT_SECONDS, "0.25")
+    assert report_seconds() == 0.25
+    for text in ("0", "-1", "1.5", "soon", "nan", ""):
+        monkeypatch.setenv(REPORT_SECONDS, text)
+        with pytest.raises(ValueError, match=f"expected seconds above 0 and up to 1, got '{text}'"):
+            report_seconds()

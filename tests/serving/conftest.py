@@ -1,6 +1,7 @@
-"""A small model whose versions say who answered, a server of it, and threads that ask."""
+"""A small model whose versions say who answered, servers of it, and threads that ask."""
 
 import io
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,16 +15,17 @@ from PIL import Image
 
 from falconet.handler import ENTRY
 from falconet.handler.classifier import Classifier
+from falconet.handler.interval import REPORT_SECONDS
 from falconet.model.archive import Serving, archive
 from falconet.model.export import export
 from falconet.model.samples import Sample
 from falconet.model.weights import Weights
+from falconet.serving import deployment, drain
 from falconet.serving.configuration import Configuration
 from falconet.serving.server import Server
+from tests.serving.stand_in import StandIn
 
 TIMEOUT = 60
-# Each version of the model has its own words, so that an answer says who gave it.
-WORDS = {"1.0": "one", "2.0": "two", "3.0": "three"}
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -32,42 +34,95 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture
-def picture(small_weights: Weights) -> bytes:
-    return png(small_weights.samples[0])
+class Pets:
+    """Archives of a model ``pets``, each made once.
 
+    Attributes:
+        picture: one that it can be asked about.
+    """
 
-@pytest.fixture
-def make(small_weights: Weights, tmp_path: Path) -> Callable[..., Path]:
-    """Makes an archive ``pets`` of a version, whose samples have the answers its model gives."""
+    def __init__(self, weights: Weights, folder: Path) -> None:
+        self.picture = png(weights.samples[0])
+        self._weights, self._folder = weights, folder
 
-    def make_one(version: str, handler: Path = ENTRY) -> Path:
-        word = WORDS.get(version, version)
-        weights = small_weights
-        classes = tuple(f"{word} {each}" for each in weights.spec.classes)
-        exported = tmp_path / version
-        export(replace(weights, spec=replace(weights.spec, classes=classes)), exported)
-        found = Classifier(exported, precision="float32").classify(weights.samples)
-        known = [
-            Sample(png(pixels), best[0].label, best[0].probability)
-            for pixels, best in zip(weights.samples, found, strict=True)
-        ]
-        made = tmp_path / f"made-{version}" / "pets.mar"
-        serving = Serving(workers=1)
-        archive(exported, made, handler=handler, version=version, serving=serving, known=known)
+    def exported(self, version: str) -> Path:
+        """The folder of a version, whose classes begin with its number: an answer says whose it is."""
+        folder = self._folder / version
+        if not folder.exists():
+            spec = self._weights.spec
+            classes = tuple(f"{version} {each}" for each in spec.classes)
+            export(replace(self._weights, spec=replace(spec, classes=classes)), folder)
+        return folder
+
+    def archive(self, version: str, handler: Path = ENTRY) -> Path:
+        """The archive of a version, with samples and the answers that its model gives."""
+        made = self._folder / f"{version}-{hash(handler.read_bytes())}" / "pets.mar"
+        if not made.exists():
+            folder, samples = self.exported(version), self._weights.samples
+            found = Classifier(folder, precision="float32").classify(samples)
+            known = [
+                Sample(png(pixels), best[0].label, best[0].probability)
+                for pixels, best in zip(samples, found, strict=True)
+            ]
+            serving = Serving(workers=1, batch_size=4)
+            archive(folder, made, handler=handler, version=version, serving=serving, known=known)
         return made
 
-    return make_one
+
+@pytest.fixture(scope="session")
+def pets(small_weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> Pets:
+    return Pets(small_weights, tmp_path_factory.mktemp("pets"))
+
+
+@pytest.fixture(scope="session")
+def picture(pets: Pets) -> bytes:
+    return pets.picture
+
+
+@pytest.fixture(scope="session")
+def make(pets: Pets) -> Callable[..., Path]:
+    """Makes an archive of a version; see :meth:`Pets.archive`."""
+    return pets.archive
+
+
+@pytest.fixture
+def given(make: Callable[..., Path], tmp_path: Path) -> Path:
+    """A copy of version 1.0 to start a server with, under a path that the test may change."""
+    path = tmp_path / "given" / "pets.mar"
+    path.parent.mkdir()
+    shutil.copy(make("1.0"), path)
+    return path
+
+
+@pytest.fixture
+def stand_in(
+    given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., StandIn]]:
+    """Begins a stand-in for a server with version 1.0, or what was deployed on it."""
+    # It has answered all when it is asked: there is nothing to wait for.
+    monkeypatch.setenv(REPORT_SECONDS, "0.02")
+    monkeypatch.setattr(drain, "MARGIN_SECONDS", 0.05)
+    for each in (drain, deployment):
+        monkeypatch.setattr(each, "POLL_SECONDS", 0.02)
+    begun: list[StandIn] = []
+
+    def begin(name: str = "state", archive: Path = given) -> StandIn:
+        begun.append(StandIn.begin(archive, tmp_path / name))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.stop()
 
 
 @pytest.fixture
 def start_pets(tmp_path: Path, picture: bytes) -> Iterator[Callable[..., Server]]:
-    """Starts a server with an archive, and returns when it is ready."""
+    """Starts a real server with an archive, and returns when it is ready."""
     started: list[Server] = []
 
-    def start_one(given: Path, name: str = "state") -> Server:
+    def start_one(archive: Path, name: str = "state") -> Server:
         configuration = Configuration.load(inference=0, management=0, metrics=0)
-        server = Server.start(given, tmp_path / name, configuration)
+        server = Server.start(archive, tmp_path / name, configuration)
         started.append(server)
         server.wait_ready(picture)
         return server
@@ -78,9 +133,20 @@ def start_pets(tmp_path: Path, picture: bytes) -> Iterator[Callable[..., Server]
 
 
 @pytest.fixture
-def running(make: Callable[..., Path], start_pets: Callable[..., Server]) -> Server:
-    """A server with version 1.0."""
-    return start_pets(make("1.0"))
+def running(given: Path, start_pets: Callable[..., Server]) -> Server:
+    """A real server with version 1.0."""
+    return start_pets(given)
+
+
+@pytest.fixture
+def said_by(picture: bytes) -> Callable[[Server], str]:
+    """Which version answers for a server."""
+
+    def ask(server: Server) -> str:
+        answer = server.client.predict("pets", picture)
+        return str(answer["predictions"][0]["label"].split()[0])
+
+    return ask
 
 
 class Load:
