@@ -22,8 +22,10 @@ setup: $(VENV)/.dev ## create .venv with everything development needs
 serve: $(ARCHIVE) ## serve the CIFAR-10 model on http://127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/falconet serve $(ARCHIVE) --picture tests/pictures/cifar10/04-frog.png
 
+# One process has all tests that run TorchServe, see tests/conftest.py.
 test: $(VENV)/.dev $(ARCHIVE) ## run all tests, with a real TorchServe
-	$(BIN)/pytest
+	@$(BIN)/python -m tests.programs
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST)
 
 bench: $(VENV)/.dev ## measure serving for two minutes, beside a no-op and TorchServe's own handler
 	@$(BIN)/python -m benchmarks.throughput --quick

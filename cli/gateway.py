@@ -8,7 +8,6 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway, Limits
 from falconet.serving.server import Server
 from falconet.serving.supervisor import supervise

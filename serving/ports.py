@@ -1,14 +1,19 @@
 """The addresses a server listens on."""
 
+import contextlib
 import errno
+import random
 import socket
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import psutil
 
 from .errors import ServerError
 
 HOST = "127.0.0.1"
+CLIENT_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST_PORT = 10_000
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,22 @@ class Ports:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at the moment, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Ports that nobody listens on at the moment, all different.
+
+    They are below those that Linux gives to clients, one of which might get such a port before a
+    server that has yet to start.
+    """
+    clients = int(CLIENT_PORTS.read_text().split()[0])
+    found: list[int] = []
+    with contextlib.ExitStack() as probes:
+        for port in random.sample(range(LOWEST_PORT, max(clients, 2 * LOWEST_PORT)), LOWEST_PORT):
+            if len(found) == count:
+                break
+            probe = probes.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind((HOST, port))
+                found.append(port)
+    return found
 
 
 def _owner(port: int) -> str:

@@ -1,7 +1,6 @@
 """What several rooms' tests share: pictures, an exported model, a running server."""
 
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,17 +22,42 @@ from falconet.model.weights import Weights
 from falconet.serving.configuration import Configuration
 from falconet.serving.profile import Profile
 from falconet.serving.server import Server
+from tests.programs import WITHOUT, how_to_install, skip_without
 
 # Deploys, and tests of what workers count, wait for several reports.
 os.environ.setdefault(REPORT_SECONDS, "0.2")
 
 TESTS = Path(__file__).parent
-NGINX = shutil.which("nginx", path="/usr/local/bin:/usr/sbin:/usr/bin")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For two processes: one has all that run TorchServe, the other goes from file to file.
+
+    Servers would be in each other's way, and one of them is shared by all who only ask.
+    """
+    for item in items:
+        server = item.get_closest_marker("server") is not None
+        item.add_marker(pytest.mark.xdist_group("server" if server else item.path.name))
+    items.sort(key=lambda item: item.get_closest_marker("server") is None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if NGINX is None and item.get_closest_marker("nginx"):
-        pytest.skip("there is no nginx")
+    for marker in item.iter_markers("needs"):
+        skip_without(*marker.args)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was not tested for want of a program, and how to get it."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    found = [reason.partition(WITHOUT)[2].split(", ") for reason in reasons if WITHOUT in reason]
+    if found:
+        lacking = sorted({program for programs in found for program in programs})
+        terminalreporter.write_line(
+            f"NOT TESTED: {len(found)} tests, as there is no {', '.join(lacking)}; "
+            f"{how_to_install(lacking)}",
+            red=True,
+        )
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def test_models_are_deployed_listed_scaled_and_rolled_back(
     assert "no archive at" in failed.stderr
 
 
-@pytest.mark.nginx
+@pytest.mark.needs("nginx")
 def test_a_gateway_until_it_is_ended(
     state: Path, samples: list[Path], tmp_path: Path, begin: Begin, run: Run
 ) -> None:
@@ -98,7 +98,7 @@ def test_a_gateway_until_it_is_ended(
         requests.get(f"http://127.0.0.1:{port}/live", timeout=5)
 
 
-@pytest.mark.nginx
+@pytest.mark.needs("nginx")
 def test_nginx_ends_with_a_gateway_that_is_killed(
     state: Path, tmp_path: Path, begin: Begin
 ) -> None:

@@ -16,7 +16,7 @@ from falconet.serving.ports import free_ports
 from falconet.serving.processes import processes_of
 from falconet.serving.server import Server
 
-pytestmark = [pytest.mark.server, pytest.mark.nginx]
+pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
 ANY_PORTS = ["--inference-port", "0", "--management-port", "0", "--metrics-port", "0"]
 

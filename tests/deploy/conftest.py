@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import string
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+
+from tests.programs import skip_without
 
 # What the base image has; $PATH of the Dockerfile.
 SYSTEM_PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -110,10 +111,7 @@ class Container:
 
 
 def _why_not() -> str | None:
-    """Why there can be no container on this machine."""
-    missing = [each for each in PROGRAMS if shutil.which(each, path=SYSTEM_PATH) is None]
-    if missing:
-        return f"there is no {', '.join(missing)}"
+    """Why there can be no container on this machine, that has all programs for it."""
     tried = subprocess.run(
         ["unshare", "--mount", "--pid", "--net", "--fork", "true"], capture_output=True, check=False
     )
@@ -190,6 +188,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
     capability. It has this machine's programs and Python, so that what the image lacks of them
     does not show.
     """
+    skip_without(*PROGRAMS)
     reason = _why_not()
     if reason is not None:
         pytest.skip(reason)

@@ -23,8 +23,6 @@ VERSIONS = ("1.29", kubernetes_validate.latest_version())
 Resource = dict[str, Any]
 Resources = dict[str, Resource]  # by file
 
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl")
-
 
 @pytest.fixture
 def pod(resources: Resources) -> Resource:
@@ -86,7 +84,7 @@ def built(folder: Path, page: str, *components: str) -> Iterator[Resource]:
     yield from yaml.safe_load_all(text)
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 @pytest.mark.parametrize("components", [(), ("metrics",), ("keda",), ("metrics", "keda")])
 def test_kustomize_puts_it_together(
     kubernetes: Path, repository: Path, tmp_path: Path, components: tuple[str, ...]

@@ -38,7 +38,7 @@ def test_scaling_by_either_is_alike(resources: Resources) -> None:
     assert cpu["metadata"] == {"value": str(target["averageUtilization"])}
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool")
+@pytest.mark.needs("promtool")
 def test_the_query_is_a_number_at_any_time(
     resources: Resources, repository: Path, tmp_path: Path
 ) -> None:

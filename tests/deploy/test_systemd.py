@@ -1,7 +1,6 @@
 """The unit, by systemd's own tool, and that it ends what it runs in order."""
 
 import shlex
-import shutil
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -14,10 +13,6 @@ from falconet.serving import gateway, processes
 
 Unit = dict[str, list[str]]
 EXPOSURE = 20  # of 100, which is the worst
-
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze"
-)
 
 
 @pytest.fixture
@@ -51,7 +46,7 @@ def parsed(unit: Unit, tmp_path: Path) -> dict[str, Any]:
     return command.make_context(name, [each.replace("%d", str(tmp_path)) for each in words]).params
 
 
-@needs_systemd
+@pytest.mark.needs("systemd-analyze")
 def test_systemd_takes_it(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / path.name
     # What it runs is not installed here.

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,10 +24,8 @@ def commands(page: Path) -> list[str]:
 
 
 @pytest.mark.server
+@pytest.mark.needs(*PROGRAMS)
 def test_the_runbook_can_be_followed(repository: Path, tmp_path: Path) -> None:
-    missing = [each for each in PROGRAMS if shutil.which(each, path=PATH) is None]
-    if missing:
-        pytest.skip(f"there is no {', '.join(missing)}")
     # A network of its own, where the ports that the page names are free; and processes of its own,
     # none of which outlives the first.
     alone = ["unshare", "--net", "--pid", "--mount-proc", "--fork", "--kill-child"]

@@ -46,7 +46,7 @@ class Pets:
         self._weights, self._folder = weights, folder
 
     def exported(self, version: str) -> Path:
-        """The folder of a version, whose classes begin with its number: an answer says whose it is."""
+        """The folder of a version; its classes begin with its number, so that answers say whose."""
         folder = self._folder / version
         if not folder.exists():
             spec = self._weights.spec

@@ -160,7 +160,8 @@ class Interfaces:
     def _predict(self, name: str, version: str | None, body: bytes) -> Any:
         model = self.models[name]
         version = version or model.default
-        ((label, probability), *_) = model.classifiers[version].classify([Encoded(body, 10**6).decode()])[0]
+        pixels = Encoded(body, 10**6).decode()
+        label, probability = model.classifiers[version].classify([pixels])[0][0]
         model.answered[version] += 1
         best = {"label": label, "probability": probability}
         return {"success": True, "predictions": [best]}
@@ -191,4 +192,3 @@ class StandIn(Server):
 
     def stop(self) -> None:
         self.interfaces.stop()
-

@@ -18,7 +18,7 @@ from falconet.serving.server import Server
 from falconet.serving.split import Split
 from falconet.serving.supervisor import supervise
 
-pytestmark = [pytest.mark.server, pytest.mark.nginx]
+pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
 Make = Callable[..., Path]
 KEY = {"X-Api-Key": "abc"}

@@ -12,7 +12,7 @@ import requests
 from PIL import Image
 
 from falconet.handler import ENTRY
-from falconet.model.archive import Serving, archive
+from falconet.model.archive import archive
 from falconet.model.samples import Sample
 from falconet.serving.deployment import Deployment
 from falconet.serving.drain import quiet_seconds

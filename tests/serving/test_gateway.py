@@ -29,7 +29,7 @@ from falconet.serving.split import Split
 TIMEOUT = 60
 KEY = {"Authorization": "Bearer s3cret-of.alice="}
 
-pytestmark = [pytest.mark.server, pytest.mark.nginx]
+pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
 
 @pytest.fixture(scope="module")

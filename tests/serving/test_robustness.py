@@ -28,7 +28,7 @@ from falconet.serving.gateway import Limits
 from falconet.serving.processes import processes_of
 from falconet.serving.rollout import deploy
 
-pytestmark = [pytest.mark.server, pytest.mark.nginx]
+pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
 RATE = 30.0  # requests a second, which a busy machine can do too
 

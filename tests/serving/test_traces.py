@@ -19,7 +19,7 @@ from falconet.serving.server import Server
 TIMEOUT = 60
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
-pytestmark = [pytest.mark.server, pytest.mark.nginx]
+pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
 
 @pytest.fixture

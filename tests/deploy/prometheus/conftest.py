@@ -16,9 +16,9 @@ import yaml
 from falconet.serving.configuration import METRICS
 from falconet.serving.ports import HOST, free_ports
 from falconet.serving.server import Server
+from tests.programs import skip_without
 
 TIMEOUT = 60
-PROGRAM = shutil.which("prometheus")
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +81,7 @@ def prometheus(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Prometheus]:
     """Ours, but that it looks every second, at a server that is asked all the time."""
-    if PROGRAM is None:
-        pytest.skip("there is no prometheus")
+    skip_without("prometheus")
     folder = tmp_path_factory.mktemp("prometheus")
     shutil.copy(rules_folder / "rules.yml", folder)
     config = yaml.safe_load((rules_folder / "prometheus.yml").read_text())
@@ -102,7 +101,7 @@ def prometheus(
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                PROGRAM,
+                "prometheus",
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={HOST}:{port}",

@@ -1,7 +1,6 @@
 """The rules: by Prometheus's own tool, and in a Prometheus that watches a real server."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ def test_rules_are_about_metrics_that_exist(
     assert used <= declared
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool")
+@pytest.mark.needs("promtool")
 def test_alerts_fire_when_they_should(rules_folder: Path) -> None:
     for command in (
         ["check", "config", "prometheus.yml"],
