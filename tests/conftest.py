@@ -27,6 +27,8 @@ from tests.programs import WITHOUT, how_to_install, skip_without
 # Deploys, and tests of what workers count, wait for several reports.
 os.environ.setdefault(REPORT_SECONDS, "0.2")
 
+pytest_plugins = ["tests.pets"]
+
 TESTS = Path(__file__).parent
 
 

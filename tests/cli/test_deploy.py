@@ -1,69 +1,69 @@
-"""falconet deploy, rollback, models, scale and gateway, with a real server."""
+"""falconet deploy, rollback, models and scale, on a stand-in; falconet gateway, with a real server.
+
+That the first ones work with a real server too, tests/repo/test_runbook.py shows.
+"""
 
 import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+from click.testing import CliRunner
 
-from falconet.handler import ENTRY
-from falconet.model.archive import Serving, archive
-from falconet.serving.configuration import Configuration
+from falconet.cli.main import main
 from falconet.serving.ports import free_ports
 from falconet.serving.server import Server
-
-pytestmark = pytest.mark.server
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Begin = Callable[..., "subprocess.Popen[str]"]
 
 
-@pytest.fixture(scope="module")
-def state(
-    exported: Path, samples: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    """Of a server with version 1.0."""
-    folder = tmp_path_factory.mktemp("deploy")
-    first = folder / "store" / "cifar10.mar"
-    archive(exported, first, handler=ENTRY, serving=Serving(workers=1))
-    configuration = Configuration.load(inference=0, management=0, metrics=0)
-    server = Server.start(first, folder / "state", configuration)
-    try:
-        server.wait_ready(samples[0].read_bytes())
-        yield folder / "state"
-    finally:
-        server.stop()
+@pytest.fixture
+def state(server: Server) -> Path:
+    """Of a real server, which is not changed."""
+    return server.folder
 
 
 def test_models_are_deployed_listed_scaled_and_rolled_back(
-    state: Path, exported: Path, tmp_path: Path, run: Run
+    stand_in: Callable[..., Any],
+    make: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    second = tmp_path / "cifar10.mar"
-    archive(exported, second, handler=ENTRY, version="2.0", serving=Serving(workers=1))
-    deployed = run("deploy", second, "--state", state)
-    assert deployed.returncode == 0, deployed.stderr
-    assert deployed.stdout.splitlines()[-1].startswith("deployed 2.0 (cifar10-2.0-")
-    scaled = run("scale", "2", "--state", state)
-    assert scaled.stdout == "cifar10: 2 workers\n", scaled.stderr
-    (listed,) = json.loads(run("models", "--state", state, "--json").stdout)
-    assert (listed["model"], listed["version"], listed["default"]) == ("cifar10", "2.0", True)
+    pets = stand_in()
+    monkeypatch.setattr(Server, "find", lambda folder: pets if folder == pets.folder else None)
+
+    def run(*arguments: object) -> Any:
+        return CliRunner().invoke(main, [*map(str, arguments), "--state", str(pets.folder)])
+
+    deployed = run("deploy", make("2.0"))
+    assert deployed.exit_code == 0, deployed.output
+    assert deployed.stdout.splitlines()[-1].startswith("deployed 2.0 (pets-2.0-")
+    scaled = run("scale", "2")
+    assert scaled.stdout == "pets: 2 workers\n", scaled.output
+    (listed,) = json.loads(run("models", "--json").stdout)
+    assert (listed["model"], listed["version"], listed["default"]) == ("pets", "2.0", True)
     assert (listed["workers"], listed["ready"], listed["waiting"]) == (2, 2, 0)
-    assert listed["memory"] > 1e7
-    text = run("models", "--state", state).stdout
+    assert listed["answered"] == 4, "the samples"
+    text = run("models").stdout
     assert "2.0*" in text
     assert "2/2" in text
-    assert run("scale", "1", "--state", state).stdout == "cifar10: 1 workers\n"
-    back = run("rollback", "--state", state)
-    assert back.stdout.splitlines()[-1].startswith("deployed 1.0 (cifar10-1.0-")
-    failed = run("deploy", tmp_path / "no.mar", "--state", state)
-    assert failed.returncode == 1
-    assert "no archive at" in failed.stderr
+    assert run("scale", "1").stdout == "pets: 1 workers\n"
+    back = run("rollback")
+    assert back.stdout.splitlines()[-1].startswith("deployed 1.0 (pets-1.0-")
+    failed = run("deploy", tmp_path / "no.mar")
+    assert failed.exit_code == 1
+    assert "no archive at" in failed.output
+    nobody = CliRunner().invoke(main, ["models", "--state", str(tmp_path)])
+    assert f"no server runs with {tmp_path}; start one with: falconet serve" in nobody.output
 
 
+@pytest.mark.server
 @pytest.mark.needs("nginx")
 def test_a_gateway_until_it_is_ended(
     state: Path, samples: list[Path], tmp_path: Path, begin: Begin, run: Run
@@ -72,6 +72,9 @@ def test_a_gateway_until_it_is_ended(
     keys.write_text("abc me\n")
     (port,) = free_ports(1)
     common = ["--keys", keys, "--port", str(port), "--state", state, "--notice-seconds", "0.1"]
+    listed = json.loads(run("models", "--state", state, "--json").stdout)
+    assert all(each["memory"] > 1e7 for each in listed if each["model"] == "cifar10")
+    assert listed
     undecided = run("gateway", *common)
     assert "expected --certificate and --certificate-key, or --plain" in undecided.stderr
     with begin("gateway", "--plain", *common) as process:
@@ -98,6 +101,7 @@ def test_a_gateway_until_it_is_ended(
         requests.get(f"http://127.0.0.1:{port}/live", timeout=5)
 
 
+@pytest.mark.server
 @pytest.mark.needs("nginx")
 def test_nginx_ends_with_a_gateway_that_is_killed(
     state: Path, tmp_path: Path, begin: Begin

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,10 @@ def state(tmp_path: Path) -> Iterator[Path]:
         server.stop()
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_serves_in_the_foreground_until_it_is_ended(
     mar: Path,
     samples: list[Path],
     state: Path,
-    ending: signal.Signals,
     tmp_path: Path,
     falconet: str,
 ) -> None:
@@ -72,7 +71,30 @@ def test_serves_in_the_foreground_until_it_is_ended(
             [*shlex.split(curl), "--silent"], capture_output=True, text=True, check=True
         )
         assert json.loads(answer.stdout)["predictions"][0]["label"] == "frog"
-        process.send_signal(ending)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        assert process.stdout.read() == "stopped\n"
+        assert not processes_of(server.temporary)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.stdout.close()
+    assert Server.find(state) is None
+
+
+def test_ended_while_it_starts_it_leaves_nothing(mar: Path, state: Path, falconet: str) -> None:
+    process = psutil.Popen(
+        [falconet, "serve", mar, *ANY_PORTS, "--state", state],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while (server := Server.find(state)) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
         assert process.stdout.read() == "stopped\n"
         assert not processes_of(server.temporary)

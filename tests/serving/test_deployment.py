@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import requests
+from click.testing import CliRunner
 from PIL import Image
 
+from falconet.cli.main import main
 from falconet.handler import ENTRY
 from falconet.model.archive import archive
 from falconet.model.samples import Sample
@@ -56,7 +58,11 @@ def test_deploys_and_a_rollback_under_load_lose_nothing(
 
     # Started again with the same archive a server serves what was deployed.
     running.stop()
-    assert said_by(start_pets(given)) == "2.0"
+    again = start_pets(given)
+    assert said_by(again) == "2.0"
+    scaled = CliRunner().invoke(main, ["scale", "2", "--state", str(again.folder)])
+    assert scaled.output == "pets: 2 workers\n"
+    assert len(again.client.describe("pets")["workers"]) == 2
 
 
 def test_what_fails_or_is_interrupted_leaves_the_old_version(

@@ -23,7 +23,7 @@ from falconet.serving.package import Package
 from falconet.serving.record import Record, Release, alone
 from falconet.serving.rollout import deploy, rollback
 from falconet.serving.server import Server
-from tests.serving.stand_in import StandIn
+from tests.stand_in import StandIn
 
 Make = Callable[..., Path]
 SaidBy = Callable[[Server], str]

@@ -17,7 +17,7 @@ from falconet.serving.errors import ServerError
 from falconet.serving.gateway import ACCESS_LOG
 from falconet.serving.record import Record
 from falconet.serving.split import Split
-from tests.serving.stand_in import StandIn
+from tests.stand_in import StandIn
 
 Make = Callable[..., Path]
 Answer = tuple[int, float]  # status, and seconds

@@ -23,7 +23,7 @@ from falconet.model.weights import Weights
 from falconet.serving import deployment, drain
 from falconet.serving.configuration import Configuration
 from falconet.serving.server import Server
-from tests.serving.stand_in import StandIn
+from tests.stand_in import StandIn
 
 TIMEOUT = 60
 

@@ -33,12 +33,14 @@ class Versions:
         default: the one that answers requests that name none.
         classifiers: of each version.
         answered: how many requests each of them has.
+        workers: how many of each there are said to be.
     """
 
     def __init__(self) -> None:
         self.default = ""
         self.classifiers: dict[str, Classifier] = {}
         self.answered: dict[str, int] = {}
+        self.workers: dict[str, int] = {}
 
 
 class Interfaces:
@@ -114,6 +116,9 @@ class Interfaces:
             assert version != model.default, "TorchServe keeps the default version"
             del model.classifiers[version]
             return {}
+        if method == "PUT" and version is None:
+            model.workers[model.default] = int(query["min_worker"])
+            return {}
         if method == "PUT":
             assert model.classifiers[version]
             model.default = version
@@ -132,20 +137,22 @@ class Interfaces:
         assert not any(float(each) == float(version) for each in model.classifiers)
         model.classifiers[version] = classifier
         model.answered[version] = 0
+        model.workers[version] = 1
         model.default = model.default or version
         if version in self.dying:
             self.deaths[version] = self.deaths.get(version, 0) + 1
         return {}
 
     def _describe(self, name: str, version: str) -> dict[str, Any]:
-        assert self.models[name].classifiers[version]
+        model = self.models[name]
+        assert model.classifiers[version]
         return {
             "modelName": name,
             "modelVersion": version,
             "minWorkers": 1,
             "maxBatchDelay": 1,
             "responseTimeout": 60,
-            "workers": [] if version in self.dying else [WORKER],
+            "workers": [] if version in self.dying else model.workers[version] * [WORKER],
             "jobQueueStatus": {"pendingRequests": 0},
         }
 
