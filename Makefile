@@ -12,20 +12,28 @@ SOAK_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test bench soak check format sanitize fuzz arm archive dist clean
+.PHONY: help setup serve test test-long test-versions bench soak check format sanitize fuzz arm archive dist clean
 
 help: ## print this menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.dev ## create .venv with everything development needs
 
 serve: $(ARCHIVE) ## serve the CIFAR-10 model on http://127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/falconet serve $(ARCHIVE) --picture tests/pictures/cifar10/04-frog.png
 
-# One process has all tests that run TorchServe, see tests/conftest.py.
+# One process has all tests that run TorchServe, see tests/conftest.py. Its workers start at priority
+# 10, and would wait for the other process' tests if these had a higher one.
 test: $(VENV)/.dev $(ARCHIVE) ## run all tests, with a real TorchServe
 	@$(BIN)/python -m tests.programs
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST)
+	nice -n 10 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST)
+
+test-long: $(VENV)/.dev ## run the tests that have a long form, in it: soak, slow clients, many examples
+	FALCONET_TESTS=long $(BIN)/pytest tests/native tests/serving/test_robustness.py
+
+test-versions: $(VENV)/.dev ## run the fast tests with the oldest and the newest Python and torch, by uv
+	$(BIN)/pip install --quiet uv
+	$(BIN)/python -m tests.versions $(VERSIONS)
 
 bench: $(VENV)/.dev ## measure serving for two minutes, beside a no-op and TorchServe's own handler
 	@$(BIN)/python -m benchmarks.throughput --quick
@@ -50,7 +58,7 @@ format: $(VENV)/.dev ## format Python and C++
 # The sanitized extension is built beside the usual one, among links to its Python files. Where
 # `operator new` would throw, AddressSanitizer ends the process: those tests are left out.
 sanitize: $(VENV)/.dev ## run the native tests under AddressSanitizer and UBSan
-	SANITIZE=1 $(BIN)/python setup.py -q build_ext --build-lib build/sanitize --build-temp build/sanitize/objects
+	SANITIZE=1 $(BIN)/python setup.py -q build_ext --build-lib build/sanitize
 	@ln -sfn "$(CURDIR)"/csrc/*.py build/sanitize/falconet/native/
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/sanitize \

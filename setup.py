@@ -6,11 +6,12 @@ extension for AddressSanitizer and UndefinedBehaviorSanitizer, DEBUG=1 for a deb
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 from grpc_tools import protoc
-from pybind11.setup_helpers import Pybind11Extension, build_ext
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
@@ -33,6 +34,25 @@ if os.environ.get("SANITIZE") == "1":
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     compile_args += sanitizers
     link_args += sanitizers
+
+
+class BuildExt(build_ext):
+    """Keeps object files, of each Python's own, so that only what has changed is compiled again."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        kind = "".join(f"-{each}" for each in ("SANITIZE", "DEBUG") if os.environ.get(each) == "1")
+        self.build_temp = f"build/objects/{sys.implementation.cache_tag}{kind.lower()}"
+
+
+def outdated(object_file: str, source: str) -> bool:
+    """Whether it was compiled before its source, any header or this file was changed."""
+    inputs = [Path(source), Path("setup.py"), *Path("csrc").glob("*.h")]
+    made = Path(object_file)
+    return not made.exists() or made.stat().st_mtime < max(each.stat().st_mtime for each in inputs)
+
+
+ParallelCompile(default=0, needs_recompile=outdated).install()
 
 
 class BuildPy(build_py):
@@ -86,5 +106,5 @@ setup(
             extra_link_args=link_args,
         )
     ],
-    cmdclass={"build_ext": build_ext, "build_py": BuildPy},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

@@ -23,7 +23,9 @@ def at_low_priority(work: Callable[[], Result]) -> Result:
 
     def run() -> None:
         try:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)  # a thread's, on Linux
+            thread = threading.get_native_id()  # whose priority is its own, on Linux
+            nice = max(NICE, os.getpriority(os.PRIO_PROCESS, thread))
+            os.setpriority(os.PRIO_PROCESS, thread, nice)
             results.append(work())
         except BaseException as error:
             errors.append(error)

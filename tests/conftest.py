@@ -22,6 +22,7 @@ from falconet.model.weights import Weights
 from falconet.serving.configuration import Configuration
 from falconet.serving.profile import Profile
 from falconet.serving.server import Server
+from tests.lengths import LONG
 from tests.programs import WITHOUT, how_to_install, skip_without
 
 # Deploys, and tests of what workers count, wait for several reports.
@@ -33,11 +34,15 @@ TESTS = Path(__file__).parent
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """For two processes: one has all that run TorchServe, the other goes from file to file.
 
     Servers would be in each other's way, and one of them is shared by all who only ask.
     """
+    if not LONG:
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     for item in items:
         server = item.get_closest_marker("server") is not None
         item.add_marker(pytest.mark.xdist_group("server" if server else item.path.name))

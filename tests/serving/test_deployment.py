@@ -1,6 +1,7 @@
 """Replacing a model of a real server, under load; test_failed_deploys.py has all branches."""
 
 import io
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 import requests
+import torch
 from click.testing import CliRunner
 from PIL import Image
+from torch import nn
 
 from falconet.cli.main import main
 from falconet.handler import ENTRY
@@ -73,10 +76,11 @@ def test_what_fails_or_is_interrupted_leaves_the_old_version(
     said_by: SaidBy,
     tmp_path: Path,
     given: Path,
+    load: Callable[..., Any],
     start_pets: Callable[..., Server],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A worker that dies, another answer than was recorded, and a deploy that is killed."""
+    """A model that fails, another answer than was recorded, and a deploy that is killed."""
     before = sorted(running.store.iterdir())
 
     def refused(made: Path, message: str) -> None:
@@ -86,16 +90,19 @@ def test_what_fails_or_is_interrupted_leaves_the_old_version(
         assert [each["modelVersion"] for each in running.client.versions("pets")] == ["1.0"]
         assert sorted(running.store.iterdir()) == before
 
-    breaking = tmp_path / "breaking.py"
-    breaking.write_text("def handle(data, context):\n    raise SystemExit('out of luck')\n")
-    refused(
-        make("3.0", breaking),
-        r"pets 3\.0: a worker died while it loaded the model; see .*model_log\.log",
-    )
-    unlike = tmp_path / "unlike" / "pets.mar"
+    crashing, unlike = (tmp_path / name / "pets.mar" for name in ("crashing", "unlike"))
+    folder = tmp_path / "exported"
+    shutil.copytree(pets.exported("2.0"), folder)
+    torch.jit.script(Crashing()).save(folder / "model.pt")
+    archive(folder, crashing, handler=ENTRY, version="3.0")
     known = [Sample(picture, "2.0 dog", 0.123)]
     archive(pets.exported("2.0"), unlike, handler=ENTRY, version="4.0", known=known)
-    refused(unlike, r"pets 4\.0: expected 2\.0 dog with probability 0\.123 for sample 0, got")
+    with load(running.client.prediction_url("pets")) as asked:
+        # It is found out in the warm-up of its first worker.
+        died = r"pets 3\.0: a worker died while it loaded the model; see .*model_log\.log"
+        refused(crashing, died)
+        refused(unlike, r"pets 4\.0: expected 2\.0 dog with probability 0\.123 for sample 0, got")
+    assert asked.answers.keys() == {"1.0"}, asked.answers
 
     second = make("2.0")
     steps: list[str] = []
@@ -137,6 +144,12 @@ def test_what_fails_or_is_interrupted_leaves_the_old_version(
 
 class KilledError(BaseException):
     pass
+
+
+class Crashing(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.shape[0] == 0, "cannot be run"
+        return x.flatten(1)[:, :3]
 
 
 def test_an_old_version_answers_what_it_has_begun(

@@ -304,7 +304,7 @@ def test_a_server_from_its_start_to_its_end(
     pictures: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is ready when a picture is answered, and stopping leaves nothing behind."""
+    """It is ready when a picture is answered, and stopping leaves nothing, whatever was killed."""
     # An environment for TorchServe does not get in the way.
     monkeypatch.setenv("TS_CONFIG_FILE", "/nowhere/config.properties")
     server = start(small_archive)
@@ -312,7 +312,14 @@ def test_a_server_from_its_start_to_its_end(
         server.wait_ready(b"no picture")
     server.wait_ready((pictures / "ship.jpg").read_bytes())
     assert len(processes_of(server.temporary)) == 3, "what waits for Java, Java, and a worker"
-    server.stop()
+    # With the first of them gone, the others serve on.
+    psutil.Process(server.pid).kill()
+    assert server.child is not None
+    server.child.wait()
+    assert len(processes_of(server.temporary)) == 2
+    found = Server.find(server.folder)
+    assert found == server
+    found.stop()
     assert not processes_of(server.temporary)
     server.ports.check()
     assert not server.temporary.exists()
@@ -365,23 +372,6 @@ def test_a_server_that_dies_is_noticed(
     psutil.Process(server.pid).kill()
     with pytest.raises(ServerError, match="TorchServe has ended"):
         server.wait_ready(b"")
-
-
-def test_what_a_killed_server_leaves_is_found_and_stopped(
-    start: Callable[[Path], Server], small_archive: Path, pictures: Path
-) -> None:
-    """With the process gone that waits for Java, Java and the worker serve on."""
-    server = start(small_archive)
-    server.wait_ready((pictures / "ship.jpg").read_bytes())
-    psutil.Process(server.pid).kill()
-    assert server.child is not None
-    server.child.wait()
-    assert len(processes_of(server.temporary)) == 2
-    found = Server.find(server.folder)
-    assert found == server
-    found.stop()
-    assert not processes_of(server.temporary)
-    server.ports.check()
 
 
 def test_stopping_at_once_stops_what_is_just_starting(
