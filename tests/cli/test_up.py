@@ -4,6 +4,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -33,40 +34,36 @@ def arguments(tmp_path: Path) -> list[str]:
 
 
 def test_nobody_is_let_in_to_a_model_that_answers_otherwise_than_recorded(
-    exported: Path,
-    samples: list[Path],
+    pets: Any,
     tmp_path: Path,
     arguments: list[str],
     run: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    mar = tmp_path / "cifar10.mar"
-    known = [Sample(samples[4].read_bytes(), "dog", 0.9)]
-    archive(exported, mar, handler=ENTRY, serving=Serving(workers=1), known=known)
+    mar = tmp_path / "pets.mar"
+    known = [Sample(pets.picture, "1.0 dog", 0.123)]
+    archive(pets.exported("1.0"), mar, handler=ENTRY, serving=Serving(workers=1), known=known)
     done = run("up", mar, *arguments)
     assert done.returncode == 1
-    assert "expected dog with probability 0.900 for sample 0" in done.stderr
+    assert "expected 1.0 dog with probability 0.123 for sample 0" in done.stderr
     assert "ready:" not in done.stdout
     assert Server.find(tmp_path / "state") is None
 
 
 def test_it_ends_with_an_error_when_torchserve_does(
-    exported: Path,
-    samples: list[Path],
+    make: Callable[..., Path],
+    picture: bytes,
     tmp_path: Path,
     arguments: list[str],
     begin: Callable[..., "subprocess.Popen[str]"],
 ) -> None:
     """So that whoever supervises it starts it again."""
-    mar = tmp_path / "cifar10.mar"
-    archive(exported, mar, handler=ENTRY, serving=Serving(workers=1))
-    with begin("up", mar, *arguments) as process:
+    with begin("up", make("1.0"), *arguments) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline().startswith("cifar10 1.0, workers: 1: ready after")
+            assert process.stdout.readline().startswith("pets 1.0, workers: 1: ready after")
             url = process.stdout.readline().split()[1].rstrip(".")
-            frog = samples[4].read_bytes()
-            answer = requests.post(url, data=frog, headers={"X-Api-Key": "abc"}, timeout=60)
-            assert answer.json()["predictions"][0]["label"] == "frog"
+            answer = requests.post(url, data=picture, headers={"X-Api-Key": "abc"}, timeout=60)
+            assert answer.json()["predictions"][0]["label"].startswith("1.0 ")
             server = Server.find(tmp_path / "state")
             assert server is not None
             (java,) = (each for each in processes_of(server.temporary) if "java" in each.name())

