@@ -1,7 +1,7 @@
 """What TorchServe starts in place of ``python``, so that a worker's start is in nobody's way.
 
 It imports torch, most of that start, at low priority: the workers of a new version take seconds of
-all cores otherwise, while the old ones serve. The rest is done by :mod:`falconet.handler.loading`.
+all cores otherwise, while the old ones serve. The rest is done by :mod:`.loading`.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from falconet.handler.priority import at_low_priority
+from .priority import at_low_priority
 
 WORKER = "model_service_worker.py"
 
