@@ -57,7 +57,7 @@ format: $(VENV)/.dev ## format Python and C++
 
 # The sanitized extension is built beside the usual one, among links to its Python files. Where
 # `operator new` would throw, AddressSanitizer ends the process: those tests are left out.
-sanitize: $(VENV)/.dev ## run the native tests under AddressSanitizer and UBSan
+sanitize: $(VENV)/.dev ## run the native tests under AddressSanitizer and UBSan, the pool under TSan
 	SANITIZE=1 $(BIN)/python setup.py -q build_ext --build-lib build/sanitize
 	@ln -sfn "$(CURDIR)"/csrc/*.py build/sanitize/falconet/native/
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \

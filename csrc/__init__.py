@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from .cores import available_cores
 from .preprocessor import IMAGENET_MEAN, IMAGENET_STD, Preprocessor
-from .resize import FILTERS, REFERENCES, implementations, resize
+from .resize import FILTERS, REFERENCES, Filter, Reference, implementations, resize
 
 __version__ = version("falconet")
 
@@ -16,7 +16,9 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "REFERENCES",
+    "Filter",
     "Preprocessor",
+    "Reference",
     "__version__",
     "available_cores",
     "implementations",

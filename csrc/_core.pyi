@@ -14,6 +14,7 @@ def resize(
 ) -> npt.NDArray[np.uint8]: ...
 
 class Preprocessor:
+    # A batch that reads and writes fewer than min_parallel_bytes is done by the calling thread.
     def __init__(
         self,
         size: Sequence[int],
@@ -26,6 +27,7 @@ class Preprocessor:
         dtype: str,
         threads: int,
         implementation: str | None,
+        min_parallel_bytes: int = 1 << 20,
     ) -> None: ...
     def __call__(
         self, images: Sequence[npt.NDArray[np.uint8]], out: npt.NDArray[Any] | None

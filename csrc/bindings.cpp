@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -188,12 +189,14 @@ class BoundPreprocessor {
   BoundPreprocessor(py::handle size, py::handle resize, py::handle filter, py::handle reference,
                     const std::vector<double>& mean, const std::vector<double>& std,
                     py::handle layout, py::handle dtype, py::handle threads,
-                    py::handle implementation)
+                    py::handle implementation, py::handle min_parallel_bytes)
       : preprocessor_({size_from(size), resize_from(resize),
                        filter_from_name(string_from(filter, "filter")),
                        reference_from_name(string_from(reference, "reference")), mean, std,
                        layout_from(layout), element_from(dtype), &kernels_from(implementation)}),
-        threads_(integer_from(threads, 1, kMaxThreads, "threads")) {}
+        threads_(integer_from(threads, 1, kMaxThreads, "threads")),
+        min_parallel_bytes_(integer_from(min_parallel_bytes, 0, std::numeric_limits<int>::max(),
+                                         "min_parallel_bytes")) {}
 
   ~BoundPreprocessor() { abandon_after_fork(); }
 
@@ -228,7 +231,7 @@ class BoundPreprocessor {
     const auto task = [&](std::size_t i) {
       preprocessor_.run(held[i].image, data + i * image_bytes);
     };
-    if (threads_ == 1 || count <= 1 || bytes < kWorthThreads) {
+    if (threads_ == 1 || count <= 1 || bytes < min_parallel_bytes_) {
       const py::gil_scoped_release release;
       for (std::size_t i = 0; i < count; ++i) task(i);
     } else {
@@ -248,10 +251,11 @@ class BoundPreprocessor {
 
   std::string implementation() const { return preprocessor_.options().kernels->name; }
 
+  // Bytes read and written for which it pays to wake threads up.
+  static constexpr int kMinParallelBytes = 1 << 20;
+
  private:
   static constexpr int kMaxThreads = 1024;
-  // Bytes read and written for which it pays to wake threads up.
-  static constexpr std::size_t kWorthThreads = std::size_t{1} << 20;
 
   // NumPy has no bfloat16: its bits come as uint16.
   py::dtype dtype() const {
@@ -309,6 +313,7 @@ class BoundPreprocessor {
 
   Preprocessor preprocessor_;
   int threads_;
+  std::size_t min_parallel_bytes_;  // a batch of less is done by the calling thread
   std::unique_ptr<ThreadPool> pool_;
   pid_t owner_ = 0;
 };
@@ -324,10 +329,12 @@ PYBIND11_MODULE(_core, module) {
              py::arg("filter"), py::arg("reference"), py::arg("implementation"));
   py::class_<BoundPreprocessor>(module, "Preprocessor")
       .def(py::init<py::handle, py::handle, py::handle, py::handle, const std::vector<double>&,
-                    const std::vector<double>&, py::handle, py::handle, py::handle, py::handle>(),
+                    const std::vector<double>&, py::handle, py::handle, py::handle, py::handle,
+                    py::handle>(),
            py::arg("size"), py::arg("resize"), py::arg("filter"), py::arg("reference"),
            py::arg("mean"), py::arg("std"), py::arg("layout"), py::arg("dtype"), py::arg("threads"),
-           py::arg("implementation"))
+           py::arg("implementation"),
+           py::arg("min_parallel_bytes") = BoundPreprocessor::kMinParallelBytes)
       .def("__call__", &BoundPreprocessor::call, py::arg("images"), py::arg("out"))
       .def("resized", &BoundPreprocessor::resized, py::arg("height"), py::arg("width"))
       .def_property_readonly("implementation", &BoundPreprocessor::implementation);

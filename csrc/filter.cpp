@@ -51,8 +51,11 @@ Filter filter_from_name(const std::string& name) {
   for (const auto& [filter, known] : kFilters) {
     if (name == known) return filter;
   }
-  throw std::invalid_argument(
-      "filter: expected 'box', 'bilinear', 'hamming', 'bicubic' or 'lanczos', got '" + name + "'");
+  std::string names;
+  for (const auto& each : kFilters) {
+    names += (names.empty() ? "'" : ", '") + std::string(each.second) + "'";
+  }
+  throw std::invalid_argument("filter: expected one of " + names + ", got '" + name + "'");
 }
 
 double support_of(Filter filter) {

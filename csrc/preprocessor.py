@@ -37,7 +37,8 @@ class Preprocessor:
         layout: of the batch: ``"NCHW"`` is ``(N, C, height, width)``, ``"NHWC"`` is
             ``(N, height, width, C)``.
         threads: how many threads share a batch, one picture at a time. 0 is one for each core
-            this process may use. A batch of a few small pictures is not worth waking them up.
+            this process may use. A batch that reads and writes less than 1 MiB is not worth waking
+            them up, and is done by the calling thread.
         dtype: of the batch: ``"float32"``, or ``"bfloat16"``, the nearest to it.
         reference: see :func:`falconet.native.resize`.
         implementation: one of :func:`falconet.native.implementations`, or ``None`` for the fastest.

@@ -1,5 +1,7 @@
 #include "thread_pool.h"
 
+#include <utility>
+
 namespace falconet {
 
 ThreadPool::ThreadPool(int threads) {
@@ -28,12 +30,13 @@ void ThreadPool::run(std::size_t count, const std::function<void(std::size_t)>& 
   task_ = &task;
   next_ = 0;
   count_ = count;
-  error_ = nullptr;
   if (count > 1) wake_.notify_all();
   work(lock);
   done_.wait(lock, [this] { return running_ == 0; });
   task_ = nullptr;
-  if (error_) std::rethrow_exception(error_);
+  // The pool keeps no hold of it: else the next job, of another thread, would destroy it.
+  const std::exception_ptr error = std::exchange(error_, nullptr);
+  if (error) std::rethrow_exception(error);
 }
 
 void ThreadPool::serve() {

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from falconet.native import IMAGENET_MEAN, IMAGENET_STD, Preprocessor
+from falconet.native import IMAGENET_MEAN, IMAGENET_STD, Filter, Preprocessor, Reference
 
 FORMAT = 1
 FILE_NAME = "spec.json"
@@ -39,10 +39,10 @@ class Spec:
     classes: tuple[str, ...]
     resize: int | None = None
     crop: Literal["center"] = "center"
-    filter: Literal["box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+    filter: Filter = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    reference: Literal["pillow", "torch"] = "pillow"
+    reference: Reference = "pillow"
     decode: Literal["exact", "fast"] = "exact"
     top_k: int = 5
 

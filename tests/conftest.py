@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
@@ -27,6 +28,11 @@ from tests.programs import WITHOUT, how_to_install, skip_without
 
 # Deploys, and tests of what workers count, wait for several reports.
 os.environ.setdefault(REPORT_SECONDS, "0.2")
+
+# A machine may stand still during an example, so none has a deadline.
+settings.register_profile("short", max_examples=200, deadline=None)
+settings.register_profile("long", max_examples=5000, deadline=None)
+settings.load_profile("long" if LONG else "short")
 
 pytest_plugins = ["tests.pets"]
 

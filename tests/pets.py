@@ -117,7 +117,7 @@ def stand_in(
 
 
 def end(server: Server) -> None:
-    """Stop a server that no test asks any more, without the seconds that TorchServe takes for it."""
+    """Stop a server that no test asks any more, without the seconds TorchServe takes for it."""
     stop_processes(server.temporary, patience=0.0)
     server.stop()
 

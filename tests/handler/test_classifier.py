@@ -119,8 +119,6 @@ def test_any_torchscript_classifier(tmp_path: Path) -> None:
 
 
 def test_a_model_of_gray_pictures_sees_gray(tmp_path: Path) -> None:
-    seen = []
-
     class Spy(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1)[:, :2]

@@ -13,9 +13,14 @@ from falconet.handler.classifier import Prediction
 from falconet.handler.errors import RequestError
 from falconet.handler.request import MAX_PICTURES, Request, parse
 
+
+def with_lengths(files: list[bytes]) -> bytes:
+    return b"".join(len(file).to_bytes(4, "little") + file for file in files)
+
+
 FILES = [b"\x89PNG some bytes", b"\xff\xd8\xff others"]
 TEXTS = [base64.b64encode(file).decode() for file in FILES]
-BINARY = b"".join(len(file).to_bytes(4, "little") + file for file in FILES)
+BINARY = with_lengths(FILES)
 PIXELS = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
 
 
@@ -115,15 +120,20 @@ def test_the_number_of_pictures_is_bounded() -> None:
         assert caught.value.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
-@given(st.binary(max_size=60), st.integers(1, 4))
-def test_any_binary_data_is_read_or_refused(binary: bytes, count: int) -> None:
-    request = read(tensor("BYTES", [count], size=len(binary)), binary)
-    try:
-        found = request.pictures()
-    except RequestError:
-        return
-    again = b"".join(len(file).to_bytes(4, "little") + bytes(file) for file in found)
-    assert (len(found), again) == (count, binary)
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=4), st.binary(max_size=60))
+def test_files_with_their_lengths_are_read_and_any_other_data_is_refused(
+    files: list[bytes], other: bytes
+) -> None:
+    good = with_lengths(files)
+    request = read(tensor("BYTES", [len(files)], size=len(good)), good)
+    assert [bytes(file) for file in request.pictures()] == files
+    for binary in (good[:-1], good + other[:3], other):
+        request = read(tensor("BYTES", [len(files)], size=len(binary)), binary)
+        try:
+            found = [bytes(file) for file in request.pictures()]
+        except RequestError:
+            continue
+        assert (len(found), with_lengths(found)) == (len(files), binary)
 
 
 def test_an_answer() -> None:

@@ -67,7 +67,12 @@ def test_filters_that_are_no_constant_are_left_alone() -> None:
     assert pack(graph) == 0
 
 
-def test_bfloat16_needs_a_cpu_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_bfloat16", [False, True])
+def test_bfloat16_needs_a_cpu_for_it(monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bfloat16)
+    assert can_pack(torch.float32)
+    assert can_pack(torch.bfloat16) == has_bfloat16
     assert not can_pack(torch.float16)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert not can_pack(torch.float32)
+    assert not can_pack(torch.bfloat16)

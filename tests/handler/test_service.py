@@ -17,8 +17,8 @@ from ts.context import Context, RequestProcessor
 from ts.protocol.otf_message_handler import create_predict_response
 
 import falconet.handler.service
-from falconet.handler import torchserve_entry
-from falconet.handler.classifier import Prediction
+from falconet.handler import THREADS, torchserve_entry
+from falconet.handler.classifier import Classifier, Prediction, Rows
 from falconet.handler.decode import Encoded, Pixels
 from falconet.handler.service import Service
 from falconet.model.export import export
@@ -252,32 +252,53 @@ def test_a_request_that_breaks_the_decoder_fails_alone(
     assert [status for status, _ in answers] == [500, 200]
 
 
+@pytest.mark.parametrize(
+    ("widths", "together", "patience"),
+    [([400, 400], (400, 400), 30), ([400, 900], (400, 900), 30), ([900] * 4, (900,), 0.05)],
+)
 def test_of_large_pictures_one_is_held_at_a_time(
-    service: Service, exported: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    service: Service,
+    exported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    widths: list[int],
+    together: tuple[int, ...],
+    patience: float,
 ) -> None:
-    """Large is more than a thread's share of the million pixels allowed."""
-    decode = service.classifier.decode
-    held: list[int] = []
-    most: dict[int, int] = {}
+    """From before it is decoded till it lies in the batch.
 
-    def count(picture: Encoded) -> Pixels:
-        held.append(picture.width)
-        time.sleep(0.02)  # long enough for another thread to come in between
-        most[picture.width] = max(most.get(picture.width, 0), held.count(picture.width))
-        held.remove(picture.width)
+    Large is more than a thread's share of the million pixels allowed. Each picture waits in the
+    decoder for another one, for ``patience`` seconds.
+    """
+    decode, prepare = service.classifier.decode, service.classifier.prepare
+    change = threading.Condition()
+    held: list[int] = []
+    most: list[int] = []
+
+    def count_and_decode(picture: Encoded) -> Pixels:
+        nonlocal most
+        with change:
+            held.append(picture.width)
+            most = max(most, sorted(held), key=len)
+            change.notify_all()
+            change.wait_for(lambda: len(held) > 1, patience)
         return decode(picture)
 
-    monkeypatch.setattr(service.classifier, "decode", count)
-    files = {}
-    for width in (900, 400):
+    def prepare_and_count(pixels: list[Pixels], row: Rows) -> None:
+        time.sleep(0.05)  # long enough for another thread to come in between
+        prepare(pixels, row)
+        with change:
+            held.remove(pixels[0].shape[1])
+
+    monkeypatch.setattr(service.classifier, "decode", count_and_decode)
+    monkeypatch.setattr(service.classifier, "prepare", prepare_and_count)
+    batch = []
+    for width in widths:
         file = io.BytesIO()
         Image.new("RGB", (width, 800)).save(file, "JPEG")
-        files[width] = {"body": file.getvalue()}
-    answers = ask(service, [files[900], files[400]] * 4, exported)
-    assert [status for status, _ in answers] == [200] * 8
-    assert most[900] == 1
-    ask(service, [files[400]] * 8, exported)
-    assert most[400] == 2
+        batch.append({"body": file.getvalue()})
+    answers = ask(service, batch, exported)
+    assert [status for status, _ in answers] == [200] * len(widths)
+    assert tuple(most) == together
 
 
 def test_pictures_are_decoded_side_by_side(
@@ -312,16 +333,28 @@ def test_a_picture_too_thin_to_resize_is_refused_alone(
     assert "70000" in answers[1][1]["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("workers", "environment", "threads"),
+    [(3, {}, 2), (30, {}, 1), (3, {THREADS: "5"}, 2), (None, {THREADS: "5"}, 5), (None, {}, 1)],
+)
 def test_threads_are_shared_out_among_workers(
-    exported: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int | None,
+    environment: dict[str, str],
+    threads: int,
 ) -> None:
+    """As many as an archive says, or else as the profile does."""
     monkeypatch.setattr(falconet.handler.service, "available_cores", lambda: 8)
+    monkeypatch.setattr(Classifier, "warm_up", lambda *_: None)  # which takes a second
+    monkeypatch.delenv(THREADS, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     context = context_for(exported, [])
-    context.model_yaml_config["maxWorkers"] = 3
-    assert Service(context).classifier.preprocess.threads == 2
-    assert torch.get_num_threads() == 2
-    context.model_yaml_config["maxWorkers"] = 30
-    assert Service(context).classifier.preprocess.threads == 1
+    context.model_yaml_config["maxWorkers"] = workers
+    service = Service(context)
+    assert service.classifier.preprocess.threads == threads
+    assert torch.get_num_threads() == threads
 
 
 def test_the_archives_entry_loads_then_answers(

@@ -2,6 +2,9 @@
 
 import ctypes
 import mmap
+import os
+import subprocess
+import sys
 
 import numpy as np
 import PIL
@@ -51,7 +54,7 @@ every_implementation = pytest.mark.parametrize("implementation", implementations
 
 @pillow_13
 @every_implementation
-@settings(max_examples=600, deadline=None)
+@settings(deadline=None)
 @given(
     shape=st.tuples(sides, sides),
     size=st.tuples(sides, sides),
@@ -112,7 +115,7 @@ def test_equals_pillow_at_real_sizes(
     reason="elsewhere torch has other arithmetic",
 )
 @every_implementation
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(
     shape=st.tuples(sides, sides),
     size=st.tuples(sides, sides),
@@ -148,7 +151,7 @@ def test_the_references_differ() -> None:
 
 
 @every_implementation
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(
     shape=st.tuples(sides, sides),
     size=st.tuples(sides, sides),
@@ -290,6 +293,20 @@ def test_an_implementation_is_chosen_by_the_caller_or_the_environment(
     with pytest.raises(ValueError, match=r"FALCONET_IMPLEMENTATION.*'scalar', got 'mmx'"):
         resize(image, (4, 4))
     resize(image, (4, 4), implementation="scalar")  # the caller is asked first
+
+
+@pytest.mark.parametrize("name", [None, *implementations()])
+def test_the_environment_chooses_an_implementation(name: str | None) -> None:
+    program = (
+        "from falconet.native import Preprocessor\n"
+        "print(Preprocessor((4, 4)).implementation)\n"
+        "print(Preprocessor((4, 4), implementation='scalar').implementation)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "FALCONET_IMPLEMENTATION"}
+    if name is not None:
+        environment["FALCONET_IMPLEMENTATION"] = name
+    output = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
+    assert output.split() == [name or implementations()[0], "scalar"]
 
 
 def test_torch_has_neither_box_nor_hamming() -> None:
