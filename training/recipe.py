@@ -36,10 +36,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train. A recipe file holds one of these, and says what it does its own way.
+    """One way to train. A recipe says what it does its own way; the rest has these defaults.
 
     Attributes:
-        name: of the file.
+        name: by which commands know it.
         about: one line for those who choose among recipes.
         network: its class, called with ``classes``, the arguments, and ``size`` if it takes one.
         arguments: the network's own.

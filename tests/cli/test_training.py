@@ -3,11 +3,13 @@
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -46,6 +48,15 @@ def draw(name: str, random: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks are no faster in several, which wait where tests share cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures of 64x48 in five classes."""
@@ -59,7 +70,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-FIELDS = ["widths=16,24,32", f"size={HEIGHT},{WIDTH}", "batch_size=30", "validation=50"]
+PRECISION = "precision=float32"  # many CPUs take long for bfloat16
+SIZE = f"size={HEIGHT // 2},{WIDTH // 2}"
+FIELDS = [PRECISION, SIZE, "widths=16,24,32", "batch_size=30", "validation=50"]
 SHORT = ["epochs=12", "ema_decay=0.8", "translate=2", "cutout=0"]
 
 
@@ -96,7 +109,7 @@ def test_own_data_is_trained_exported_and_served(own: Path, trained: Path, tmp_p
 
 def test_a_network_of_a_recipe_of_its_own_is_exported(own: Path, tmp_path: Path) -> None:
     """One whose class is not in falconet.model, whose layers depend on the size of pictures."""
-    fields = ["epochs=1", f"size={HEIGHT},{WIDTH}", "batch_size=30", "hold_out=stratified"]
+    fields = ["epochs=1", SIZE, "batch_size=30", "hold_out=stratified", PRECISION]
     run("train", "vgg1", *fields, "--data", own, "--output", tmp_path / "run")
     found = run("evaluate", tmp_path / "run" / "weights.pt", "--data", own, "--json")
     assert json.loads(found.stdout)["pictures"] == 60
@@ -155,6 +168,14 @@ def test_a_search_says_how_to_train(own: Path, tmp_path: Path) -> None:
     assert (tmp_path / "search" / "trials.csv").exists()
 
 
+@pytest.fixture
+def two_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a page that is made in no time; the page of all is tests/training/test_reproduce.py's."""
+    two = [recipes.load("lenet"), recipes.load("shallow")]
+    monkeypatch.setattr(recipes, "load_all", lambda: two)
+
+
+@pytest.mark.usefixtures("two_recipes")
 def test_reproducing_rewrites_the_page(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +188,8 @@ def test_reproducing_rewrites_the_page(
     result = run("reproduce", "lenet", *words, *runs)
     assert re.search(r"^lenet: [\d.]+ %$", result.stdout, re.MULTILINE)
     assert (tmp_path / "measured" / "lenet.json").exists()
-    assert "| `lenet` |" in page.read_text()
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == ["lenet", "shallow"]
     assert "lenet" in page.with_suffix(".svg").read_text()
 
     kept = page.read_text()
@@ -185,6 +207,7 @@ def test_nothing_is_run_before_all_is_checked(tmp_path: Path) -> None:
     assert "snapshots: recipe: expected a schedule with 3 cycles" in result.output
 
 
+@pytest.mark.usefixtures("two_recipes")
 def test_other_data_is_not_passed_off_as_cifar10(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

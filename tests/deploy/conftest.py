@@ -20,9 +20,21 @@ import yaml
 
 from tests.programs import skip_without
 
+try:
+    import tomllib
+except ModuleNotFoundError:  # before Python 3.11, where pytest depends on the same code
+    import tomli as tomllib
+
 # What the base image has; $PATH of the Dockerfile.
 SYSTEM_PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAMS = ("nginx", "tini", "unshare", "nsenter", "setpriv", "ip")
+
+
+@pytest.fixture(scope="session")
+def project(repository: Path) -> dict[str, Any]:
+    """What pyproject.toml says of the package."""
+    content: dict[str, Any] = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    return content
 
 
 @dataclass(frozen=True)

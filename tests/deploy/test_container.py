@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
 
 from falconet.cli.main import main
 from falconet.handler import ENTRY
@@ -97,10 +96,11 @@ def test_everything_that_is_installed_is_copied(image: Any, repository: Path) ->
     assert all((repository / name).exists() for name in copied)
 
 
-def test_the_version_of_torch_is_one_that_is_supported(repository: Path) -> None:
+def test_the_version_of_torch_is_one_that_is_supported(
+    repository: Path, project: dict[str, Any]
+) -> None:
     text = (repository / "deploy" / "container" / "Dockerfile").read_text()
     (pinned,) = re.findall(r"'torch==([\d.]+)\.\*'", text)
-    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     (allowed,) = (each for each in project["dependencies"] if each.startswith("torch>"))
     low, high = re.findall(r"[\d.]+", allowed)
     assert _numbers(low) <= _numbers(pinned) < _numbers(high)

@@ -9,7 +9,6 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import tomllib
 import yaml
 
 from falconet.cli.main import main
@@ -177,10 +176,9 @@ def test_a_pod_has_no_rights_it_does_not_need(resources: Resources, image: Any) 
         assert container["resources"]["limits"].keys() >= {"cpu", "memory"}
 
 
-def test_images_are_of_this_version(resources: Resources, repository: Path) -> None:
-    version = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["version"]
+def test_images_are_of_this_version(resources: Resources, project: dict[str, Any]) -> None:
     found = re.findall(r"'image': '([^']+)'", str(list(resources.values())))
-    assert found == [f"falconet:{version}"] * 3
+    assert found == [f"falconet:{project['version']}"] * 3
 
 
 def test_ports_agree(

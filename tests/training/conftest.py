@@ -1,14 +1,31 @@
 """A small made data set that a small network can learn."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from falconet.training import recipes
 from falconet.training.recipe import Recipe
 from falconet.training.train import train
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks are no faster in several, which wait for each other where tests share cores.
+
+    In the processes that are started as well: another number of them gives other roundings.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+    torch.set_num_threads(before)
+
 
 COLORS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
@@ -36,7 +53,7 @@ def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe() -> Recipe:
     """A network so small that a run of it takes no time."""
     small = ["widths=16,16,16", "size=20,24", "translate=2", "cutout=4", "batch_size=30"]
-    short = ["validation=60", "epochs=4", "ema_decay=0.8"]
+    short = ["validation=60", "epochs=4", "ema_decay=0.8", "precision=float32"]
     return recipes.load("champion").override([*small, *short])
 
 

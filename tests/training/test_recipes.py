@@ -1,5 +1,6 @@
 """Every recipe: its network is the published one, and learns."""
 
+from collections.abc import Hashable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,10 @@ import torch
 from falconet.model.export import export
 from falconet.model.weights import Weights
 from falconet.training import recipes
+from falconet.training.recipe import Recipe
+from falconet.training.recipes import ours
 from falconet.training.run import Run
+from falconet.training.schedule import CosineRestarts, Steps
 from falconet.training.train import train
 
 # Parameters as Keras counts them, running means of batch norms among them, and multiply-adds; from
@@ -62,24 +66,98 @@ def test_an_unknown_recipe_is_named() -> None:
         recipes.load("slow")
 
 
-@pytest.mark.parametrize("name", recipes.names())
-def test_a_short_run_learns_and_exports(name: str, colors: Path, tmp_path: Path) -> None:
-    recipe = recipes.load(name)
-    words = ["epochs=3", "batch_size=30", "hold_out=stratified", "validation=60"]
-    known = recipe.choices()
-    if "first_cycle" in known:
+def test_two_recipes_cannot_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "RECIPES", (*ours.RECIPES, recipes.load("lenet")))
+    with pytest.raises(ValueError, match=r"there is a recipe 'lenet' already; choose another"):
+        recipes.load_all()
+
+
+# Networks that take long, or pictures that are larger than they need.
+SMALLER = {
+    "ConvNet": ["widths=16,24,32", "size=16,16"],
+    "Vgg": ["size=16,16"],
+    "Vgg10": ["widths=16,16,32,32,32"],
+    "EluNet": ["size=16,16"],
+    "WideResNet": ["depth=10", "width=1", "size=16,16"],
+}
+
+
+def short(recipe: Recipe) -> Recipe:
+    """The same recipe on 60 pictures for three epochs, at a rate for batches of ten."""
+    words = ["epochs=3", "batch_size=10", "per_class=20", "precision=float32"]
+    words += ["hold_out=stratified", "validation=30"]
+    # At 0.1 logits grow into the hundreds, where float32 has no fourth decimal place to compare.
+    words += [f"learning_rate={min(recipe.optimizer.learning_rate, 0.02)}"]
+    if isinstance(recipe.schedule, CosineRestarts):
         words += ["first_cycle=1", "growth=1", "patience=0"]
-    if "depth" in known:
-        words += ["depth=10", "width=2"]
-    if recipe.per_class:
-        words.append("per_class=60")
-    train(recipe.override(words), colors, tmp_path / "run")
+    if isinstance(recipe.schedule, Steps) and recipe.schedule.drops:
+        words += ["drops=2", "multiples=0.5"]
+    return recipe.override([*words, *SMALLER.get(recipe.network.__name__, [])])
+
+
+def kind(recipe: Recipe) -> tuple[Hashable, ...]:
+    """What a recipe does, and not how much: each choice, of a number only whether it is zero."""
+    choices = short(recipe).choices()
+    parts = [recipe.network, type(recipe.optimizer), type(recipe.schedule)]
+    switches = (
+        v if isinstance(v, str) else bool(v) for name, (_, v) in choices.items() if name != "seed"
+    )
+    return (*parts, *switches)
+
+
+KINDS: dict[tuple[Hashable, ...], list[Recipe]] = {}
+for each in recipes.load_all():
+    KINDS.setdefault(kind(each), []).append(each)
+VARIANTS = [(alike[0], variant) for alike in KINDS.values() for variant in alike[1:]]
+
+
+@pytest.mark.parametrize("name", [alike[0].name for alike in KINDS.values()])
+def test_each_kind_of_recipe_learns_and_exports(name: str, colors: Path, tmp_path: Path) -> None:
+    train(short(recipes.load(name)), colors, tmp_path / "run")
     rows = Run(tmp_path / "run").rows()
     assert len(rows) == 3
     losses = [float(row["loss"]) for row in rows]
     assert min(losses[1:]) < losses[0]
     parity = export(Weights.load(tmp_path / "run" / "weights.pt"), tmp_path / "exported")
     assert parity.pictures >= 30
+
+
+@pytest.mark.parametrize(
+    ("name", "learns"), [(variant.name, first.name) for first, variant in VARIANTS]
+)
+def test_a_variant_is_made_alike_takes_a_step_and_exports(
+    name: str, learns: str, colors: Path, tmp_path: Path
+) -> None:
+    """It differs in numbers alone from a recipe of which the test before shows that it learns."""
+    recipe, other = short(recipes.load(name)), short(recipes.load(learns))
+    assert all(
+        isinstance(value, int | float | tuple) for value in recipe.differences(other).values()
+    )
+    torch.manual_seed(recipe.seed)
+    before, like = recipe.build(3)[0], other.build(3)[0]
+    assert {type(m) for m in before.modules()} == {type(m) for m in like.modules()}
+    groups = [
+        made.optimizer.build(net).param_groups for made, net in ((recipe, before), (other, like))
+    ]
+    assert [group.keys() for group in groups[0]] == [group.keys() for group in groups[1]]
+
+    weights = train(recipe.override(["epochs=1", "batch_size=60"]), colors, tmp_path / "run")
+    assert weights is not None
+    for (parameter, old), new in zip(
+        before.named_parameters(), weights.network.parameters(), strict=True
+    ):
+        assert old.requires_grad != torch.equal(old, new), parameter
+    parity = export(Weights.load(tmp_path / "run" / "weights.pt"), tmp_path / "exported")
+    assert parity.pictures >= 30
+
+
+def test_bfloat16_learns_as_well(colors: Path, tmp_path: Path) -> None:
+    """What recipes have by default, and the other tests have not: many CPUs take long for it."""
+    recipe = recipes.load("lenet")
+    assert recipe.precision == "bfloat16"
+    train(short(recipe).override(["precision=bfloat16"]), colors, tmp_path)
+    losses = [float(row["loss"]) for row in Run(tmp_path).rows()]
+    assert losses[2] < losses[1] < losses[0]
 
 
 def test_mish_is_what_the_paper_says() -> None:

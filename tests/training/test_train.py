@@ -91,15 +91,21 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
 def test_a_killed_run_goes_on_to_the_same_weights(
     colors: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """SIGKILL, wherever it happens to be: once as soon as it can be resumed, once later."""
-    recipe = recipe.override(["epochs=40"])
+    """SIGKILL, wherever it happens to be: once as soon as it can be resumed, once later.
+
+    It waits before its last epoch, so as not to be finished by then.
+    """
+    recipe = recipe.override(["epochs=12"])
     whole = train(recipe, colors, tmp_path / "whole")
     program = (
-        "import sys; from pathlib import Path\n"
+        "import sys, time, torch; from pathlib import Path\n"
         "from falconet.training import recipes, train\n"
+        "torch.set_num_threads(int(sys.argv[4]))\n"
         "train.CHECKPOINT_SECONDS = 0\n"
-        "recipe = recipes.load('champion').override(sys.argv[4:])\n"
-        "train.train(recipe, Path(sys.argv[1]), Path(sys.argv[2]), resume=sys.argv[3] == 'resume')"
+        "recipe = recipes.load('champion').override(sys.argv[5:])\n"
+        "wait = lambda row: row['epoch'] == 11 and time.sleep(300)\n"
+        "source, folder, resume = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == 'resume'\n"
+        "train.train(recipe, source, folder, resume=resume, on_epoch=wait)"
     )
     words = [
         f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
@@ -108,6 +114,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     folder = tmp_path / "killed"
     for mode, epochs in (("begin", 0), ("resume", 4)):
         command = [sys.executable, "-W", "ignore", "-c", program, str(colors), str(folder), mode]
+        command.append(str(torch.get_num_threads()))
         process = subprocess.Popen([*command, *words], stderr=subprocess.PIPE, text=True)
         try:
             deadline = time.monotonic() + 120
@@ -123,7 +130,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     assert not (folder / "weights.pt").exists()
     resumed = train(recipe, colors, folder, resume=True)
     assert same(resumed, whole)
-    assert [row["epoch"] for row in metrics(folder)] == [str(i) for i in range(1, 41)]
+    assert [row["epoch"] for row in metrics(folder)] == [str(i) for i in range(1, 13)]
 
 
 def test_a_folder_is_not_run_in_twice(finished: Path, colors: Path, recipe: Recipe) -> None:
@@ -296,12 +303,13 @@ def test_training_on_a_few_of_each_class(colors: Path, recipe: Recipe, tmp_path:
 
 def test_snapshots_become_an_ensemble(colors: Path, tmp_path: Path) -> None:
     words = ["depth=10", "width=1", "first_cycle=1", "growth=1", "epochs=4", "batch_size=30"]
-    recipe = recipes.load("snapshots").override([*words, "validation=60"])
+    words += ["validation=60", "size=16,16", "precision=float32"]
+    recipe = recipes.load("snapshots").override(words)
     weights = train(recipe, colors, tmp_path)
     assert isinstance(weights.network, Ensemble)
     assert len(weights.network.members) == 3
     loaded = Weights.load(tmp_path / "weights.pt").network
-    x = torch.rand(5, 3, 32, 32)
+    x = torch.rand(5, 3, 16, 16)
     with torch.inference_mode():
         mean = torch.stack([member(x).softmax(1) for member in loaded.members]).mean(0)  # type: ignore[union-attr]
         torch.testing.assert_close(loaded(x).softmax(1), mean)

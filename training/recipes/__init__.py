@@ -1,4 +1,4 @@
-"""The recipes, one a file. A file here with a ``RECIPE`` in it is a recipe."""
+"""The recipes: a file for each publication, and one for our own. Each has ``RECIPES``."""
 
 import importlib
 import pkgutil
@@ -7,9 +7,27 @@ from ..recipe import Recipe, from_json
 from ..run import Run
 
 
+def load_all() -> list[Recipe]:
+    """Every recipe, by name; their networks are then registered, and weights of them can be loaded.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    found: dict[str, Recipe] = {}
+    for file in pkgutil.iter_modules(__path__):
+        for recipe in importlib.import_module(f".{file.name}", __name__).RECIPES:
+            if recipe.name in found:
+                raise ValueError(
+                    f"training/recipes/{file.name}.py: there is a recipe {recipe.name!r} already; "
+                    "choose another name"
+                )
+            found[recipe.name] = recipe
+    return [found[name] for name in sorted(found)]
+
+
 def names() -> list[str]:
-    """All recipes, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    """The recipes' names, in alphabetical order."""
+    return [recipe.name for recipe in load_all()]
 
 
 def load(name: str) -> Recipe:
@@ -18,12 +36,10 @@ def load(name: str) -> Recipe:
     Raises:
         ValueError: there is none.
     """
-    if name not in names():
-        raise ValueError(f"unknown recipe {name!r}; there are: {', '.join(names())}")
-    recipe = importlib.import_module(f".{name}", __name__).RECIPE
-    assert isinstance(recipe, Recipe)
-    assert recipe.name == name, f"{name}.py holds a recipe named {recipe.name}"
-    return recipe
+    for recipe in load_all():
+        if recipe.name == name:
+            return recipe
+    raise ValueError(f"unknown recipe {name!r}; there are: {', '.join(names())}")
 
 
 def begun(run: Run) -> Recipe:
@@ -35,8 +51,3 @@ def begun(run: Run) -> Recipe:
     """
     name = run.recipe_name()
     return from_json(run.recipe.read_text(), load(name))
-
-
-def load_all() -> list[Recipe]:
-    """Every recipe; their networks are then registered, and weights of them can be loaded."""
-    return [load(name) for name in names()]
