@@ -184,8 +184,11 @@ def test_the_header_decides_before_any_pixel_is_decoded(monkeypatch: pytest.Monk
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as a worker does
     with pytest.raises(RequestError, match="got 20000 x 20000 = 400000000"):
         decode(HUGE, 399_999_999)
+    empty = png(2000, 1000, 8, 2, b"")
+    with pytest.raises(RequestError, match="got 2000 x 1000 = 2000000"):
+        decode(empty, 1_999_999)
     with pytest.raises(RequestError, match="cannot be decoded"):
-        decode(HUGE, 400_000_001)
+        decode(empty, 2_000_000)
 
 
 def test_a_jpeg_of_endless_scans_is_refused() -> None:

@@ -25,12 +25,14 @@ from falconet.model.export import export
 from falconet.model.weights import Weights
 
 
-def context_for(folder: Path, headers: list[dict[str, str]], **options: int) -> Context:
+def context_for(
+    folder: Path, headers: list[dict[str, str]], batch_size: int = 16, **options: int
+) -> Context:
     context = Context(
         "cifar10",
         str(folder),
         {"model": {"serializedFile": "model.pt"}},
-        16,
+        batch_size,
         None,
         "0.12.0",
         model_yaml_config={"maxWorkers": 1, "falconet": options},
@@ -323,7 +325,7 @@ def test_a_picture_too_thin_to_resize_is_refused_alone(
 ) -> None:
     """A few hundred bytes, 70,000 pixels: resized in proportion, 18 million long."""
     export(replace(small_weights, spec=replace(small_weights.spec, resize=256)), tmp_path)
-    service = Service(context_for(tmp_path, []))
+    service = Service(context_for(tmp_path, [], batch_size=2))
     file = io.BytesIO()
     Image.new("1", (70_000, 1)).save(file, "PNG")
     good = io.BytesIO()
@@ -361,7 +363,7 @@ def test_the_archives_entry_loads_then_answers(
     exported: Path, samples: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torchserve_entry, "_service", None)
-    context = context_for(exported, [{}])
+    context = context_for(exported, [{}], batch_size=1)
     assert torchserve_entry.handle(None, context) is None
     answers = torchserve_entry.handle([{"body": samples[0].read_bytes()}], context)
     assert answers is not None

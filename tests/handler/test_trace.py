@@ -32,9 +32,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Any:
 def context_for(folder: Path, headers: list[dict[str, str]]) -> Context:
     manifest = {"model": {"serializedFile": "model.pt", "modelVersion": MODEL[1]}}
     options = {"maxWorkers": 1, "falconet": {"threads": 2}}
-    context = Context(
-        MODEL[0], str(folder), manifest, 16, None, "0.12.0", model_yaml_config=options
-    )
+    context = Context(MODEL[0], str(folder), manifest, 5, None, "0.12.0", model_yaml_config=options)
     context.request_processor = [RequestProcessor(each) for each in headers]
     return context
 
