@@ -71,7 +71,8 @@ class Classifier:
                 "was made by another version of falconet"
             )
         self._spec, self._threads = spec, threads
-        self._use(Network(folder / model, precision, device))
+        picture = (len(spec["mean"]), *spec["size"])
+        self._use(Network(folder / model, precision, device, picture))
         self.channels = len(self.preprocess.mean)
         if self.channels not in (1, 3):
             raise ValueError(
@@ -96,7 +97,7 @@ class Classifier:
                 plain,
                 exc_info=True,
             )
-            self._use(Network(folder / model, plain, device, packed=False))
+            self._use(Network(folder / model, plain, device))
 
     def _use(self, network: Network) -> None:
         """Preprocess to what a network takes."""

@@ -23,7 +23,8 @@ class Network:
             logits.
         precision: ``"auto"`` as above; ``"bfloat16"`` and ``"float32"`` whatever the machine has.
         device: ``"cpu"``, or a GPU such as ``"cuda:0"``.
-        packed: whether filters are put in oneDNN's own order, on a CPU.
+        picture: channels, height and width of pictures, for which filters are put in oneDNN's own
+            order on a CPU; ``None`` leaves them as they are.
 
     Attributes:
         device: where it runs.
@@ -39,8 +40,7 @@ class Network:
         path: Path,
         precision: Precision = "auto",
         device: str = "cpu",
-        *,
-        packed: bool = True,
+        picture: tuple[int, int, int] | None = None,
     ) -> None:
         if precision not in get_args(Precision):
             raise ValueError(
@@ -58,8 +58,9 @@ class Network:
                 model = torch.jit.freeze(model)
         _lay_out(model.graph, self.dtype)
         self.packed = 0
-        if packed and self.device.type == "cpu" and can_pack(self.dtype):
-            self.packed = pack(model.graph)
+        if picture is not None and self.device.type == "cpu" and can_pack(self.dtype):
+            example = torch.zeros((1, *picture), dtype=self.dtype)
+            self.packed = pack(model, example.contiguous(memory_format=torch.channels_last))
         self._model = model
 
     @torch.inference_mode()

@@ -4,10 +4,13 @@ Otherwise oneDNN brings them into that order on every call, which for a single s
 longer than computing.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # Where each kind of node has what the packed operator takes after the filters and the bias.
 _PADDING, _STRIDE, _DILATION, _GROUPS = "padding", "stride", "dilation", "groups"
@@ -15,6 +18,7 @@ _PLACES = {
     "aten::conv2d": {_STRIDE: 3, _PADDING: 4, _DILATION: 5, _GROUPS: 6},
     "aten::_convolution": {_STRIDE: 3, _PADDING: 4, _DILATION: 5, _GROUPS: 8},
 }
+_CONVOLUTIONS = (torch.ops.aten.conv2d, torch.ops.aten.convolution, torch.ops.aten._convolution)
 _TRANSPOSED = 6  # of aten::_convolution
 _INTEGERS = "List[int]"
 
@@ -28,37 +32,65 @@ def can_pack(dtype: torch.dtype) -> bool:
     )
 
 
-def pack(graph: Any) -> int:
-    """Replace a frozen graph's convolutions, and a ReLU after them, by ones with packed filters.
+class InputSizes(TorchDispatchMode):
+    """Notes how large the inputs of convolutions are, by where their filters lie in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.of: dict[int, list[int]] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in _CONVOLUTIONS:  # type: ignore[attr-defined]
+            self.of[args[1].data_ptr()] = list(args[0].shape)
+        return result
+
+
+def pack(model: torch.jit.ScriptModule, example: Tensor) -> int:
+    """Replace a frozen model's convolutions, and a ReLU after them, by ones with packed filters.
 
     The operator is that of torch.compile (``torch/_inductor/fx_passes/mkldnn_fusion.py``). Its
-    results are the same but for float32's last digits.
+    results are the same but for float32's last digits. Which order oneDNN wants depends on the size
+    of the input: filters in another one are brought into it on every call, slowly.
 
     Args:
-        graph: of a frozen model on the CPU, whose filters have the dtype that it is computed in.
+        model: frozen, on the CPU, with filters of the dtype that it is computed in.
+        example: a batch as large as the batches to come, but for their number; it is run once.
 
     Returns:
-        how many were replaced; others stay as they are.
+        how many were replaced; others, and those that the example does not reach, stay as they are.
     """
+    graph: Any = model.graph
+    with suppress(RuntimeError), torch.no_grad(), InputSizes() as sizes:
+        model(example)
     packed = 0
     for kind, places in _PLACES.items():
         for node in graph.findAllNodes(kind, recurse=True):
-            packed += _pack(graph, node, places)
+            packed += _pack(graph, node, places, sizes.of)
     return packed
 
 
-def _pack(graph: Any, node: Any, places: dict[str, int]) -> bool:
+def _pack(graph: Any, node: Any, places: dict[str, int], sizes: dict[int, list[int]]) -> bool:
     inputs = list(node.inputs())
     filters, groups = _constant(inputs[1]), _constant(inputs[places[_GROUPS]])
     plain = node.kind() == "aten::conv2d" or _constant(inputs[_TRANSPOSED]) is False
     lists = [inputs[places[name]] for name in (_PADDING, _STRIDE, _DILATION)]
+    geometry = [_constant(each) for each in lists]
     if (
         not isinstance(filters, Tensor)
         or filters.ndim != 4
         or groups is None
+        or None in geometry
         or not plain
         # A padding may be the word "same".
         or any(str(each.type().annotation_str) != _INTEGERS for each in lists)
+        or filters.data_ptr() not in sizes
     ):
         return False
     last, activation = node, "none"
@@ -67,7 +99,9 @@ def _pack(graph: Any, node: Any, places: dict[str, int]) -> bool:
         last, activation = users[0], "relu"
     graph.setInsertPoint(node)
     constant = graph.insertNode(graph.create("prim::ConstantMKLDNNTensor", [], 1))
-    constant.t_("value", torch.ops.mkldnn._reorder_convolution_weight(filters, groups=groups))
+    size = sizes[filters.data_ptr()]
+    reordered = torch.ops.mkldnn._reorder_convolution_weight(filters, *geometry, groups, size)
+    constant.t_("value", reordered)
     scalars = graph.insertNode(graph.create("prim::ListConstruct", [], 1))
     optional = torch._C.OptionalType(torch._C.NumberType.get())
     scalars.output().setType(torch._C.ListType(optional))
@@ -89,5 +123,9 @@ def _pack(graph: Any, node: Any, places: dict[str, int]) -> bool:
 
 
 def _constant(value: Any) -> Any:
-    """What a value is, if it is a constant."""
-    return value.toIValue() if value.node().kind() == "prim::Constant" else None
+    """What a value is, if it is a constant or a list of them."""
+    node = value.node()
+    if node.kind() == "prim::ListConstruct":
+        found = [_constant(each) for each in node.inputs()]
+        return None if None in found else found
+    return value.toIValue() if node.kind() == "prim::Constant" else None

@@ -1,6 +1,12 @@
 """What several rooms' tests share: pictures, an exported model, a running server."""
 
 import os
+
+# Two processes have a core each, in which threads that wait for each other would waste time.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,7 +71,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if found:
         lacking = sorted({program for programs in found for program in programs})
         terminalreporter.write_line(
-            f"NOT TESTED: {len(found)} tests, as there is no {', '.join(lacking)}; "
+            f"NOT TESTED: {len(found)} tests, without {', '.join(lacking)}; "
             f"{how_to_install(lacking)}",
             red=True,
         )

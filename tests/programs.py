@@ -25,7 +25,7 @@ PACKAGES = {
 }
 # What they are looked for in; a user's $PATH may lack the last ones.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
-WITHOUT = "there is no "  # how the reason of a skipped test begins
+WITHOUT = "not installed: "  # how the reason of a skipped test begins
 # Debian starts the services of a package that it installs, unless this says no.
 POLICY = Path("/usr/sbin/policy-rc.d")
 

@@ -169,7 +169,7 @@ def test_there_is_no_other_way_in(start: Start, target: str) -> None:
 
 
 def test_limits_are_told_as_such(start: Start, samples: list[Path], server: Server) -> None:
-    gateway = start(limits=Limits(body="64k", rate=5, burst=3))
+    gateway = start(limits=Limits(body="64k", rate=1, burst=3))
     url = f"http://127.0.0.1:{gateway.port}/predict"
     large = requests.post(url, data=b"x" * 100_000, headers=KEY, timeout=TIMEOUT)
     assert (large.status_code, large.json()["error"]["code"]) == (413, 413)

@@ -39,7 +39,7 @@ def stack(
 
 
 def test_hostile_requests_fail_alone(stack: Stack) -> None:
-    found = neighbours.measure(stack, 60.0, HOSTILE, GOOD)
+    found = neighbours.measure(stack, RATE, HOSTILE, GOOD)
     assert found["unfair_examples"] == []
     assert found["failed"] == {}
     assert found["good"] >= GOOD
