@@ -22,11 +22,10 @@ setup: $(VENV)/.dev ## create .venv with everything development needs
 serve: $(ARCHIVE) ## serve the CIFAR-10 model on http://127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/falconet serve $(ARCHIVE) --picture tests/pictures/cifar10/04-frog.png
 
-# One process has all tests that run TorchServe, see tests/conftest.py. Its workers start at priority
-# 10, and would wait for the other process' tests if these had a higher one.
+# TorchServe's workers start at priority 10, and would wait for other tests if these had a higher one.
 test: $(VENV)/.dev $(ARCHIVE) ## run all tests, with a real TorchServe
 	@$(BIN)/python -m tests.programs
-	nice -n 10 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST)
+	nice -n 10 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-long: $(VENV)/.dev ## run the tests that have a long form, in it: soak, slow clients, many examples
 	FALCONET_TESTS=long $(BIN)/pytest tests/native tests/serving/test_robustness.py

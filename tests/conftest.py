@@ -45,17 +45,12 @@ pytest_plugins = ["tests.pets"]
 TESTS = Path(__file__).parent
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For two processes: each takes a file, or all that ask the one server that tests share."""
     if not LONG:
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
-    for item in items:
-        shared = "server" in item.fixturenames
-        item.add_marker(pytest.mark.xdist_group("server" if shared else item.path.name))
-    # What is short comes last, for the process that has nothing else to do.
+    # Files that are short come last, for the process that has nothing else to do.
     items.sort(key=lambda item: item.get_closest_marker("server") is None)
 
 
