@@ -22,15 +22,15 @@ setup: $(VENV)/.dev ## create .venv with everything development needs
 serve: $(ARCHIVE) ## serve the CIFAR-10 model on http://127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/falconet serve $(ARCHIVE) --picture tests/pictures/cifar10/04-frog.png
 
-# TorchServe's workers start at priority 10, and would wait for other tests if these had a higher one.
-test: $(VENV)/.dev $(ARCHIVE) ## run all tests, with a real TorchServe
+# TorchServe's workers start at nice 10, and would wait for other tests if these ran at nice 0.
+test: $(VENV)/.dev $(ARCHIVE) ## run the tests in their short form, with a real TorchServe
 	@$(BIN)/python -m tests.programs
 	nice -n 10 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-long: $(VENV)/.dev ## run the tests that have a long form, in it: soak, slow clients, many examples
 	FALCONET_TESTS=long $(BIN)/pytest tests/native tests/serving/test_robustness.py
 
-test-versions: $(VENV)/.dev ## run the fast tests with the oldest and the newest Python and torch, by uv
+test-versions: $(VENV)/.dev ## run the tests without TorchServe with the oldest and the newest Python and torch, by uv
 	$(BIN)/pip install --quiet uv
 	$(BIN)/python -m tests.versions $(VERSIONS)
 

@@ -7,6 +7,7 @@ extension for AddressSanitizer and UndefinedBehaviorSanitizer, DEBUG=1 for a deb
 import os
 import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -37,12 +38,13 @@ if os.environ.get("SANITIZE") == "1":
 
 
 class BuildExt(build_ext):
-    """Keeps object files, of each Python's own, so that only what has changed is compiled again."""
+    """Keeps object files, by Python and platform: only what has changed is compiled again."""
 
     def finalize_options(self) -> None:
         super().finalize_options()
         kind = "".join(f"-{each}" for each in ("SANITIZE", "DEBUG") if os.environ.get(each) == "1")
-        self.build_temp = f"build/objects/{sys.implementation.cache_tag}{kind.lower()}"
+        place = f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}{kind.lower()}"
+        self.build_temp = f"build/objects/{place}"
 
 
 def outdated(object_file: str, source: str) -> bool:

@@ -71,7 +71,8 @@ class Classifier:
                 "was made by another version of falconet"
             )
         self._spec, self._threads = spec, threads
-        picture = (len(spec["mean"]), *spec["size"])
+        checked = Preprocessor.from_spec(spec, threads=1)
+        picture = (len(checked.mean), *checked.size)
         self._use(Network(folder / model, precision, device, picture))
         self.channels = len(self.preprocess.mean)
         if self.channels not in (1, 3):

@@ -11,12 +11,13 @@ def report_seconds() -> float:
     """Seconds between two reports: 1, or less where the environment says so.
 
     No more than that, so that a command which knows nothing of a server's environment waits long
-    enough for its workers.
+    enough for its workers. It is set for a server alone, or for it and for those commands; for these
+    alone they would wait too short.
 
     Raises:
         ValueError: the environment's is no number above 0 and up to 1.
     """
-    text = os.environ.get(REPORT_SECONDS, str(LONGEST))
+    text = os.environ.get(REPORT_SECONDS) or str(LONGEST)
     try:
         seconds = float(text)
     except ValueError:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from .packing import can_pack, pack
+from .packing import can_pack, input_sizes, pack
 
 Precision = Literal["auto", "bfloat16", "float32"]
 
@@ -48,6 +48,14 @@ class Network:
             )
         self.device = torch.device(device)
         self.dtype = _dtype(precision, self.device)
+        self.packed = 0
+        self._model = self._load(path)
+        if picture is not None and self.device.type == "cpu" and can_pack(self.dtype):
+            example = torch.zeros((1, *picture), dtype=self.dtype)
+            example = example.contiguous(memory_format=torch.channels_last)
+            self.packed = pack(self._model.graph, input_sizes(self._load(path), example))
+
+    def _load(self, path: Path) -> Any:
         with warnings.catch_warnings():
             # Deprecated since torch 2.11, and still the format that TorchServe loads.
             warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
@@ -57,11 +65,7 @@ class Network:
             if any(True for _ in model.parameters()):
                 model = torch.jit.freeze(model)
         _lay_out(model.graph, self.dtype)
-        self.packed = 0
-        if picture is not None and self.device.type == "cpu" and can_pack(self.dtype):
-            example = torch.zeros((1, *picture), dtype=self.dtype)
-            self.packed = pack(model, example.contiguous(memory_format=torch.channels_last))
-        self._model = model
+        return model
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor) -> Tensor:

@@ -32,12 +32,12 @@ def can_pack(dtype: torch.dtype) -> bool:
     )
 
 
-class InputSizes(TorchDispatchMode):
-    """Notes how large the inputs of convolutions are, by where their filters lie in memory."""
+class _Inputs(TorchDispatchMode):
+    """Notes what convolutions are given, by where their filters lie in memory."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.of: dict[int, list[int]] = {}
+        self.of: dict[int, set[tuple[int, ...]]] = {}
 
     def __torch_dispatch__(
         self,
@@ -48,35 +48,63 @@ class InputSizes(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if func.overloadpacket in _CONVOLUTIONS:  # type: ignore[attr-defined]
-            self.of[args[1].data_ptr()] = list(args[0].shape)
+            self.of.setdefault(args[1].data_ptr(), set()).add(tuple(args[0].shape))
         return result
 
 
-def pack(model: torch.jit.ScriptModule, example: Tensor) -> int:
-    """Replace a frozen model's convolutions, and a ReLU after them, by ones with packed filters.
+def input_sizes(model: torch.jit.ScriptModule, example: Tensor) -> list[tuple[int, ...] | None]:
+    """How large the input of each of a frozen model's convolutions is.
+
+    Args:
+        model: is run once, and with that remembers its graph as it is: not the one to be packed.
+        example: a batch as large as the batches to come, but for their number.
+
+    Returns:
+        of each convolution, in the order of :func:`pack`; ``None`` where the example does not reach
+        it, or its filters are used for several sizes.
+    """
+    # What is wrong with a model that cannot be run, its first batch will say.
+    with suppress(Exception), torch.no_grad(), _Inputs() as inputs:
+        model(example)
+    found: list[tuple[int, ...] | None] = []
+    for node, _ in _convolutions(model.graph):
+        filters = _constant(list(node.inputs())[1])
+        sizes = inputs.of.get(filters.data_ptr(), set()) if isinstance(filters, Tensor) else set()
+        found.append(next(iter(sizes)) if len(sizes) == 1 else None)
+    return found
+
+
+def pack(graph: Any, sizes: Sequence[tuple[int, ...] | None]) -> int:
+    """Replace a frozen graph's convolutions, and a ReLU after them, by ones with packed filters.
 
     The operator is that of torch.compile (``torch/_inductor/fx_passes/mkldnn_fusion.py``). Its
     results are the same but for float32's last digits. Which order oneDNN wants depends on the size
     of the input: filters in another one are brought into it on every call, slowly.
 
     Args:
-        model: frozen, on the CPU, with filters of the dtype that it is computed in.
-        example: a batch as large as the batches to come, but for their number; it is run once.
+        graph: of a frozen model on the CPU that has not been run yet, whose filters have the dtype
+            that it is computed in.
+        sizes: of each convolution's input, as :func:`input_sizes` says of the same model.
 
     Returns:
-        how many were replaced; others, and those that the example does not reach, stay as they are.
+        how many were replaced; others, and those whose input is not known, stay as they are.
     """
-    graph: Any = model.graph
-    with suppress(RuntimeError), torch.no_grad(), InputSizes() as sizes:
-        model(example)
-    packed = 0
-    for kind, places in _PLACES.items():
-        for node in graph.findAllNodes(kind, recurse=True):
-            packed += _pack(graph, node, places, sizes.of)
-    return packed
+    found = list(zip(_convolutions(graph), sizes, strict=True))
+    return sum(
+        size is not None and _pack(graph, node, places, size) for (node, places), size in found
+    )
 
 
-def _pack(graph: Any, node: Any, places: dict[str, int], sizes: dict[int, list[int]]) -> bool:
+def _convolutions(graph: Any) -> list[tuple[Any, dict[str, int]]]:
+    """The nodes, and where each has its arguments."""
+    return [
+        (node, places)
+        for kind, places in _PLACES.items()
+        for node in graph.findAllNodes(kind, recurse=True)
+    ]
+
+
+def _pack(graph: Any, node: Any, places: dict[str, int], size: tuple[int, ...]) -> bool:
     inputs = list(node.inputs())
     filters, groups = _constant(inputs[1]), _constant(inputs[places[_GROUPS]])
     plain = node.kind() == "aten::conv2d" or _constant(inputs[_TRANSPOSED]) is False
@@ -90,8 +118,11 @@ def _pack(graph: Any, node: Any, places: dict[str, int], sizes: dict[int, list[i
         or not plain
         # A padding may be the word "same".
         or any(str(each.type().annotation_str) != _INTEGERS for each in lists)
-        or filters.data_ptr() not in sizes
     ):
+        return False
+    try:
+        reordered = torch.ops.mkldnn._reorder_convolution_weight(filters, *geometry, groups, size)
+    except RuntimeError:  # oneDNN has no such convolution
         return False
     last, activation = node, "none"
     users = [use.user for use in node.output().uses()]
@@ -99,8 +130,6 @@ def _pack(graph: Any, node: Any, places: dict[str, int], sizes: dict[int, list[i
         last, activation = users[0], "relu"
     graph.setInsertPoint(node)
     constant = graph.insertNode(graph.create("prim::ConstantMKLDNNTensor", [], 1))
-    size = sizes[filters.data_ptr()]
-    reordered = torch.ops.mkldnn._reorder_convolution_weight(filters, *geometry, groups, size)
     constant.t_("value", reordered)
     scalars = graph.insertNode(graph.create("prim::ListConstruct", [], 1))
     optional = torch._C.OptionalType(torch._C.NumberType.get())

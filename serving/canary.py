@@ -127,8 +127,9 @@ def _judge(server: Server, version: str, trial: Trial, say: Say) -> None:
         )
     if new.failed > trial.failed * new.count:
         raise ServerError(f"{version} fails: {new}; what serves: {old}")
-    # Where the old one answers nothing at all there is nothing to be slower than.
-    if old.seconds and new.p95 > trial.slower * old.p95 + SLACK_SECONDS:
+    # Where the old one fails whenever it is asked there is nothing to be slower than.
+    fails = old.failed >= ENOUGH and not old.seconds
+    if not fails and new.p95 > trial.slower * old.p95 + SLACK_SECONDS:
         raise ServerError(f"{version} is slow: {new}; what serves: {old}")
     say(f"{version} has stood the trial: {new}; what served: {old}")
 

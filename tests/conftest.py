@@ -2,7 +2,7 @@
 
 import os
 
-# Two processes have a core each, in which threads that wait for each other would waste time.
+# Two processes have a core each: one thread of OpenMP's for each, and no busy waiting.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
-    # Files that are short come last, for the process that has nothing else to do.
+    # Files that start a TorchServe go first: short ones fill the gap at the end.
     items.sort(key=lambda item: item.get_closest_marker("server") is None)
 
 

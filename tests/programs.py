@@ -81,14 +81,21 @@ def main() -> None:
         unasked = answer.lower().startswith("y")
     if can_install and unasked:
         install(packages)
+    elif unasked:
+        sys.exit(f"expected apt-get, and root, to install {' '.join(packages)}")
     elif lacking:
         print(f"Tests that need {', '.join(lacking)} will be skipped; {how_to_install(lacking)}")
 
 
 def how_to_install(programs: Iterable[str]) -> str:
     """A command, for people."""
-    packages = packages_of(programs)
-    return f"on Debian: apt-get install {' '.join(packages)}" if packages else "install it"
+    by_hand = set(programs) - {each for found in PACKAGES.values() for each in found}
+    ways = (
+        [f"on Debian: apt-get install {' '.join(packages)}"]
+        if (packages := packages_of(programs))
+        else []
+    )
+    return "; ".join(ways + [f"by hand: {each}" for each in sorted(by_hand)])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs the fast tests with the oldest and the newest Python and torch that are promised.
+"""Runs the tests that start no TorchServe with the oldest and the newest Python and torch that are promised.
 
 ``python -m tests.versions [PYTHON-TORCH ...]``, for example ``3.12-2.13``. Each pair has an
 environment of its own below ``build/versions``, made with uv, which finds interpreters in the path
@@ -32,7 +32,16 @@ def test_pair(uv: str, pair: str) -> None:
         run(uv, "venv", "--python", python, folder)
     install = [uv, "pip", "install", "--quiet", "--reinstall-package", "falconet"]
     run(*install, *pins, ".[dev,training]", VIRTUAL_ENV=str(folder))
-    run(folder / "bin" / "pytest", "-n", "2", "-m", "not server", PYTHONPATH="")
+    run(
+        folder / "bin" / "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "-m",
+        "not server",
+        PYTHONPATH="",
+    )
 
 
 def main() -> None:

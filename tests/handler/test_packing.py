@@ -1,9 +1,13 @@
+from collections import Counter
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from falconet.handler.packing import can_pack, pack
+from falconet.handler.packing import can_pack, input_sizes, pack
 
 pytestmark = pytest.mark.skipif(not can_pack(torch.float32), reason="torch is built without oneDNN")
 
@@ -44,16 +48,30 @@ def frozen(traced: bool) -> torch.jit.ScriptModule:
     return torch.jit.freeze(script)  # type: ignore[no-any-return]
 
 
+class Executed(TorchDispatchMode):
+    """Counts the operators that are executed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count[str(func.overloadpacket)] += 1
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("traced", [False, True])
 def test_packed_convolutions_compute_the_same(traced: bool) -> None:
     plain, packed = frozen(traced), frozen(traced)
-    assert pack(packed, torch.zeros(2, 3, 12, 12)) == 4
-    kinds = str(packed.graph)
-    assert kinds.count("mkldnn::_convolution_pointwise") == 4
+    sizes = input_sizes(frozen(traced), torch.zeros(2, 3, 12, 12))
+    assert pack(packed.graph, sizes) == 4
+    with torch.inference_mode(), Executed() as executed:
+        packed(torch.zeros(2, 3, 12, 12))
+    assert executed.count["mkldnn._convolution_pointwise"] == 4
     # Of first, dilated and mirrored it went into the convolution.
-    assert kinds.count("aten::relu") == 1
+    assert executed.count["aten.relu"] == 1
     for shape in ((2, 3, 12, 12), (2, 3, 12, 12), (5, 3, 20, 16), (2 if traced else 1, 3, 9, 9)):
         x = torch.randn(shape)
         for batch in (x, x.contiguous(memory_format=torch.channels_last)):
@@ -64,14 +82,37 @@ def test_packed_convolutions_compute_the_same(traced: bool) -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_filters_that_are_no_constant_are_left_alone() -> None:
     example = torch.zeros(3, 3, 9, 9)
-    assert pack(torch.jit.trace(filters_that_are_computed, example), example) == 0
+    traced = [torch.jit.trace(filters_that_are_computed, example) for _ in range(2)]
+    assert pack(traced[0].graph, input_sizes(traced[1], example)) == 0
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
-def test_filters_whose_input_is_not_known_are_left_alone() -> None:
+@pytest.mark.parametrize(
+    ("example", "packed"),
+    [
+        (torch.zeros(1, 3, 12, 12), 3),  # the fourth is for several pictures
+        (torch.zeros(1, 5, 12, 12), 0),  # cannot be run
+    ],
+)
+def test_filters_whose_input_is_not_known_are_left_alone(example: Tensor, packed: int) -> None:
     """Another order than an input of that size wants would be slower than none."""
-    assert pack(frozen(traced=False), torch.zeros(1, 3, 12, 12)) == 3  # one has several pictures
-    assert pack(frozen(traced=False), torch.zeros(1, 5, 12, 12)) == 0  # cannot be run
+    sizes = input_sizes(frozen(traced=False), example)
+    assert pack(frozen(traced=False).graph, sizes) == packed
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shared(functional.max_pool2d(self.shared(x), 2))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_filters_that_are_used_for_two_sizes_are_left_alone() -> None:
+    model = torch.jit.freeze(torch.jit.script(Twice().eval()))
+    assert input_sizes(model, torch.zeros(1, 3, 12, 12)) == [None, None]
 
 
 @pytest.mark.parametrize("has_bfloat16", [False, True])
