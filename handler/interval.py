@@ -11,8 +11,8 @@ def report_seconds() -> float:
     """Seconds between two reports: 1, or less where the environment says so.
 
     No more than that, so that a command which knows nothing of a server's environment waits long
-    enough for its workers. It is set for a server alone, or for it and for those commands; for these
-    alone they would wait too short.
+    enough for its workers. It is set for a server alone, or for it and for those commands; set for
+    these alone, they would not wait long enough.
 
     Raises:
         ValueError: the environment's is no number above 0 and up to 1.

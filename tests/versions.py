@@ -1,4 +1,4 @@
-"""Runs the tests that start no TorchServe with the oldest and the newest Python and torch that are promised.
+"""Runs the tests without TorchServe, with the oldest and the newest Python and torch promised.
 
 ``python -m tests.versions [PYTHON-TORCH ...]``, for example ``3.12-2.13``. Each pair has an
 environment of its own below ``build/versions``, made with uv, which finds interpreters in the path

@@ -77,7 +77,9 @@ def test_the_interval_is_at_most_a_second(monkeypatch: pytest.MonkeyPatch) -> No
     assert report_seconds() == 1.0
     monkeypatch.setenv(REPORT_SECONDS, "0.25")
     assert report_seconds() == 0.25
-    for text in ("0", "-1", "1.5", "soon", "nan", ""):
+    monkeypatch.setenv(REPORT_SECONDS, "")
+    assert report_seconds() == 1.0
+    for text in ("0", "-1", "1.5", "soon", "nan"):
         monkeypatch.setenv(REPORT_SECONDS, text)
         with pytest.raises(ValueError, match=f"expected seconds above 0 and up to 1, got '{text}'"):
             report_seconds()
