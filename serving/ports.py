@@ -53,18 +53,27 @@ def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on at the moment, all different.
 
     They are below those that Linux gives to clients, one of which might get such a port before a
-    server that has yet to start.
+    server that has yet to start, where the system leaves at least 10,000 of these.
+
+    Raises:
+        ServerError: there are not as many.
     """
-    clients = int(CLIENT_PORTS.read_text().split()[0])
+    try:
+        clients = int(CLIENT_PORTS.read_text().split()[0])
+    except OSError:  # not Linux
+        clients = 0
+    numbers = range(LOWEST_PORT, max(clients, 2 * LOWEST_PORT))
     found: list[int] = []
     with contextlib.ExitStack() as probes:
-        for port in random.sample(range(LOWEST_PORT, max(clients, 2 * LOWEST_PORT)), LOWEST_PORT):
+        for port in random.SystemRandom().sample(numbers, LOWEST_PORT):
             if len(found) == count:
                 break
             probe = probes.enter_context(socket.socket())
             with contextlib.suppress(OSError):
                 probe.bind((HOST, port))
                 found.append(port)
+    if len(found) < count:
+        raise ServerError(f"expected {count} free ports, found {len(found)}; stop what uses them")
     return found
 
 

@@ -67,7 +67,7 @@ def test_serves_in_the_foreground_until_it_is_ended(
             [*shlex.split(curl), "--silent"], capture_output=True, text=True, check=True
         )
         assert json.loads(answer.stdout)["predictions"][0]["label"].startswith("1.0 ")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
         assert process.stdout.read() == "stopped\n"
         assert not processes_of(server.temporary)
@@ -90,7 +90,7 @@ def test_ended_while_it_starts_it_leaves_nothing(mar: Path, state: Path, falcone
         while (server := Server.find(state)) is None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
         assert process.stdout.read() == "stopped\n"
         assert not processes_of(server.temporary)
@@ -150,6 +150,8 @@ def test_serves_in_the_background_until_it_is_stopped(
     stopped = run("stop", "--state", state)
     assert stopped.stdout == f"stopped pets (process {found['pid']})\n"
     assert not processes_of(server.temporary)
+    assert not server.temporary.exists()
+    server.ports.check()
     assert run("status", "--state", state, "--json").returncode == 1
 
 

@@ -69,7 +69,7 @@ def test_the_wheel_holds_the_namespace_alone(dist: Path, repository: Path) -> No
     assert config == (repository / "config.properties").read_bytes()
 
 
-def test_the_sdist_holds_what_a_build_needs(dist: Path) -> None:
+def test_the_sdist_holds_what_a_build_needs(dist: Path, repository: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
@@ -77,8 +77,7 @@ def test_the_sdist_holds_what_a_build_needs(dist: Path) -> None:
         "LICENSE",
         "README.md",
         "config.properties",
-        "csrc/pipeline.cpp",
-        "csrc/pipeline.h",
+        *(f"csrc/{path.name}" for path in (repository / "csrc").glob("*.[ch]*")),
         "csrc/_core.pyi",
         "handler/torchserve_entry.py",
         "pyproject.toml",
