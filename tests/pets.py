@@ -116,27 +116,33 @@ def stand_in(
         each.stop()
 
 
-def end(server: Server) -> None:
-    """Stop a server that no test asks any more, without the seconds TorchServe takes for it."""
-    stop_processes(server.temporary, patience=0.0)
-    server.stop()
-
-
 @pytest.fixture
-def start_pets(tmp_path: Path, picture: bytes) -> Iterator[Callable[..., Server]]:
-    """Starts a real server with an archive, and returns when it is ready."""
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a real server with an archive; whatever happens, it does not outlive the test."""
     started: list[Server] = []
 
     def start_one(archive: Path, name: str = "state") -> Server:
         configuration = Configuration.load(inference=0, management=0, metrics=0)
-        server = Server.start(archive, tmp_path / name, configuration)
-        started.append(server)
+        started.append(Server.start(archive, tmp_path / name, configuration))
+        return started[-1]
+
+    yield start_one
+    for server in started:
+        # Without the seconds that TorchServe takes to stop.
+        stop_processes(server.temporary, patience=0.0)
+        server.stop()
+
+
+@pytest.fixture
+def start_pets(start: Callable[..., Server], picture: bytes) -> Callable[..., Server]:
+    """Starts a real server with an archive, and returns when it is ready."""
+
+    def start_one(archive: Path, name: str = "state") -> Server:
+        server = start(archive, name)
         server.wait_ready(picture)
         return server
 
-    yield start_one
-    for each in started:
-        end(each)
+    return start_one
 
 
 @pytest.fixture

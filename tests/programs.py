@@ -90,12 +90,11 @@ def main() -> None:
 def how_to_install(programs: Iterable[str]) -> str:
     """A command, for people."""
     by_hand = set(programs) - {each for found in PACKAGES.values() for each in found}
-    ways = (
-        [f"on Debian: apt-get install {' '.join(packages)}"]
-        if (packages := packages_of(programs))
-        else []
-    )
-    return "; ".join(ways + [f"by hand: {each}" for each in sorted(by_hand)])
+    ways = {
+        "on Debian: apt-get install": packages_of(programs),
+        "by hand:": sorted(by_hand),
+    }
+    return "; ".join(f"{way} {' '.join(names)}" for way, names in ways.items() if names)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,13 @@ docs/faults.svg and the table in docs/operations.md; with --quick, which takes s
 prints the table and writes into build/faults/ instead.
 """
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.progress import Progress
 
 from falconet.serving.rollout import deploy
 
-from .. import document, system, task
+from .. import document
 from ..progress import progress
 from . import death, neighbours, overload, report, slow
 from .stack import Stack
@@ -56,13 +54,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="short forms, into build/")
     quick = parser.parse_args().quick
     result = document.conditions()
-    with (
-        TemporaryDirectory(prefix="falconet-") as folder,
-        progress() as bars,
-        task.cifar() as cifar,
-        Stack.run(cifar, Path(folder)) as stack,
-    ):
-        system.warm_up(stack.served)
+    with progress() as bars, Stack.of_cifar() as stack:
         result |= measure(stack, quick, bars)
     print(report.page(result))
     report.plot(result, document.keep("faults", result, quick) / "faults.svg")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -18,8 +19,8 @@ from falconet.serving.server import Server
 
 from ..load_generator.encode import post
 from ..load_generator.load import Target
-from ..system import READY_SECONDS, System, predictions_label, shipped
-from ..task import Task
+from ..system import READY_SECONDS, System, predictions_label, shipped, warm_up
+from ..task import Task, cifar
 from ..usage import usage
 
 # As many clients as it takes that none of them alone asks for more than a gateway grants it.
@@ -79,6 +80,18 @@ class Stack:
         finally:
             gateway.stop()
             stack.server.stop()
+
+    @classmethod
+    @contextmanager
+    def of_cifar(cls) -> Iterator["Stack"]:
+        """Both with the shipped model, warmed up."""
+        with (
+            TemporaryDirectory(prefix="falconet-") as folder,
+            cifar() as task,
+            cls.run(task, Path(folder)) as stack,
+        ):
+            warm_up(stack.served)
+            yield stack
 
     def release(self, version: str) -> Path:
         """An archive of the same model as another version."""

@@ -7,11 +7,9 @@ killed every ten; every answer's label is compared with the one found offline. W
 build/soak/soak.json, and ends with 1 if anything was lost outside a killed worker.
 """
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from .. import document, system, task
+from .. import document
 from ..faults.stack import Stack
 from ..progress import progress
 from .troubles import soak
@@ -47,13 +45,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600.0)
     seconds = parser.parse_args().seconds
     result = document.conditions()
-    with (
-        TemporaryDirectory(prefix="falconet-") as folder,
-        progress() as bars,
-        task.cifar() as cifar,
-        Stack.run(cifar, Path(folder)) as stack,
-    ):
-        system.warm_up(stack.served)
+    with progress() as bars, Stack.of_cifar() as stack:
         bar = bars.add_task("seconds", total=seconds)
         result |= soak(
             stack,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +38,36 @@ def state(tmp_path: Path) -> Iterator[Path]:
         server.stop()
 
 
+@pytest.fixture
+def serving(mar: Path, state: Path, falconet: str) -> Callable[..., Any]:
+    """Runs ``falconet serve`` in the foreground; if it has not ended by then, it is killed."""
+
+    @contextmanager
+    def run_it(*options: object) -> Iterator[Any]:
+        process = psutil.Popen(
+            [falconet, "serve", mar, *ANY_PORTS, *options, "--state", state],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+
+    return run_it
+
+
 def test_serves_in_the_foreground_until_it_is_ended(
-    mar: Path,
-    samples: list[Path],
-    state: Path,
-    tmp_path: Path,
-    falconet: str,
+    serving: Callable[..., Any], samples: list[Path], state: Path, tmp_path: Path
 ) -> None:
     picture = tmp_path / "my frog.png"
     shutil.copy(samples[4], picture)
-    process = psutil.Popen(
-        ["falconet", "serve", mar, *ANY_PORTS, "--picture", picture, "--state", state],
-        executable=falconet,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        bufsize=1,
-    )
-    try:
+    with serving("--picture", picture) as process:
         ready, curl, hint = (process.stdout.readline().strip() for _ in range(3))
         assert ready.startswith("ready: pets"), ready + process.stdout.read()
         assert hint == "Ctrl-C stops it."
@@ -71,21 +84,11 @@ def test_serves_in_the_foreground_until_it_is_ended(
         assert process.wait(timeout=60) == 0
         assert process.stdout.read() == "stopped\n"
         assert not processes_of(server.temporary)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.stdout.close()
     assert Server.find(state) is None
 
 
-def test_ended_while_it_starts_it_leaves_nothing(mar: Path, state: Path, falconet: str) -> None:
-    process = psutil.Popen(
-        [falconet, "serve", mar, *ANY_PORTS, "--state", state],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
+def test_ended_while_it_starts_it_leaves_nothing(serving: Callable[..., Any], state: Path) -> None:
+    with serving() as process:
         deadline = time.monotonic() + 60
         while (server := Server.find(state)) is None:
             assert time.monotonic() < deadline
@@ -94,23 +97,12 @@ def test_ended_while_it_starts_it_leaves_nothing(mar: Path, state: Path, falcone
         assert process.wait(timeout=60) == 0
         assert process.stdout.read() == "stopped\n"
         assert not processes_of(server.temporary)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.stdout.close()
     assert Server.find(state) is None
 
 
-def test_a_terminal_that_closes_ends_it(mar: Path, state: Path, falconet: str) -> None:
+def test_a_terminal_that_closes_ends_it(serving: Callable[..., Any], state: Path) -> None:
     """Whatever the command says after that cannot be written any more."""
-    process = psutil.Popen(
-        ["falconet", "serve", mar, *ANY_PORTS, "--state", state],
-        executable=falconet,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
+    with serving() as process:
         assert process.stdout.readline().startswith("ready: pets")
         process.stdout.close()
         server = Server.find(state)
@@ -119,10 +111,6 @@ def test_a_terminal_that_closes_ends_it(mar: Path, state: Path, falconet: str) -
         process.send_signal(signal.SIGHUP)
         process.wait(timeout=60)
         assert not processes_of(server.temporary)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def test_serves_in_the_background_until_it_is_stopped(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import PATH
+
 BLOCK = re.compile(r"(<!-- left out: [^\n]* -->\n)?```console\n(.*?)```", re.DOTALL)
 PROGRAMS = ("unshare", "ip", "openssl", "curl", "nginx", "pkill")
-PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
 def commands(page: Path) -> list[str]:
@@ -39,7 +40,7 @@ def test_the_runbook_can_be_followed(repository: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [*alone, "bash", "-c", "\n".join(script)],
         cwd=tmp_path,
-        env={**os.environ, "PATH": PATH},
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{PATH}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,7 +30,6 @@ from falconet.serving.errors import ServerError
 from falconet.serving.grpc_client import GrpcClient
 from falconet.serving.processes import processes_of
 from falconet.serving.server import Server
-from tests.pets import end
 
 pytestmark = pytest.mark.server
 
@@ -275,20 +274,6 @@ def test_a_second_server_needs_a_second_folder(server: Server, given: Path) -> N
 @pytest.fixture
 def free() -> Configuration:
     return Configuration.load(inference=0, management=0, metrics=0)
-
-
-@pytest.fixture
-def start(tmp_path: Path, free: Configuration) -> Iterator[Callable[[Path], Server]]:
-    """Starts a server with an archive; whatever happens, it does not outlive the test."""
-    started: list[Server] = []
-
-    def start(archive: Path) -> Server:
-        started.append(Server.start(archive, tmp_path / "state", free))
-        return started[-1]
-
-    yield start
-    for server in started:
-        end(server)
 
 
 def test_a_server_from_its_start_to_its_end(
