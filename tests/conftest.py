@@ -9,6 +9,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -126,7 +127,7 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     store = folder / "store"
     archive(exported, store / "cifar10.mar", handler=ENTRY)
     configuration = Configuration.load(inference=0, management=0, metrics=0)
-    configuration = configuration.fit(Profile.of_machine("small"))
+    configuration = configuration.fit(replace(Profile.of_machine("small"), workers=1))
     running = Server.start(store / "cifar10.mar", folder / "state", configuration)
     try:
         patient = Serving(workers=1, batch_size=16, max_batch_delay=100_000)

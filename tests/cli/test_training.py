@@ -87,7 +87,7 @@ def trained(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.server
 def test_own_data_is_trained_exported_and_served(own: Path, trained: Path, tmp_path: Path) -> None:
     archive = tmp_path / "store" / "own.mar"
-    run("archive", trained / "weights.pt", "--output", archive)
+    run("archive", trained / "weights.pt", "--output", archive, "--workers", 1)
     configuration = Configuration.load(inference=0, management=0, metrics=0)
     server = Server.start(archive, tmp_path / "state", configuration)
     try:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,18 @@ def test_float32_computes_what_the_file_does(file: Path) -> None:
         expected = torch.jit.load(str(file))(x)
         for batch in (x, x.contiguous(memory_format=torch.channels_last)):
             torch.testing.assert_close(network(batch), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_loading_does_not_import_the_compiler(file: Path) -> None:
+    """It takes longer than all else of a worker's start."""
+    program = (
+        "import sys, pathlib\n"
+        "from falconet.handler.network import Network\n"
+        f"network = Network(pathlib.Path({str(file)!r}), 'float32', picture=(3, 9, 7))\n"
+        "print(network.packed, 'torch._dynamo' in sys.modules)\n"
+    )
+    output = subprocess.check_output([sys.executable, "-W", "ignore", "-c", program], text=True)
+    assert output.strip() == "1 False"
 
 
 def test_bfloat16_computes_nearly_that(file: Path) -> None:

@@ -364,7 +364,9 @@ def test_the_plain_torchserve_command_takes_our_file(
     repository: Path, exported: Path, samples: list[Path], free: Configuration, tmp_path: Path
 ) -> None:
     """With other ports, as the real ones may be taken here; else the file as it is."""
-    archive(exported, tmp_path / "build" / "model_store" / "cifar10.mar", handler=ENTRY)
+    archive(
+        exported, tmp_path / "build" / "model_store" / "cifar10.mar", handler=ENTRY, serving=ALONE
+    )
     text = (repository / "config.properties").read_text()
     usual = asdict(Configuration.load().ports)
     for name, port in asdict(free.ports).items():

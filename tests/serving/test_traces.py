@@ -28,7 +28,7 @@ def traced(exported: Path, samples: list[Path], tmp_path: Path, collector: Any) 
     given = tmp_path / "given" / "cifar10.mar"
     archive(exported, given, handler=ENTRY)
     configuration = Configuration.load(inference=0, management=0, metrics=0)
-    configuration = configuration.fit(Profile.of_machine("small"))
+    configuration = configuration.fit(replace(Profile.of_machine("small"), workers=1))
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
