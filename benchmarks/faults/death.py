@@ -14,7 +14,9 @@ BATCH = 16  # of the archive: what a worker has in hand, at most
 WINDOW = 0.5  # seconds
 
 
-def kill_workers(stack: Stack, rate: float, times: int) -> dict[str, Any]:
+def kill_workers(
+    stack: Stack, rate: float, times: int, pause: float = PAUSE_SECONDS
+) -> dict[str, Any]:
     """One worker after the other, under load.
 
     Requests are lost to a kill if they come to nothing before the next, and are not refused, as
@@ -23,13 +25,13 @@ def kill_workers(stack: Stack, rate: float, times: int) -> dict[str, Any]:
     """
     kills: list[tuple[float, float]] = []
     with Generator(stack.served.target, rate) as generator:
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(pause)
         for _ in range(times):
             worker = stack.workers()[0]
             killed = time.perf_counter()
             worker.kill()
             kills.append((killed, stack.wait_replaced(worker.pid, REPLACED_SECONDS)))
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(pause)
         answers = generator.stop().answers
     bad = lost(stack.served, answers)
     gone = [answer for answer in bad if not refused(answer)]
@@ -50,11 +52,11 @@ def kill_workers(stack: Stack, rate: float, times: int) -> dict[str, Any]:
     }
 
 
-def kill_java(stack: Stack, rate: float) -> dict[str, Any]:
+def kill_java(stack: Stack, rate: float, pause: float = PAUSE_SECONDS) -> dict[str, Any]:
     """All of the server but what is in front of it; then it is started again."""
     serving = stack.server.client.describe(stack.server.model)["modelVersion"]
     with Generator(stack.served.target, rate) as generator:
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(pause)
         left = {process.pid for process in stack.workers()}
         killed = time.perf_counter()
         stack.java().kill()
@@ -64,7 +66,7 @@ def kill_java(stack: Stack, rate: float) -> dict[str, Any]:
         stack.restart()
         stack.server.wait_loaded(REPLACED_SECONDS)
         ready = time.perf_counter()
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(pause)
         answers = generator.stop().answers
     good, _ = check(stack.served, answers)
     bad = lost(stack.served, answers)

@@ -26,6 +26,7 @@ from tests.lengths import LONG
 pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
 RATE = 30.0  # requests a second, which a busy machine can do too
+PAUSE = 1.5  # seconds
 HOSTILE, GOOD = (1000, 500) if LONG else (300, 150)
 
 
@@ -129,7 +130,7 @@ def test_all_troubles_at_once(stack: Stack) -> None:
 
 def test_a_killed_server_says_so_and_serves_again_what_was_deployed(stack: Stack) -> None:
     deploy([stack.server], stack.release("3.0"))
-    found = death.kill_java(stack, RATE)
+    found = death.kill_java(stack, RATE, PAUSE)
     assert found["served"] == ["3.0", "3.0"]
     assert (found["unclear"], found["lost_before"]) == (0, 0)
     assert "503" in found["lost"]
@@ -138,7 +139,7 @@ def test_a_killed_server_says_so_and_serves_again_what_was_deployed(stack: Stack
 
 def test_a_killed_worker_takes_only_what_it_had_in_hand(stack: Stack) -> None:
     pids = stack.pids()
-    found = death.kill_workers(stack, 100.0, 1)
+    found = death.kill_workers(stack, 100.0, 1, PAUSE)
     (killed,) = found["kills"]
     assert killed["lost"] <= death.BATCH
     assert (found["unclear"], found["lost_before"]) == (0, 0)
