@@ -22,13 +22,14 @@ setup: $(VENV)/.dev ## create .venv with everything development needs
 serve: $(ARCHIVE) ## serve the CIFAR-10 model on http://127.0.0.1:8080 until Ctrl-C
 	@$(BIN)/falconet serve $(ARCHIVE) --picture tests/pictures/cifar10/04-frog.png
 
-# TorchServe's workers start at nice 10, and would wait for other tests if these ran at nice 0.
+# TorchServe's workers start at nice 10, and would wait for other tests if these ran at nice 0. Of three
+# processes one usually waits for a server.
 test: $(VENV)/.dev $(ARCHIVE) ## run the tests in their short form, with a real TorchServe
 	@$(BIN)/python -m tests.programs
-	nice -n 10 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	nice -n 10 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-long: $(VENV)/.dev ## run the tests that have a long form, in it: soak, slow clients, many examples
-	FALCONET_TESTS=long $(BIN)/pytest tests/native tests/serving/test_robustness.py
+	FALCONET_TESTS=long $(BIN)/pytest tests/native tests/serving/test_openapi.py tests/serving/test_robustness.py
 
 test-versions: $(VENV)/.dev ## run the tests without TorchServe with the oldest and the newest Python and torch, by uv
 	$(BIN)/pip install --quiet uv

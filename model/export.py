@@ -67,7 +67,7 @@ def export(weights: Weights, folder: Path) -> Parity:
         # Deprecated since torch 2.11, and still the format that TorchServe loads.
         warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        # The check below is stricter than the tracer's own, which imports half of torch.distributed.
+        # The check below is stricter than the tracer's, which imports torch.distributed.
         traced = torch.jit.trace(fold(weights.network), pictures[:2], check_trace=False)
         torch.jit.freeze(traced).save(str(partial))
         script = torch.jit.load(str(partial))

@@ -2,7 +2,7 @@
 
 import os
 
-# Two processes have a core each: one thread of OpenMP's for each, and no busy waiting.
+# The processes share the cores: one thread of OpenMP's for each, and no busy waiting.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -35,6 +35,8 @@ from tests.programs import WITHOUT, how_to_install, skip_without
 
 # Deploys, and tests of what workers count, wait for several reports.
 os.environ.setdefault(REPORT_SECONDS, "0.2")
+# Servers of tests end before what Java's slower compiler makes of them is used.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 # A machine may stand still during an example, so none has a deadline.
 settings.register_profile("short", max_examples=200, deadline=None)

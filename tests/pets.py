@@ -181,7 +181,7 @@ class Load:
                 except (requests.RequestException, ValueError, LookupError) as error:
                     answer = f"{type(error).__name__}: {error}"
                 self.answers[answer] += 1
-                self._over.wait(0.05)  # the cores are the server's too
+                self._over.wait(0.1)  # the cores are the server's too
 
     def __enter__(self) -> "Load":
         for thread in self._threads:

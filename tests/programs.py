@@ -20,7 +20,7 @@ PACKAGES = {
     "openssl": ("openssl",),
     "curl": ("curl",),
     "procps": ("pkill",),
-    "util-linux": ("unshare", "nsenter", "setpriv"),
+    "util-linux": ("unshare", "nsenter", "setpriv", "taskset"),
     "systemd": ("systemd-analyze",),
 }
 # What they are looked for in; a user's $PATH may lack the last ones.

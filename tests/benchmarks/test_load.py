@@ -73,7 +73,9 @@ def test_every_answer_belongs_to_its_request(port: int) -> None:
 def test_a_closed_loop_waits_for_answers(port: int) -> None:
     answers = closed_loop(target(port, "/slow/0.1"), 4, 0.95)
     assert 4 <= len(answers) <= 40
-    assert len(answers) % 4 == 0
+    for answer in answers:
+        at_once = [each for each in answers if each.sent <= answer.sent < each.done]
+        assert len(at_once) <= 4
     assert min(answer.latency for answer in answers) >= 0.1
 
 

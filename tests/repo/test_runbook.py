@@ -11,7 +11,7 @@ import pytest
 from tests.programs import PATH
 
 BLOCK = re.compile(r"(<!-- left out: [^\n]* -->\n)?```console\n(.*?)```", re.DOTALL)
-PROGRAMS = ("unshare", "ip", "openssl", "curl", "nginx", "pkill")
+PROGRAMS = ("unshare", "ip", "openssl", "curl", "nginx", "pkill", "taskset")
 
 
 def commands(page: Path) -> list[str]:
@@ -30,6 +30,8 @@ def test_the_runbook_can_be_followed(repository: Path, tmp_path: Path) -> None:
     # A network of its own, where the ports that the page names are free; and processes of its own,
     # none of which outlives the first.
     alone = ["unshare", "--net", "--pid", "--mount-proc", "--fork", "--kill-child"]
+    # On one core, where a model has one worker.
+    alone += ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this user may not make namespaces")
     found = commands(repository / "docs" / "operations.md")

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from falconet.serving.server import Server
+from tests.lengths import LONG
 
 pytestmark = pytest.mark.server
 
-EXAMPLES = 40  # of each operation
+EXAMPLES = 200 if LONG else 20  # of each operation
 
 
 def test_the_server_is_as_its_description(server: Server, repository: Path, tmp_path: Path) -> None:

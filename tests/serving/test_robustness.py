@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
 RATE = 30.0  # requests a second, which a busy machine can do too
 PAUSE = 1.5  # seconds
-HOSTILE, GOOD = (1000, 500) if LONG else (300, 150)
+HOSTILE, GOOD = (1000, 500) if LONG else (200, 100)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_forms_are_read_behind_the_gateway(stack: Stack) -> None:
 
 def test_more_than_can_be_answered_is_told_to_come_again(stack: Stack) -> None:
     connections = 3 * Limits().in_flight
-    with Generator(stack.served.target, None, connections, seconds=3.0) as generator:
+    with Generator(stack.served.target, None, connections, seconds=1.5) as generator:
         answers = generator.wait().answers
     refused = lost(stack.served, answers)
     assert {(answer.status, answer.retry_after) for answer in refused} == {(429, "1")}
