@@ -62,6 +62,15 @@ def serving(mar: Path, state: Path, falconet: str) -> Callable[..., Any]:
     return run_it
 
 
+def started(state: Path) -> Server:
+    """The server, before its model is loaded."""
+    deadline = time.monotonic() + 60
+    while (server := Server.find(state)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return server
+
+
 def test_serves_in_the_foreground_until_it_is_ended(
     serving: Callable[..., Any], samples: list[Path], state: Path, tmp_path: Path
 ) -> None:
@@ -89,10 +98,7 @@ def test_serves_in_the_foreground_until_it_is_ended(
 
 def test_ended_while_it_starts_it_leaves_nothing(serving: Callable[..., Any], state: Path) -> None:
     with serving() as process:
-        deadline = time.monotonic() + 60
-        while (server := Server.find(state)) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        server = started(state)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
         assert process.stdout.read() == "stopped\n"
@@ -103,10 +109,8 @@ def test_ended_while_it_starts_it_leaves_nothing(serving: Callable[..., Any], st
 def test_a_terminal_that_closes_ends_it(serving: Callable[..., Any], state: Path) -> None:
     """Whatever the command says after that cannot be written any more."""
     with serving() as process:
-        assert process.stdout.readline().startswith("ready: pets")
         process.stdout.close()
-        server = Server.find(state)
-        assert server is not None
+        server = started(state)
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGHUP)
         process.wait(timeout=60)

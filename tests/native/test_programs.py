@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,10 @@ import pytest
 from falconet.native import implementations
 
 HERE = Path(__file__).parent
+SOURCES = HERE.parent.parent / "csrc"
+# Where setup.py keeps them.
+PLACE = f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"
+OBJECTS = HERE.parent.parent / "build" / "objects" / PLACE / "csrc"
 COMPILER = shutil.which("c++") or shutil.which("g++")
 # A sanitizer that this process was started with is not meant for the compiler and its program.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
@@ -18,11 +24,20 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
 
 
+def compiled(files: list[Path]) -> list[Path]:
+    """The extension's object files of these sources, or where one is outdated the sources."""
+    objects = [OBJECTS / f"{path.stem}.o" for path in files]
+    changed = max(path.stat().st_mtime for path in (*files, *SOURCES.glob("*.h")))
+    current = all(path.exists() and path.stat().st_mtime > changed for path in objects)
+    return objects if current else files
+
+
 def build(name: str, folder: Path, *flags: str) -> Path:
     """The program of this name beside this file, with all of the C++ but what knows Python."""
-    sources = HERE.parent.parent / "csrc"
-    files = [path for path in sorted(sources.glob("*.cpp")) if path.name != "bindings.cpp"]
-    flags = ("-std=c++17", "-O1", "-Wall", "-Wextra", "-pthread", f"-I{sources}", *flags)
+    files = [path for path in sorted(SOURCES.glob("*.cpp")) if path.name != "bindings.cpp"]
+    if not flags:
+        files = compiled(files)
+    flags = ("-std=c++17", "-O1", "-Wall", "-Wextra", "-pthread", f"-I{SOURCES}", *flags)
     subprocess.run(
         [str(COMPILER), *flags, "-o", folder / name, HERE / f"{name}.cpp", *files],
         check=True,

@@ -36,10 +36,8 @@ SaidBy = Callable[[Server], str]
 def test_deploys_and_a_rollback_under_load_lose_nothing(
     running: Server,
     make: Make,
-    given: Path,
     said_by: SaidBy,
     load: Callable[..., Any],
-    start_pets: Callable[..., Server],
 ) -> None:
     second, third = make("2.0"), make("3.0")
     steps: list[str] = []
@@ -58,14 +56,9 @@ def test_deploys_and_a_rollback_under_load_lose_nothing(
     # What is neither served nor gone back to is removed.
     files = sorted(path.name for path in running.store.iterdir())
     assert [name.rpartition("-")[0] for name in files] == ["pets-2.0", "pets-3.0"]
-
-    # Started again with the same archive a server serves what was deployed.
-    running.stop()
-    again = start_pets(given)
-    assert said_by(again) == "2.0"
-    scaled = CliRunner().invoke(main, ["scale", "2", "--state", str(again.folder)])
+    scaled = CliRunner().invoke(main, ["scale", "2", "--state", str(running.folder)])
     assert scaled.output == "pets: 2 workers\n"
-    assert len(again.client.describe("pets")["workers"]) == 2
+    assert len(running.client.describe("pets")["workers"]) == 2
 
 
 def test_what_fails_or_is_interrupted_leaves_the_old_version(
@@ -132,6 +125,7 @@ def test_what_fails_or_is_interrupted_leaves_the_old_version(
         with pytest.raises(ServerError, match="what went wrong first"):
             rollback([running], "pets", steps.append)
     assert steps[-1].startswith("not undone yet, as the server does not answer")
+    # Started again with the same archive a server serves what was deployed.
     again = start_pets(given)
     assert said_by(again) == "2.0"
     steps.clear()
