@@ -14,7 +14,7 @@ constexpr std::size_t kKeptBytes = std::size_t{8} << 20;
 
 std::uint8_t* Buffer::get(std::size_t bytes) {
   if (bytes > this->bytes()) {
-    lines_ = {};  // first, so that there are never both
+    release();  // first, so that there are never both
     lines_.resize((bytes + sizeof(CacheLine) - 1) / sizeof(CacheLine));
   }
   return lines_.front().bytes;
@@ -46,6 +46,7 @@ void Workspace::trim() {
   for (Buffer* buffer : {&source, &edge, &ring, &rows}) {
     if (buffer->bytes() > kKeptBytes) buffer->release();
   }
+  if (taps.capacity() * sizeof(taps[0]) > kKeptBytes) std::vector<const std::uint8_t*>().swap(taps);
   if (cached_bytes_ > kCachedBytes) {
     cache_.clear();
     cached_bytes_ = 0;

@@ -14,7 +14,7 @@ class Buffer {
  public:
   std::uint8_t* get(std::size_t bytes);
   std::size_t bytes() const { return lines_.size() * sizeof(CacheLine); }
-  void release() { lines_ = {}; }
+  void release() { std::vector<CacheLine>().swap(lines_); }  // `= {}` would keep the memory
 
  private:
   std::vector<CacheLine> lines_;

@@ -1,5 +1,6 @@
 """Preprocessor against torchvision on PIL pictures."""
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -342,3 +343,29 @@ def test_from_spec_reads_what_a_model_states() -> None:
         Preprocessor.from_spec({**spec, "crop": "left"})
     with pytest.raises(ValueError, match="expected the field 'filter'"):
         Preprocessor.from_spec({k: v for k, v in spec.items() if k != "filter"})
+
+
+RELEASED = """
+import numpy as np
+from falconet.native import Preprocessor
+
+def held():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4
+
+preprocessor = Preprocessor((8, 8), threads=1)
+small, tall = np.zeros((100, 100, 3), np.uint8), np.zeros((8_000_000, 2, 3), np.uint8)
+preprocessor([small])
+before = held()
+preprocessor([tall])
+print(held() - before)
+"""
+
+
+def test_what_a_large_picture_took_is_given_back() -> None:
+    """In KiB: its coefficients alone are 32 MB, and the pointers to its rows 16."""
+    # Or glibc keeps what is freed, as long as it is not more than was freed before.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}
+    command = [sys.executable, "-c", RELEASED]
+    output = subprocess.check_output(command, env=environment, text=True)
+    assert int(output) < 8_000
