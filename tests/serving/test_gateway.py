@@ -257,6 +257,28 @@ def test_more_than_can_be_answered(keys: Path, tmp_path: Path) -> None:
         assert retry == ("1" if status == 429 else None)
 
 
+def test_what_comes_in_pieces_counts_by_what_it_is(keys: Path, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with Backend(1.0) as slow:
+        gateway = Gateway.start(tmp_path, slow.port, "cifar10", keys, port=port)
+        few = gateway.limits.places()["PLACES_VERY_LARGE"]
+
+        def ask(size: int) -> tuple[int, str | None]:
+            url = f"http://127.0.0.1:{port}/predict"
+            pieces = iter([bytes(size)] * 2)
+            answer = requests.post(url, data=pieces, headers=KEY, timeout=TIMEOUT)
+            return answer.status_code, answer.headers.get("Retry-After")
+
+        try:
+            with ThreadPoolExecutor(12) as pool:
+                assert list(pool.map(ask, [2500] * 12)) == [(200, None)] * 12
+                large = Counter(pool.map(ask, [2_600_000] * (few + 4)))
+        finally:
+            gateway.stop()
+    assert large.keys() == {(200, None), (429, "1")}
+    assert large[200, None] >= few
+
+
 def test_requests_are_shared_out_on_the_connections_there_are(keys: Path, tmp_path: Path) -> None:
     """To read its configuration anew nginx would close them, also while something is sent."""
     (port,) = free_ports(1)
