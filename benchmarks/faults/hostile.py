@@ -4,13 +4,16 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from ..load_generator.encode import multipart
 from .damage import damaged, large, seeds
+from .floods import KINDS, Flood
 
+FLOOD_BYTES = 1_000, 300_000
 TYPES = ("image/jpeg", "image/png", "application/octet-stream", "text/plain", "application/json",
          "application/xml", "application/x-www-form-urlencoded", "multipart/form-data", "", "\x01",
          "image/jpeg; charset=utf-99", "a" * 500)  # fmt: skip
@@ -87,6 +90,9 @@ class Maker:
             "no HTTP": (3, self._garbage),
             "early closes": (4, self._early),
         }
+        for kind, made in KINDS.items():
+            if "large" not in kind:
+                self._kinds[kind] = 0.2, partial(self._flood, kind, made)
 
     def __iter__(self) -> Iterator[Hostile]:
         weights = np.array([weight for weight, _ in self._kinds.values()])
@@ -121,6 +127,10 @@ class Maker:
 
     def _work(self) -> Hostile:
         return Hostile("pictures that are work", self._request(self._large))
+
+    def _flood(self, kind: str, made: Callable[[int], Flood]) -> Hostile:
+        flood = made(int(np.exp(self._random.uniform(*np.log(FLOOD_BYTES)))))
+        return Hostile(kind, self._request(flood.body, **flood.headers))
 
     def _form(self) -> Hostile:
         whole = multipart("/predict", self._damaged(), self._one(TYPES[:4]))

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.faults.attack import fair
 from benchmarks.faults.damage import damaged, seeds
 from benchmarks.faults.figures import calm_after, clear, refused
+from benchmarks.faults.floods import KINDS
 from benchmarks.faults.hostile import Hostile, Maker
 from benchmarks.load_generator.load import Answer, Target
 from benchmarks.system import System
@@ -62,6 +63,10 @@ def test_how_hostile_requests_should_be_answered(
     assert fair(hostile, status, b"HTTP/1.1 ...\r\n\r\n" + body) == expected
 
 
+# Bombs, whose bytes are few.
+FEW = ("gzip", "instances: many")
+
+
 def answer(intended: float, latency: float = 0.01, status: int = 200, body: bytes = b"x") -> Answer:
     return Answer(0, intended, intended, intended + latency, status, body)
 
@@ -83,3 +88,13 @@ def test_calm_is_when_all_is_as_before() -> None:
     found = calm_after(system, [*before, *slow, *wrong, *after], 5.0, 10.0, 0.5)
     assert 1.8 < found <= 2.2
     assert calm_after(system, [*before, *slow, *wrong], 5.0, 10.0, 0.5) == float("inf")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "large" not in kind])
+def test_floods_are_as_large_as_asked(kind: str) -> None:
+    """The same bytes again, and nearly as many as were asked for."""
+    for size in (20_000, 100_000):
+        flood = KINDS[kind](size)
+        assert flood == KINDS[kind](size)
+        assert len(flood.body) <= size + 200_000
+    assert kind.startswith(FEW) or len(flood.body) > 10_000

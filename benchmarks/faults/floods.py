@@ -1,0 +1,236 @@
+"""Bodies that would cost more than they should, of each kind in any size."""
+
+import base64
+import gzip
+import io
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from .damage import chunk, png
+
+MOST_ZIPPED = 200 << 20  # bytes, unpacked
+SIDE = 7_000  # just within the pixels that a server takes
+FORM = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
+
+
+class Flood(NamedTuple):
+    """A body, and headers that are needed for it."""
+
+    body: bytes
+    headers: dict[str, str] = {}  # noqa: RUF012
+
+
+@cache
+def jpeg(mode: str = "RGB", side: int = 64, **options: bool) -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, (side, side), 128 if mode == "L" else None).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def segments(marker: int, length: int, mode: str = "RGB") -> Callable[[int], Flood]:
+    """JPEG segments before the picture."""
+
+    def made(size: int) -> Flood:
+        data = jpeg(mode)
+        one = struct.pack(">BBH", 0xFF, marker, length + 2) + b"Exif\0\0"[:length].ljust(length)
+        return Flood(data[:2] + one * max(1, size // len(one)) + data[2:])
+
+    return made
+
+
+def scans(side: int, mode: str = "L") -> Callable[[int], Flood]:
+    """A progressive JPEG's last scan, said again."""
+
+    def made(size: int) -> Flood:
+        data = jpeg(mode, side, progressive=True)
+        last = data.rindex(b"\xff\xda")
+        again = data[last:-2] * max(1, size // (len(data) - last))
+        return Flood(data[:-2] + again + data[-2:])
+
+    return made
+
+
+def fill(size: int) -> Flood:
+    """What may stand between a JPEG's segments."""
+    data = jpeg()
+    return Flood(data[:2] + b"\xff" * size + data[2:])
+
+
+def junk(size: int) -> Flood:
+    data = jpeg("CMYK")
+    return Flood(data[:2] + bytes(size) + data[2:])
+
+
+def chunks(kind: bytes, body: bytes, after: bool = False) -> Callable[[int], Flood]:
+    def made(size: int) -> Flood:
+        data = png(16, 16, zlib.compress(bytes(16 * 49)))
+        one = chunk(kind, body)
+        at = len(data) - 12 if after else 33
+        return Flood(data[:at] + one * max(1, size // len(one)) + data[at:])
+
+    return made
+
+
+def pieces_of_data(size: int) -> Flood:
+    """A PNG's pixels, a byte in each chunk."""
+    packed = zlib.compress(np.random.default_rng(0).bytes(64 * 193))
+    data = [chunk(b"IDAT", packed[i : i + 1]) for i in range(len(packed))]
+    empty = chunk(b"IDAT", b"") * max(0, (size - 13 * len(packed)) // 12)
+    header = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), empty, *data, chunk(b"IEND", b"")]
+    return Flood(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+@cache
+def black(side: int, depth: int = 8, kind: int = 2, interlaced: int = 0) -> bytes:
+    """A large PNG of one color."""
+    samples = {0: 1, 2: 3, 4: 2, 6: 4}[kind]
+    row = b"\0" + bytes(side * samples * depth // 8)
+    packer = zlib.compressobj(9)
+    data = b"".join([*(packer.compress(row) for _ in range(side)), packer.flush()])
+    header = struct.pack(">IIBBBBB", side, side, depth, kind, 0, 0, interlaced)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b"")]
+    )
+
+
+def large_png(depth: int, kind: int) -> Callable[[int], Flood]:
+    return lambda size: Flood(black(SIDE, depth, kind))
+
+
+@cache
+def large(format: str, mode: str = "RGB") -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, (SIDE, SIDE)).save(file, format)
+    return file.getvalue()
+
+
+def comments(size: int) -> Flood:
+    """Of a GIF, a byte each."""
+    file = io.BytesIO()
+    Image.new("P", (16, 16)).save(file, "GIF")
+    data = file.getvalue()
+    at = data.index(b"\x2c")
+    return Flood(data[:at] + b"!\xfe\x01a\0" * (size // 5) + data[at:])
+
+
+def runs(size: int) -> Flood:
+    """A BMP of runs of one pixel, which Pillow unpacks in Python."""
+    side = min(SIDE, max(1, int((size / 2) ** 0.5)))
+    pixels = (b"\1\0" * side + b"\0\0") * side
+    header = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(pixels), 0, 0, 256, 0)
+    offset = 14 + len(header) + 1024
+    start = struct.pack("<2sIHHI", b"BM", offset + len(pixels), 0, 0, offset)
+    return Flood(start + header + bytes(1024) + pixels)
+
+
+def repeated(start: bytes, one: bytes, end: bytes) -> Callable[[int], Flood]:
+    """JSON of many equal values."""
+
+    def made(size: int) -> Flood:
+        body = start + one * max(1, size // len(one)) + end
+        return Flood(body, {"Content-Type": "application/json"})
+
+    return made
+
+
+def tensor(shape: str, one: bytes) -> Callable[[int], Flood]:
+    start = b'{"inputs":[{"datatype":"UINT8","shape":' + shape.encode() + b',"data":['
+    return repeated(start, one, b"0]}]}")
+
+
+def instances(file: Callable[[], bytes], most: int) -> Callable[[int], Flood]:
+    """Many times the same picture in one request."""
+
+    def made(size: int) -> Flood:
+        text = base64.b64encode(file()).decode()
+        count = max(1, min(most, size // len(text)))
+        body = json.dumps({"instances": [{"b64": text}] * count}).encode()
+        return Flood(body, {"Content-Type": "application/json"})
+
+    return made
+
+
+def spaced(size: int) -> Flood:
+    """Base64 in lines of a letter each."""
+    text = "\\n".join(base64.b64encode(jpeg()).decode())
+    body = ('{"instances":[{"b64":"' + text * max(1, size // len(text)) + '"}]}').encode()
+    return Flood(body, {"Content-Type": "application/json"})
+
+
+def zipped(size: int) -> Flood:
+    plain = bytes(min(1000 * size, MOST_ZIPPED))
+    return Flood(gzip.compress(plain, mtime=0), {"Content-Encoding": "gzip"})
+
+
+def parts(size: int) -> Flood:
+    one = FORM % b"image" + b"x\r\n"
+    body = one * max(1, size // len(one)) + b"--b--\r\n"
+    return Flood(body, {"Content-Type": "multipart/form-data; boundary=b"})
+
+
+def lines(size: int) -> Flood:
+    body = FORM % b"image" + b"\r\n--" * (size // 4) + b"\r\n--b--\r\n"
+    return Flood(body, {"Content-Type": "multipart/form-data; boundary=b"})
+
+
+def parameters(size: int) -> Flood:
+    body = (FORM % b"image").replace(b"; name", b"; a=b" * (size // 5) + b"; name") + b"x\r\n--b--"
+    return Flood(body, {"Content-Type": "multipart/form-data; boundary=b"})
+
+
+KINDS: dict[str, Callable[[int], Flood]] = {
+    "JPEG: empty comments": segments(0xFE, 0),
+    "JPEG: Exif segments": segments(0xE1, 20, "CMYK"),
+    "JPEG: profiles": segments(0xE2, 60, "CMYK"),
+    "JPEG: empty application segments": segments(0xED, 0, "CMYK"),
+    "JPEG: scans of a small picture": scans(64),
+    "JPEG: scans of a large picture": scans(SIDE),
+    "JPEG: scans of a large picture in color": scans(SIDE, "RGB"),
+    "JPEG: padding": fill,
+    "JPEG: junk": junk,
+    "JPEG: large": lambda size: Flood(large("JPEG")),
+    "JPEG: large, CMYK": lambda size: Flood(large("JPEG", "CMYK")),
+    "PNG: unknown chunks": chunks(b"aaAa", b""),
+    "PNG: unknown chunks behind the pixels": chunks(b"aaAa", b"", True),
+    "PNG: texts": chunks(b"tEXt", b"k\0v"),
+    "PNG: packed texts": chunks(b"zTXt", b"k\0\0" + zlib.compress(bytes(1_000_000))),
+    "PNG: profiles": chunks(b"iCCP", b"k\0\0" + zlib.compress(bytes(1_000_000))),
+    "PNG: Exif": chunks(b"eXIf", b"MM\0*\0\0\0\x08" + bytes(60_000)),
+    "PNG: pixels in single bytes": pieces_of_data,
+    "PNG: large": large_png(8, 2),
+    "PNG: large, with alpha": large_png(8, 6),
+    "PNG: large, 16 bits": large_png(16, 6),
+    "PNG: large, gray": large_png(8, 0),
+    "GIF: comments": comments,
+    "GIF: large": lambda size: Flood(large("GIF", "P")),
+    "WebP: large": lambda size: Flood(large("WEBP")),
+    "BMP: runs": runs,
+    "JSON: empty objects": repeated(b'{"instances":[', b"{},", b"{}]}"),
+    "JSON: empty lists": repeated(b'{"instances":[', b"[],", b"0]}"),
+    "JSON: names": repeated(b'{"instances":[{', b'"":0,', b'"a":0}]}'),
+    "JSON: numbers": repeated(b'{"instances":[', b"0,", b"0]}"),
+    "JSON: long numbers": repeated(b'{"instances":[', b"9" * 4000 + b",", b"0]}"),
+    "JSON: fractions": repeated(b'{"instances":[', b"1.7976931348623157e308,", b"0]}"),
+    "JSON: escapes": repeated(b'{"instances":["', b"\\u0000", b'"]}'),
+    "JSON: spaces": repeated(b"{", b" ", b"}"),
+    "JSON: depth": repeated(b'{"instances":', b"[", b""),
+    "tensors: numbers": tensor("[1,1,1,3]", b"0,"),
+    "tensors: lists of three": tensor("[1000,1000,3]", b"[0,0,0],"),
+    "tensors: texts, one of them long": tensor("[1,1,1,3]", b'"",'),
+    "instances: large pictures": instances(lambda: black(SIDE), 128),
+    "instances: many pictures": instances(jpeg, 128),
+    "instances: middling pictures": instances(lambda: black(600), 128),
+    "base64 in lines of a letter": spaced,
+    "gzip: a bomb": zipped,
+    "forms: parts": parts,
+    "forms: lines that begin as boundaries": lines,
+    "forms: parameters": parameters,
+}
