@@ -15,7 +15,8 @@ from torch import Tensor
 
 from falconet.native import Preprocessor
 
-from .decode import Data, Decoded, Encoded, Pixels
+from .data import Data, Pixels
+from .decode import Decoded, Encoded
 from .errors import RequestError
 from .network import Network, Precision
 
@@ -114,19 +115,26 @@ class Classifier:
         """Run every size of batch until its kernels are chosen, and check the output.
 
         Raises:
-            ValueError: the model does not return ``(N, classes)``.
-            RuntimeError: the model cannot be run.
+            ValueError: the model does not return finite numbers, ``(N, classes)``.
+            TypeError: it does not return a tensor.
+            RuntimeError: it cannot be run.
         """
         rows = self.batch(batch_size)
-        rows[:] = 0
+        # Not pictures of one color, which a model may divide by the variance of.
+        _tensor(rows).copy_(torch.randn(rows.shape, generator=torch.Generator().manual_seed(0)))
         for size in range(1, batch_size + 1):
             for _ in range(OPTIMIZED_AFTER if size == 1 else 1):
-                shape = tuple(self.logits(rows[:size]).shape)
-                if shape != (size, len(self.classes)):
+                logits = self.logits(rows[:size])
+                if tuple(logits.shape) != (size, len(self.classes)):
                     raise ValueError(
-                        f"the model returned {shape} for a batch of {size}; expected one number "
-                        f"for each of the {len(self.classes)} classes in spec.json"
+                        f"the model returned {tuple(logits.shape)} for a batch of {size}; expected "
+                        f"one number for each of the {len(self.classes)} classes in spec.json"
                     )
+        if not logits.isfinite().all():
+            raise ValueError(
+                "the model returned logits that are not finite; train it until they are, or serve "
+                "it with --precision float32"
+            )
 
     def open(self, data: Data | Pixels, max_pixels: int) -> Encoded | Decoded:
         """Read a picture's header, and make sure that it can be preprocessed.
@@ -172,16 +180,19 @@ class Classifier:
 
     def logits(self, batch: Rows) -> Tensor:
         """``(N, classes)`` float32 for a batch, in one forward pass."""
-        rows = torch.from_numpy(batch)
-        if rows.dtype == torch.uint16:
-            rows = rows.view(torch.bfloat16)
-        return self.network(rows.permute(0, 3, 1, 2))
+        return self.network(_tensor(batch).permute(0, 3, 1, 2))
 
     def predict(self, batch: Rows) -> list[list[Prediction]]:
-        """The most likely classes of each row of a batch, best first."""
+        """The most likely classes of each row of a batch, best first.
+
+        Raises:
+            ValueError: the model returned NaN or infinity for one of them.
+        """
         if len(batch) == 0:
             return []
         best = self.logits(batch).softmax(1).topk(self.top_k)
+        if not best.values.isfinite().all():
+            raise ValueError("the model returned logits that are not finite")
         return [
             [Prediction(self.classes[i], p) for i, p in zip(indices, probabilities, strict=True)]
             for indices, probabilities in zip(
@@ -194,3 +205,9 @@ class Classifier:
         batch = self.batch(len(pictures))
         self.prepare(pictures, batch)
         return self.predict(batch)
+
+
+def _tensor(rows: Rows) -> Tensor:
+    """The same memory; bits of bfloat16 as such."""
+    tensor = torch.from_numpy(rows)
+    return tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor

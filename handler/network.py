@@ -73,9 +73,17 @@ class Network:
 
         Args:
             batch: ``(N, C, height, width)``, float32 or :attr:`dtype`, fastest as channels_last.
+
+        Raises:
+            TypeError: the model returned something else.
         """
         batch = batch.to(self.device, self.dtype, non_blocking=True)
-        logits: Tensor = self._model(batch)
+        logits = self._model(batch)
+        if not isinstance(logits, Tensor):
+            raise TypeError(
+                f"the model returned a {type(logits).__name__}; expected one tensor of logits, (N, "
+                "classes): export a module that returns that alone"
+            )
         return logits.float().cpu()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ POLL_SECONDS = 0.25
 LAST_WORDS_SECONDS = 10.0
 # How much of a log an error shows.
 LOG_LINES = 30
+ERROR = re.compile(r"[A-Za-z_.]+(Error|Exception): ")  # as Python ends a traceback
 # What TorchServe 0.12 logs when a worker has ended while it loaded a model, for whatever reason.
 WORKER_DIED = "error: Worker died."
 # What its workers write first.
@@ -313,4 +315,7 @@ class Server:
 
 
 def _tail(lines: list[str]) -> str:
-    return "\n".join(lines[-LOG_LINES:])
+    """The end of a log, and before it the error that was said last."""
+    end = "\n".join(lines[-LOG_LINES:])
+    errors = [line for line in lines if ERROR.match(line)]
+    return f"{errors[-1]}\nIts log ends with:\n{end}" if errors else end

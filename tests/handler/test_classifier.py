@@ -143,6 +143,34 @@ def test_what_does_not_fit_is_said_before_serving(tmp_path: Path) -> None:
         wrong.warm_up(1)
 
 
+def test_a_model_that_returns_no_logits_is_refused(tmp_path: Path) -> None:
+    class Pair(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x.mean((2, 3))[:, :2], x
+
+    class Endless(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3))[:, :2] / 0
+
+    with pytest.raises(TypeError, match="returned a tuple; expected one tensor of logits"):
+        Classifier(folder_with(tmp_path, Pair()))
+    with pytest.raises(ValueError, match="logits that are not finite"):
+        Classifier(folder_with(tmp_path, Endless())).warm_up(1)
+
+
+def test_a_model_may_divide_by_a_picture_s_contrast(tmp_path: Path) -> None:
+    """That of one color has none, and fails alone."""
+
+    class Contrast(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return ((x - x.mean()) / x.std()).mean((2, 3))[:, :2]
+
+    classifier = Classifier(folder_with(tmp_path, Contrast()))
+    classifier.warm_up(1)
+    with pytest.raises(ValueError, match="logits that are not finite"):
+        classifier.classify([np.full((9, 12, 3), 20, np.uint8)])
+
+
 def test_fast_decoding_shrinks_large_jpegs_only(tmp_path: Path) -> None:
     """By 2, 4 or 8, and never below twice what the picture is resized to."""
     exact = Classifier(folder_with(tmp_path, Mean(), size=[8, 8], resize=10))

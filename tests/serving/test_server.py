@@ -313,7 +313,9 @@ def test_a_model_that_cannot_load_is_said_with_the_reason(
     replace(Spec.load(folder), classes=("cat", "dog")).save(folder)  # the model has three
     archive(folder, given, handler=ENTRY, serving=ALONE)
     server = start(given)
-    with pytest.raises(ServerError, match=r"(?s)a worker died.*the model returned \(1, 3\)"):
+    with pytest.raises(
+        ServerError, match=r"a worker died.*:\nValueError: the model returned \(1, 3\)"
+    ):
         server.wait_ready(b"")
 
 
