@@ -18,7 +18,7 @@ from falconet.model.archive import archive as pack
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from falconet.handler.decode import Pixels
+    from falconet.handler.data import Pixels
     from falconet.handler.network import Precision
     from falconet.model.export import Parity
     from falconet.model.samples import Sample

@@ -54,20 +54,19 @@ def _asked(pictures: tuple[Path, ...], url: str) -> list[dict[str, Any]]:
 def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]]:
     from falconet.handler import answer  # imports torch
     from falconet.handler.errors import RequestError
-    from falconet.handler.request import Request
+    from falconet.handler.plain import Plain
 
     from .model import MAX_PIXELS, open_classifier
 
     answers = []
     with open_classifier(model) as classifier:
         for picture in pictures:
-            request = Request("plain", picture.read_bytes())
+            file = picture.read_bytes()
             try:
-                pixels = classifier.decode(classifier.open(request.content, MAX_PIXELS))
-                body = answer.success(request, classifier.classify([pixels]))
+                pixels = classifier.decode(classifier.open(file, MAX_PIXELS))
+                answers.append(Plain(file).success(classifier.classify([pixels]), "", ""))
             except RequestError as error:
-                body = answer.failure(error, request.protocol)
-            answers.append(json.loads(body))
+                answers.append(answer.failure(error))
     return answers
 
 

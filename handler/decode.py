@@ -1,29 +1,45 @@
 """From the bytes of a picture file to pixels."""
 
-import base64
-import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
-from .errors import RequestError, bad_request
-
-Pixels = npt.NDArray[np.uint8]
-Data = bytes | bytearray | memoryview
+from . import jpeg, png
+from .budget import JPEG_PASSES, KEPT_OPEN, RLE_PIXELS, RLE_READS, SHARE_OF_RARE_JPEG, SHARE_OF_WEBP
+from .data import Data, Pixels
+from .errors import RequestError, damaged
+from .metered import MeteredFile
 
 # Few on purpose: each decoder is code that strangers' bytes run through.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
-# A progressive JPEG comes in ten scans or so. Each costs a pass over all pixels, however few its
-# bytes.
-MAX_SCANS = 100
 STRIP = 1 << 20  # pixels
-START_OF_SCAN = b"\xff\xda"
+_BITS = 8
+
+SIGNATURE_BYTES = 16
+# Of our formats; two letters, as BMP has them, begin many a text.
+OWN_SIGNATURES = (jpeg.SIGNATURE, png.SIGNATURE, b"GIF87a", b"GIF89a")
+# What else is sent, by how it begins.
+OTHERS = tuple(
+    (re.compile(signature, re.DOTALL), name)
+    for signature, name in (
+        (rb"....ftyp(hei[cmsx]|hev[cmx]|mif1|msf1)", "a HEIC picture; convert it to JPEG first"),
+        (rb"....ftypavi[fs]", "an AVIF picture; convert it to JPEG first"),
+        (rb"II\*\0|MM\0\*|II\+\0|MM\0\+", "a TIFF picture; convert it to PNG first"),
+        (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture; convert it to JPEG first"),
+        (rb"\s*(<\?xml|<svg)", "an SVG or other XML; render it first"),
+        (
+            rb"/9j/|iVBORw0KGgo|R0lGOD|UklGR|data:image/",
+            'base64; send the bytes themselves, or JSON like {"instances": [{"b64": "..."}]}',
+        ),
+    )
+)
 
 # By what a JPEG's decoder divides the sides in passing. It knows eighths in between, too, but has
 # fast code for these alone.
@@ -42,7 +58,7 @@ class Encoded:
 
     Raises:
         RequestError: 400 nothing there, 413 too many pixels, 415 not a picture in one of
-            :data:`FORMATS`, 422 a damaged header, or a JPEG of too many scans.
+            :data:`FORMATS`, 422 a damaged header, or a file in more pieces than are read.
     """
 
     def __init__(self, data: Data, max_pixels: int) -> None:
@@ -51,10 +67,13 @@ class Encoded:
         self._data = data
         self._max_pixels = max_pixels
         self._image: Image.Image | None = None
-        size = self._jpeg_size() if bytes(data[:3]) == b"\xff\xd8\xff" else None
-        self._is_jpeg = size is not None
+        self._jpeg: jpeg.Header | None = None
+        size = self._jpeg_size() if bytes(data[:3]) == jpeg.SIGNATURE else None
+        self._is_common_jpeg = size is not None
         self.height, self.width = size or self._open()
         _check_pixels(self.height, self.width, max_pixels)
+        if len(data) > KEPT_OPEN:
+            self._image = None
 
     def decode(self, least: tuple[int, int] | None = None) -> Pixels:
         """Decode to RGB, to the same bytes as Pillow's ``open(...).convert("RGB")``.
@@ -74,24 +93,24 @@ class Encoded:
         Raises:
             RequestError: 415 16-bit gray, 422 a picture that is truncated or corrupt.
         """
-        if self._is_jpeg:
+        if self._is_common_jpeg:
             try:
                 height, width = (0, 0) if least is None else self._shrunk(*least)
                 pixels: Pixels = simplejpeg.decode_jpeg(
                     self._data, "RGB", min_height=height, min_width=width
                 )
                 return pixels
-            except ValueError:
+            except (ValueError, KeyError):  # a KeyError for samplings that it has no name for
                 # Pillow lets pass damage that leaves a whole picture, and refuses a truncated one.
-                _check_pixels(*self._open(), self._max_pixels)
-        assert self._image is not None
-        with _request_errors(self._data), self._image as image:
+                self._afford_again()
+        if self._image is None:
+            _check_pixels(*self._open(), self._max_pixels)
+        # Its pixels are not to be held until the batch is answered.
+        opened, self._image = self._image, None
+        assert opened is not None
+        with _request_errors(self._data), opened as image:
             if image.mode.startswith(("I", "F")):
-                raise RequestError(
-                    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                    "expected 8 bits per pixel, got a 16-bit grayscale picture; scale it to 8 "
-                    "bits first",
-                )
+                raise png.sixteen_bits()
             image.load()
             # Pillow warns of what we do on purpose: drop the transparency of a palette.
             image.info.pop("transparency", None)
@@ -100,27 +119,44 @@ class Encoded:
     def _jpeg_size(self) -> tuple[int, int] | None:
         """Height and width for the fast path, or ``None`` for what Pillow had better judge.
 
-        That is CMYK, which libjpeg-turbo does not turn into RGB, and whatever it finds fault with.
+        That is CMYK, which libjpeg-turbo does not turn into RGB, and whatever is rare.
         """
-        whole = np.frombuffer(self._data, np.uint8)
-        # bytes.count() takes eight times as long: it stops at every 255.
-        first, second = START_OF_SCAN
-        scans = np.count_nonzero((whole[:-1] == first) & (whole[1:] == second))
-        if scans > MAX_SCANS:
+        self._jpeg = header = jpeg.read(self._data, self._max_pixels)
+        if header.precision > _BITS:
             raise RequestError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                f"expected a JPEG of at most {MAX_SCANS} scans, got {scans}",
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                f"expected {_BITS} bits per sample, got a JPEG of {header.precision} bits",
             )
-        try:
-            height, width, colors, _ = simplejpeg.decode_jpeg_header(self._data)
-        except ValueError:
+        if header.process not in (jpeg.BASELINE, jpeg.EXTENDED, jpeg.PROGRESSIVE):
+            _check_pixels(header.height, header.width, self._max_pixels // SHARE_OF_RARE_JPEG)
             return None
-        return None if colors in ("CMYK", "YCCK") else (height, width)
+        if header.precision != _BITS or header.components not in (1, 3):
+            return None
+        return (header.height, header.width) if header.height and header.width else None
+
+    def _afford_again(self) -> None:
+        """A second decoder may go over the pixels as often as the first; both share a budget."""
+        assert self._jpeg is not None
+        passes = 2 * self._jpeg.scans * self.height * self.width
+        if self._jpeg.scans > 1 and passes > JPEG_PASSES * self._max_pixels:
+            raise damaged("the picture is damaged, and too large to be tried otherwise")
 
     def _open(self) -> tuple[int, int]:
+        """Have Pillow read the header."""
         with _request_errors(self._data):
-            self._image = Image.open(io.BytesIO(self._data), formats=FORMATS)
-        return self._image.height, self._image.width
+            data = self._data
+            if self._jpeg is not None:
+                data = self._jpeg.lean(data)
+            elif bytes(data[: len(png.SIGNATURE)]) == png.SIGNATURE:
+                data = png.prepared(data)
+            file = MeteredFile(data)
+            self._image = image = Image.open(file, formats=FORMATS)
+            if image.format == "WEBP":
+                _check_pixels(image.height, image.width, self._max_pixels // SHARE_OF_WEBP)
+            if isinstance(image, ImageFile) and any(tile[0] == "bmp_rle" for tile in image.tile):
+                _check_pixels(image.height, image.width, min(self._max_pixels, RLE_PIXELS))
+                file.reads = RLE_READS
+        return image.height, image.width
 
     def _shrunk(self, least_height: int, least_width: int) -> tuple[int, int]:
         """The smallest size that may be decoded to."""
@@ -146,18 +182,6 @@ class Decoded:
     def decode(self, least: tuple[int, int] | None = None) -> Pixels:
         """The pixels as they are; see :meth:`Encoded.decode`."""
         return self._pixels
-
-
-def from_base64(text: str, name: str) -> bytes:
-    """The bytes that a field of JSON holds.
-
-    Raises:
-        RequestError: 400 they are not in base64; ``name`` says whose.
-    """
-    try:
-        return base64.b64decode(text, validate=True)
-    except (ValueError, TypeError) as error:  # binascii's is a ValueError
-        raise bad_request(f"{name}: not valid base64: {error}") from None
 
 
 def decode(data: Data, max_pixels: int) -> Pixels:
@@ -192,15 +216,26 @@ def _request_errors(data: Data) -> Iterator[None]:
     except Image.DecompressionBombError as error:  # unless the process has lifted Pillow's limit
         raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from None
     except UnidentifiedImageError:
+        start = bytes(data[:SIGNATURE_BYTES])
+        if start.startswith(OWN_SIGNATURES):
+            raise damaged("the picture is damaged: its header cannot be read") from None
         raise RequestError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"expected a picture in one of the formats {', '.join(FORMATS)}, got {len(data)} "
-            f"bytes that begin with {bytes(data[:8])!r}",
+            f"expected a picture in one of the formats {', '.join(FORMATS)}, got "
+            f"{_kind(start, len(data))}",
         ) from None
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ...
         raise RequestError(
             HTTPStatus.UNPROCESSABLE_ENTITY, f"the picture cannot be decoded: {error}"
         ) from error
+
+
+def _kind(start: bytes, length: int) -> str:
+    """What a file is that is none of ours."""
+    for signature, name in OTHERS:
+        if signature.match(start):
+            return name
+    return f"{length} bytes that begin with {start[:8]!r}"
 
 
 def _check_pixels(height: int, width: int, max_pixels: int) -> None:

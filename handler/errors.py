@@ -1,9 +1,14 @@
 """What is wrong with a request."""
 
+import reprlib
 from http import HTTPStatus
 
 # A message may quote what a client sent, however much that was.
 MAX_MESSAGE = 500
+
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 100
 
 
 class RequestError(Exception):
@@ -16,6 +21,8 @@ class RequestError(Exception):
     """
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
+        # A client may have sent half of a surrogate pair, which no answer can hold.
+        message = message.encode(errors="replace").decode()
         if len(message) > MAX_MESSAGE:
             message = message[: MAX_MESSAGE - 3] + "..."
         super().__init__(message)
@@ -26,3 +33,13 @@ class RequestError(Exception):
 def bad_request(message: str) -> RequestError:
     """400: what was sent is not as it should be."""
     return RequestError(HTTPStatus.BAD_REQUEST, message)
+
+
+def damaged(message: str) -> RequestError:
+    """422: a picture that cannot be decoded, or not at a bearable cost."""
+    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, message)
+
+
+def quoted(value: object) -> str:
+    """What a client sent, for a message: as Python writes it, cut where it is long or deep."""
+    return _repr.repr(value)

@@ -56,7 +56,11 @@ class Metrics:
         if first:
             timer = threading.Timer(self._interval, self.tell)
             timer.daemon = True
-            timer.start()
+            try:
+                timer.start()
+            except RuntimeError:  # no more threads; the next time it may be possible
+                with self._lock:
+                    self._told_soon = False
 
     def tell(self) -> None:
         """Write the sums where TorchServe reads them, and begin anew."""

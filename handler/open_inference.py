@@ -12,16 +12,18 @@ https://github.com/kserve/open-inference-protocol
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
+from .base64_text import from_base64
+from .budget import ID, PICTURES, SIDE
 from .classifier import Prediction
-from .decode import Data, Pixels, from_base64
-from .errors import RequestError, bad_request
+from .data import Data, Pixels
+from .errors import RequestError, bad_request, quoted
 
 # Where the JSON ends in a body with binary data after it.
 LENGTH_HEADER = "inference-header-content-length"
@@ -29,28 +31,80 @@ LENGTH_HEADER = "inference-header-content-length"
 LENGTH_BYTES = 4
 
 
-def pictures(message: Mapping[str, Any], binary: Data, most: int) -> list[Data | Pixels]:
-    """What a request's input holds.
+class OpenInference:
+    """A request with one input, whose pictures it holds."""
 
-    Args:
-        message: the JSON part.
-        binary: what follows it.
-        most: so many pictures, and no more.
+    def __init__(self, message: dict[str, Any], binary: Data) -> None:
+        id = message.get("id")
+        self._id = id if isinstance(id, str) else None
+        self._inputs = message.get("inputs")
+        self._binary = binary
 
-    Raises:
-        RequestError: 400 for another number of inputs, or one whose datatype, shape and data are
-            not as above; 413 for too many pictures.
-    """
-    inputs = message["inputs"]
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise bad_request("expected one input, with the pictures in it")
-    (tensor,) = inputs
-    shape = tensor.get("shape")
+    def pictures(self) -> list[Data | Pixels]:
+        inputs, self._inputs = self._inputs, None
+        binary, self._binary = self._binary, b""
+        if self._id is not None and len(self._id) > ID:
+            self._id = None
+            raise bad_request(f"id: expected at most {ID} characters")
+        if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+            raise bad_request("expected one input, with the pictures in it")
+        (tensor,) = inputs
+        shape, datatype = tensor.get("shape"), tensor.get("datatype")
+        count = _count(shape, datatype)
+        parameters = tensor.get("parameters")
+        size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+        if size is not None and size != len(binary):
+            raise bad_request(
+                f"inputs[0]: expected {quoted(size)} bytes of binary data, got {len(binary)}"
+            )
+        if datatype == "BYTES":
+            files = _elements(binary) if size is not None else _decoded(tensor.get("data"))
+            found: list[Data | Pixels] = list(islice(files, count + 1))
+            if len(found) != count:
+                got = "more" if len(found) > count else len(found)
+                raise bad_request(
+                    f"inputs[0]: expected {count} elements, as in its shape, got {got}"
+                )
+            return found
+        pixels = _pixels(binary if size is not None else tensor.get("data"), math.prod(shape))
+        return list(pixels.reshape(count, *shape[-3:]))
+
+    def name(self, index: int) -> str:
+        return f"inputs[0][{index}]: "
+
+    def success(
+        self, found: Sequence[Sequence[Prediction]], model: str, version: str
+    ) -> dict[str, Any]:
+        shape = [len(found), len(found[0])]
+        every = [prediction for one in found for prediction in one]
+        labels = [prediction.label for prediction in every]
+        probabilities = [round(prediction.probability, 6) for prediction in every]
+        return {
+            "model_name": model,
+            "model_version": version,
+            **({} if self._id is None else {"id": self._id}),
+            "outputs": [
+                {"name": "label", "datatype": "BYTES", "shape": shape, "data": labels},
+                {
+                    "name": "probability",
+                    "datatype": "FP32",
+                    "shape": shape,
+                    "data": probabilities,
+                },
+            ],
+        }
+
+    def failure(self, error: RequestError) -> dict[str, Any]:
+        return {"error": error.message}
+
+
+def _count(shape: Any, datatype: Any) -> int:
+    """How many pictures a tensor is said to hold."""
     if not isinstance(shape, list) or not all(
-        isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in shape
+        isinstance(side, int) and not isinstance(side, bool) and 0 < side < SIDE for side in shape
     ):
-        raise bad_request(f"inputs[0].shape: expected whole numbers from 1, got {shape!r}")
-    datatype = tensor.get("datatype")
+        raise bad_request(f"inputs[0].shape: expected whole numbers from 1, got {quoted(shape)}")
+    count: int
     if datatype == "BYTES" and len(shape) == 1:
         count = shape[0]
     elif datatype == "UINT8" and len(shape) in (3, 4) and shape[-1] == 3:
@@ -58,45 +112,14 @@ def pictures(message: Mapping[str, Any], binary: Data, most: int) -> list[Data |
     else:
         raise bad_request(
             "inputs[0]: expected BYTES of shape [N], or UINT8 of shape [N, height, width, 3], got "
-            f"{datatype!r} of shape {shape}"
+            f"{quoted(datatype)} of shape {quoted(shape)}"
         )
-    if count > most:
+    if count > PICTURES:
         raise RequestError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"expected at most {most} pictures, got {count}; split the request",
+            f"expected at most {PICTURES} pictures, got {count}; split the request",
         )
-    parameters = tensor.get("parameters")
-    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
-    if size is not None and size != len(binary):
-        raise bad_request(f"inputs[0]: expected {size} bytes of binary data, got {len(binary)}")
-    if datatype == "BYTES":
-        files = _elements(binary) if size is not None else _decoded(tensor.get("data"))
-        found: list[Data | Pixels] = list(islice(files, count + 1))
-        if len(found) != count:
-            got = "more" if len(found) > count else len(found)
-            raise bad_request(f"inputs[0]: expected {count} elements, as in its shape, got {got}")
-        return found
-    pixels = _pixels(binary if size is not None else tensor.get("data"), math.prod(shape))
-    return list(pixels.reshape(count, *shape[-3:]))
-
-
-def answer(
-    found: Sequence[Sequence[Prediction]], id: str | None, model: str, version: str
-) -> dict[str, Any]:
-    """The message for the predictions of each picture."""
-    shape = [len(found), len(found[0])]
-    every = [prediction for one in found for prediction in one]
-    labels = [prediction.label for prediction in every]
-    probabilities = [round(prediction.probability, 6) for prediction in every]
-    return {
-        "model_name": model,
-        "model_version": version,
-        **({} if id is None else {"id": id}),
-        "outputs": [
-            {"name": "label", "datatype": "BYTES", "shape": shape, "data": labels},
-            {"name": "probability", "datatype": "FP32", "shape": shape, "data": probabilities},
-        ],
-    }
+    return count
 
 
 def _elements(binary: Data) -> Iterator[Data]:
@@ -125,15 +148,24 @@ def _pixels(data: Any, count: int) -> Pixels:
     if isinstance(data, (bytes, bytearray, memoryview)):
         pixels = np.frombuffer(data, np.uint8)
     else:
-        try:
-            numbers = np.asarray(data)
-        except ValueError:  # lists of different lengths
-            numbers = np.empty(0)
-        if numbers.dtype.kind != "i" or numbers.min() < 0 or numbers.max() > 255:
-            raise bad_request("inputs[0].data: expected whole numbers from 0 to 255, in even lists")
-        pixels = numbers.astype(np.uint8).ravel()
+        pixels = np.frombuffer(_flat(data), np.uint8)
     if pixels.size != count:
         raise bad_request(
             f"inputs[0]: expected {count} numbers, as in its shape, got {pixels.size}"
         )
     return pixels
+
+
+def _flat(data: Any) -> bytes:
+    """The numbers of lists in lists."""
+    # NumPy would make room for the longest of what is no number, times all of them.
+    while isinstance(data, list) and data and isinstance(data[0], list):
+        if len({len(each) if isinstance(each, list) else -1 for each in data}) > 1:
+            break
+        data = list(chain.from_iterable(data))
+    try:
+        if isinstance(data, list) and data:
+            return bytes(data)
+    except (TypeError, ValueError):
+        pass
+    raise bad_request("inputs[0].data: expected whole numbers from 0 to 255, in even lists")

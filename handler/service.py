@@ -18,11 +18,13 @@ from PIL import Image
 from falconet.native import available_cores
 
 from . import THREADS, answer, wire
+from .budget import PIXELS
 from .classifier import Classifier, Prediction, Rows
 from .decode import Decoded, Encoded
 from .errors import RequestError
 from .metrics import Metrics
-from .request import Request, parse
+from .reading import read
+from .request import Request
 from .trace import tracer
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ class Waiting:
     picture: Encoded | Decoded
 
 
+# What a request came to: the predictions of each of its pictures, or what is wrong.
+Outcome = tuple[Request | None, list[list[Prediction]] | RequestError]
+
+
 class Service:
     """Loads an archive's model and answers batches.
 
@@ -56,7 +62,7 @@ class Service:
     def __init__(self, context: Any) -> None:
         config = context.model_yaml_config
         options = config.get("falconet", {})
-        self.max_pixels: int = options.get("max_pixels", 50_000_000)
+        self.max_pixels: int = options.get("max_pixels", PIXELS)
         self.batch_size: int = context.system_properties["batch_size"]
         self.threads: int = options.get("threads") or _share(config.get("maxWorkers"))
         torch.set_num_threads(self.threads)
@@ -96,8 +102,34 @@ class Service:
         torch.set_num_threads(self.threads)  # is remembered for each thread on its own
 
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
-        """Answer every request of a batch, each with its own status."""
+        """Answer every request of a batch, each with its own status; raises nothing."""
         self._metrics.began(len(batch))
+        answers, statuses, pictures = [], [], 0
+        try:
+            outcomes, pictures = self._outcomes(batch, context)
+        except Exception:  # TorchServe would give it to all of the batch, without a status
+            outcomes = [(None, _failed("a batch could not be answered"))] * len(batch)
+        # The only place where outcomes become responses.
+        for i, (request, outcome) in enumerate(outcomes):
+            status, body = _response(request, outcome, self._model)
+            if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                # What was wrong is above; this is for whoever has the gateway's log.
+                request_id = context.get_request_header(i, "X-Request-Id")
+                logger.error("request %s failed", request_id or "without an id")
+            context.set_response_content_type(i, answer.CONTENT_TYPE)
+            context.set_response_status(status.value, status.phrase, i)
+            statuses.append(status.value)
+            answers.append(body)
+        self._metrics.answered(statuses, pictures)
+        trace, self._trace = self._trace, None
+        if trace is not None:
+            trace.answered(statuses)
+        return answers
+
+    def _outcomes(
+        self, batch: Sequence[Mapping[str, Any]], context: Any
+    ) -> tuple[list[Outcome], int]:
+        """What each request came to, and how many pictures all had."""
         if self._tracer is not None:
             headers = [context.get_all_request_header(i) for i in range(len(batch))]
             self._trace = self._tracer.began(headers)
@@ -111,7 +143,7 @@ class Service:
                         HTTPStatus.NOT_IMPLEMENTED,
                         "explanations are not available; ask /predictions",
                     )
-                requests[i] = request = parse(fields, context.get_all_request_header(i))
+                requests[i] = request = read(fields, context.get_all_request_header(i))
                 waiting += self._open(i, request)
             except RequestError as error:
                 errors[i] = error
@@ -124,30 +156,10 @@ class Service:
             some = waiting[start : start + self.batch_size]
             for item, found in self._predict([w for w in some if w.request not in errors], errors):
                 predictions[item.request].append(found)
-
-        # The only place where outcomes become responses.
-        answers: list[bytes] = []
-        statuses = []
-        for i, parsed in enumerate(requests):
-            context.set_response_content_type(i, answer.CONTENT_TYPE)
-            if i in errors:
-                status = errors[i].status
-                statuses.append(status.value)
-                if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                    # What was wrong is above; this is for whoever has the gateway's log.
-                    request_id = context.get_request_header(i, "X-Request-Id")
-                    logger.error("request %s failed", request_id or "without an id")
-                context.set_response_status(status.value, status.phrase, i)
-                protocol = "plain" if parsed is None else parsed.protocol
-                answers.append(answer.failure(errors[i], protocol))
-            else:
-                assert parsed is not None
-                statuses.append(HTTPStatus.OK.value)
-                answers.append(answer.success(parsed, predictions[i], *self._model))
-        self._metrics.answered(statuses, len(waiting))
-        if self._trace is not None:
-            self._trace.answered(statuses)
-        return answers
+        outcomes: list[Outcome] = [
+            (request, errors.get(i, predictions[i])) for i, request in enumerate(requests)
+        ]
+        return outcomes, len(waiting)
 
     def _open(self, index: int, request: Request) -> list[Waiting]:
         """The request's pictures, which share its limit of pixels."""
@@ -240,6 +252,20 @@ def _share(workers: int | None) -> int:
 def _device(gpu: int | None) -> str:
     """What torch calls the device that TorchServe gives a worker: a GPU's number, or nothing."""
     return "cpu" if gpu is None or not torch.cuda.is_available() else f"cuda:{gpu}"
+
+
+def _response(
+    request: Request | None, outcome: list[list[Prediction]] | RequestError, model: tuple[str, str]
+) -> tuple[HTTPStatus, bytes]:
+    """Status and body of an answer."""
+    if not isinstance(outcome, RequestError):
+        try:
+            assert request is not None
+            return HTTPStatus.OK, answer.encode(request.success(outcome, *model))
+        except Exception:
+            outcome = _failed("a request could not be answered")
+    failure = answer.failure if request is None else request.failure
+    return outcome.status, answer.encode(failure(outcome))
 
 
 def _named(error: RequestError, name: str) -> RequestError:

@@ -74,11 +74,11 @@ class Trace:
         ended = perf_counter()
         # A span of a stage, not of a picture: a request may have 128.
         stages: list[dict[str, tuple[float, float, int]]] = [{} for _ in self._headers]
-        for stage, begin, end, requests in self._times:
-            for request in requests:
-                first, last, pictures = stages[request].get(stage, (begin, end, 0))
-                stages[request][stage] = min(first, begin), max(last, end), pictures + 1
         try:
+            for stage, begin, end, requests in self._times:
+                for request in requests:
+                    first, last, pictures = stages[request].get(stage, (begin, end, 0))
+                    stages[request][stage] = min(first, begin), max(last, end), pictures + 1
             for headers, status, own in zip(self._headers, statuses, stages, strict=True):
                 self._make(headers, status, ended, own)
         except Exception:  # no trace is worth a request

@@ -64,6 +64,8 @@ class _Stream:
         self._at = 0
 
     def take(self, length: int) -> bytearray:
+        if length > PIECE:
+            return self._take_large(length)
         start = self._at
         self._at += length
         if self._at > len(self._buffer):
@@ -79,13 +81,31 @@ class _Stream:
         assert isinstance(value, int)
         return value
 
+    def _take_large(self, length: int) -> bytearray:
+        """Straight to where it stays: a batch of pictures would be held twice."""
+        arrived = self._buffer[self._at : self._at + length]
+        if len(arrived) == length:
+            self._at += length
+            return arrived
+        self._buffer, self._at = bytearray(), 0
+        taken = bytearray(length)
+        view, at = memoryview(taken), len(arrived)
+        view[:at] = arrived
+        while at < length:
+            at += self._received(self._connection.recv_into(view[at:]))
+        return taken
+
     def _fill(self) -> None:
         while (missing := self._at - len(self._buffer)) > 0:
             piece = self._connection.recv(max(missing, PIECE))
-            if not piece:
-                logging.info("Frontend disconnected.")
-                sys.exit(0)  # as TorchServe does; its frontend starts another worker if needed
+            self._received(len(piece))
             self._buffer += piece
+
+    def _received(self, count: int) -> int:
+        if count == 0:
+            logging.info("Frontend disconnected.")
+            sys.exit(0)  # as TorchServe does; its frontend starts another worker if needed
+        return count
 
 
 def _worth_logging(record: logging.LogRecord) -> bool:

@@ -13,10 +13,12 @@ import simplejpeg
 from PIL import Image
 
 from falconet.handler import decode as decode_module
-from falconet.handler.decode import decode
+from falconet.handler import jpeg
+from falconet.handler.decode import Encoded, decode
 from falconet.handler.errors import RequestError
 
 MAX_PIXELS = 1_000_000
+DAMAGED, UNSUPPORTED = HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 def pillow(data: bytes) -> np.ndarray:
@@ -153,7 +155,7 @@ PNG = saved(photo(), "PNG")
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             r"12 bytes that begin with b'hello, w",
         ),
-        (b"\xff\xd8\xff", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JPEG, PNG, WEBP, GIF, BMP"),
+        (b"\xff\xd8\xff", DAMAGED, "a JPEG without pixels"),
         (JPEG[: len(JPEG) // 2], HTTPStatus.UNPROCESSABLE_ENTITY, "cannot be decoded: .*truncated"),
         (PNG[: len(PNG) // 2], HTTPStatus.UNPROCESSABLE_ENTITY, "cannot be decoded"),
         (PNG[:60] + b"junk" + PNG[64:], HTTPStatus.UNPROCESSABLE_ENTITY, "cannot be decoded"),
@@ -191,14 +193,194 @@ def test_the_header_decides_before_any_pixel_is_decoded(monkeypatch: pytest.Monk
         decode(empty, 2_000_000)
 
 
-def test_a_jpeg_of_endless_scans_is_refused() -> None:
-    """Its last scan said again and again: 60 ms a time for 7000 x 7000 pixels."""
-    data = saved(photo("L"), "JPEG", progressive=True)
-    assert decode(data, MAX_PIXELS).shape == (61, 83, 3)
+def refused(data: bytes, status: HTTPStatus, message: str, max_pixels: int = MAX_PIXELS) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        decode(data, max_pixels)
+    assert caught.value.status == status
+
+
+def scans(image: Image.Image, more: int) -> bytes:
+    """A progressive JPEG whose last scan is said again."""
+    data = saved(image, "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
-    endless = data[:last] + data[last:-2] * 200 + data[-2:]
-    with pytest.raises(RequestError, match="expected a JPEG of at most 100 scans, got 20"):
-        decode(endless, MAX_PIXELS)
+    return data[:-2] + data[last:-2] * more + data[-2:]
+
+
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    """60 ms a time for 7000 x 7000 pixels."""
+    assert decode(scans(photo("L"), 20), MAX_PIXELS).shape == (61, 83, 3)
+    refused(scans(photo("L"), 200), DAMAGED, "expected a JPEG of at most 50 scans, got more")
+    # Of as many pixels as may be, fewer.
+    refused(scans(photo("L"), 20), DAMAGED, "at most 16 scans, got more", max_pixels=61 * 83)
+    # What libjpeg skips, and a marker that stands alone, do not hide them.
+    hidden = scans(photo("L"), 200).replace(b"\xff\xda", b"abc\xff\x00\xff\xff\x01\xff\xda")
+    refused(hidden, DAMAGED, "expected a JPEG of at most 50 scans, got more")
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [b"\xff\xfe\0\0", b"\xff\xfe\0\1", b"\xff\xe0\0\0", b"\xff\xd9\xff\xd8", b"\xff\x02\xff\xff"],
+)
+def test_scans_cannot_be_hidden(hidden: bytes) -> None:
+    """Behind what libjpeg passes over, and a reader that believes lengths does not."""
+    data = scans(photo("L"), 200)
+    for at in (2, data.index(b"\xff\xda"), data.rindex(b"\xff\xda")):
+        with pytest.raises(RequestError) as caught:
+            decode(data[:at] + hidden + data[at:], MAX_PIXELS)
+        assert caught.value.status == DAMAGED
+        assert "scans" in caught.value.message or "no length" in caught.value.message
+
+
+def test_what_a_decoder_does_without_is_not_read_by_pillow() -> None:
+    data = segments(b"\xff\xe1", 1900)
+    np.testing.assert_array_equal(decode(data, MAX_PIXELS), pillow(saved(photo("CMYK"), "JPEG")))
+
+
+def test_a_baseline_jpeg_in_scans_of_one_color_each() -> None:
+    """It is decoded after all have been read, as a progressive one is; cut off, it is refused."""
+    data = saved(photo(), "JPEG", progressive=True)
+    header = jpeg.read(data, MAX_PIXELS)
+    assert header == jpeg.Header(jpeg.PROGRESSIVE, 8, 61, 83, 3, scans=10)
+    refused(data[: data.index(b"\xff\xda") + 4], DAMAGED, "a JPEG without pixels")
+    baseline = saved(photo(), "JPEG")
+    at = baseline.index(b"\xff\xda")
+    one = baseline[at : at + 4] + b"\1" + baseline[at + 5 : -2]
+    refused(baseline[:at] + one * 100, DAMAGED, "expected a JPEG of at most 50 scans")
+
+
+def test_what_is_behind_a_jpeg_does_not_matter() -> None:
+    """As phones append a film, which may hold whatever a JPEG does."""
+    data = saved(photo(), "JPEG")
+    film = np.random.default_rng(0).bytes(100_000) + b"\xff\xda" * 1000
+    np.testing.assert_array_equal(decode(data + film, MAX_PIXELS), pillow(data))
+
+
+def test_samplings_without_a_name() -> None:
+    data = bytearray(saved(photo(), "JPEG", subsampling="4:4:4"))
+    data[data.index(b"\xff\xc0") + 11] = 0x14  # 4:4:1
+    np.testing.assert_array_equal(decode(bytes(data), MAX_PIXELS), pillow(bytes(data)))
+
+
+@pytest.mark.parametrize("bits", [2, 7, 12])
+def test_jpegs_of_other_bits_are_refused(bits: int) -> None:
+    data = bytearray(saved(photo("L"), "JPEG"))
+    data[data.index(b"\xff\xc0") + 4] = bits
+    with pytest.raises(RequestError) as caught:
+        decode(bytes(data), MAX_PIXELS)
+    expected = HTTPStatus.UNSUPPORTED_MEDIA_TYPE if bits > 8 else DAMAGED
+    assert caught.value.status == expected
+    assert bits < 8 or caught.value.message == "expected 8 bits per sample, got a JPEG of 12 bits"
+
+
+def segments(kind: bytes, count: int) -> bytes:
+    data = saved(photo("CMYK"), "JPEG")
+    return data[:2] + (kind + struct.pack(">H", 22) + b"Exif\0\0" + bytes(14)) * count + data[2:]
+
+
+@pytest.mark.parametrize("kind", [b"\xff\xe1", b"\xff\xe2", b"\xff\xfe"])
+def test_jpegs_of_endless_segments_are_refused(kind: bytes) -> None:
+    assert decode(segments(kind, 100), MAX_PIXELS).shape == (61, 83, 3)
+    refused(segments(kind, 10_000), DAMAGED, "expected a JPEG of at most 2000 segments")
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def with_chunks(chunks: bytes, after: bool = False) -> bytes:
+    data = saved(photo(), "PNG")
+    at = len(data) - 12 if after else 33
+    return data[:at] + chunks + data[at:]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("kind", [b"aaAa", b"tEXt", b"IDAT"])
+def test_pngs_of_endless_chunks_are_refused(kind: bytes, after: bool) -> None:
+    data = with_chunks(chunk(kind, b"") * 30_000, after)
+    refused(data, DAMAGED, "expected a PNG of at most 20000 chunks")
+
+
+PROFILE = np.random.default_rng(0).bytes(1_500_000)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    "large",
+    [
+        chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2 << 20))),
+        chunk(b"iTXt", b"k\0\1\0\0\0" + zlib.compress(bytes(2 << 20))),
+        chunk(b"iCCP", b"k\0\0" + zlib.compress(PROFILE)),
+        chunk(b"tEXt", b"k\0" + bytes(2 << 20)) * 40,
+    ],
+    ids=["zTXt", "iTXt", "iCCP", "tEXt"],
+)
+def test_large_texts_and_profiles_do_not_matter(large: bytes, after: bool) -> None:
+    data = with_chunks(large, after)
+    np.testing.assert_array_equal(decode(data, MAX_PIXELS), np.asarray(photo()))
+    damage = bytearray(data)
+    damage[data.index(large[4:8]) + 20] ^= 1
+    if after:  # where Pillow does not ask
+        np.testing.assert_array_equal(decode(bytes(damage), MAX_PIXELS), np.asarray(photo()))
+    else:
+        refused(bytes(damage), DAMAGED, "the picture is damaged: in its ....$")
+
+
+def test_gifs_of_endless_comments_are_refused() -> None:
+    data = saved(photo("P"), "GIF")
+    at = data.index(b"\x2c")
+    flood = data[:at] + (b"!\xfe\x01a\x00") * 100_000 + data[at:]
+    refused(flood, DAMAGED, "expected a file in fewer pieces")
+
+
+def runs(width: int, height: int, of: int) -> bytes:
+    """A BMP of runs."""
+    pixels = (bytes((of, 0)) * (width // of) + b"\0\0") * height
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(pixels), 0, 0, 256, 0)
+    offset = 14 + len(header) + 1024
+    start = struct.pack("<2sIHHI", b"BM", offset + len(pixels), 0, 0, offset)
+    return start + header + bytes(1024) + pixels
+
+
+def test_a_bmp_of_runs() -> None:
+    """Pillow unpacks them in Python."""
+    data = runs(512, 512, 4)
+    np.testing.assert_array_equal(decode(data, MAX_PIXELS), pillow(data))
+    few = runs(25_000, 2_000, 250)
+    with pytest.raises(RequestError, match="at most 4000000 pixels, got 25000 x 2000"):
+        decode(few, 10**8)
+
+
+def test_a_picture_is_let_go_once_it_is_decoded() -> None:
+    """Pillow's pixels are large, and their file waits for its batch to be answered."""
+    encoded = Encoded(saved(photo(), "PNG"), MAX_PIXELS)
+    encoded.decode()
+    assert encoded._image is None
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "message"),
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(9), UNSUPPORTED, "got a HEIC picture; convert it"),
+        (b"\0\0\0\x18ftypavif" + bytes(9), UNSUPPORTED, "got an AVIF picture"),
+        (b"II*\0" + bytes(20), UNSUPPORTED, "got a TIFF picture"),
+        (b"MM\0*" + bytes(20), UNSUPPORTED, "got a TIFF picture"),
+        (b"<svg xmlns", UNSUPPORTED, "got an SVG"),
+        (b"/9j/4AAQSkZJRg", UNSUPPORTED, "got base64; send the bytes themselves"),
+        (b"BM is short for", UNSUPPORTED, "got 15 bytes that begin with b'BM is sh'"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(30), DAMAGED, "is damaged"),
+        (b"\xff\xd8\xff" + bytes(30), DAMAGED, "is damaged"),
+        (b"GIF89a", DAMAGED, "is damaged"),
+        (png(2, 1, 16, 4, bytes(9)), UNSUPPORTED, "got a 16-bit grayscale picture"),
+    ],
+)
+def test_what_a_file_is_instead_is_said(data: bytes, status: HTTPStatus, message: str) -> None:
+    refused(data, status, message)
+
+
+def test_a_damaged_png_is_damaged() -> None:
+    resolution = bytearray(chunk(b"pHYs", struct.pack(">IIB", 1, 1, 0)))
+    resolution[-1] ^= 1
+    refused(with_chunks(bytes(resolution)), DAMAGED, "the picture is damaged")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

@@ -5,9 +5,10 @@ from http import HTTPStatus
 import pytest
 import requests
 
+from falconet.handler import reading
+from falconet.handler.budget import FORM_PARTS
 from falconet.handler.errors import RequestError
-from falconet.handler.form import MAX_PARTS, read
-from falconet.handler.request import parse
+from falconet.handler.form import read
 
 TYPE = "multipart/form-data; boundary=b"
 PART = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
@@ -28,10 +29,15 @@ def test_as_requests_writes_it() -> None:
         (TYPE, PART + b"x\r\n--b--\r\n"),
         (TYPE, PART + b"x\r\n--b--"),
         (TYPE, b"to be ignored\r\n" + PART + b"x\r\n--b--\r\nlikewise"),
-        (TYPE, PART + b"x\r\n" + PART + b"another of that name\r\n--b--"),
+        (TYPE, PART + b"another of that name\r\n" + PART + b"x\r\n--b--"),
         ('Multipart/Form-Data; charset=utf-8; Boundary="b"', PART + b"x\r\n--b--"),
         (TYPE, b"--b\r\nX: y\r\ncontent-disposition:form-data;name=image\r\n\r\nx\r\n--b--"),
         (TYPE, PART.replace(b'; name="image"', b'; filename="f"; name="image"') + b"x\r\n--b--"),
+        (TYPE, PART.replace(b'"image"', b'"image"; filename="a; name=b.jpg"') + b"x\r\n--b--"),
+        (TYPE, PART.replace(b"form-data", b'form-data; filename="a\\"; name=b"') + b"x\r\n--b--"),
+        (TYPE, (PART + b"x\r\n--b--\r\n").replace(b"\r\n", b"\n")),
+        (TYPE, (b"before\r\n" + PART + b"x\r\n--b--\r\n").replace(b"\r\n", b"\n")),
+        (TYPE, PART[:-2] + b"Content-Transfer-Encoding: BASE64\r\n\r\neA==\r\n--b--"),
     ],
 )
 def test_forms_of_other_clients(type: str, body: bytes) -> None:
@@ -51,7 +57,17 @@ def test_forms_of_other_clients(type: str, body: bytes) -> None:
         (TYPE, PART + b"cut off", r"ends without .*--b"),
         (TYPE, b"--b\r\n\r\nx\r\n--b--", "expected a name"),
         (TYPE, PART.replace(b"image", b"") + b"x\r\n--b--", "expected a name"),
-        (TYPE, (PART + b"x\r\n") * (MAX_PARTS + 1) + b"--b--", "at most 100 parts"),
+        (
+            TYPE,
+            PART[:-2] + b"Content-Transfer-Encoding: base64\r\n\r\ne\r\n--b--",
+            "not valid base64",
+        ),
+        (
+            TYPE,
+            PART[:-2] + b"X: y\r\n" * 4000 + b"\r\nx\r\n--b--",
+            "at most 16384 bytes of headers",
+        ),
+        (TYPE, (PART + b"x\r\n") * (FORM_PARTS + 1) + b"--b--", "at most 100 parts"),
     ],
 )
 def test_what_is_wrong_is_said(type: str, body: bytes, message: str) -> None:
@@ -62,10 +78,11 @@ def test_what_is_wrong_is_said(type: str, body: bytes, message: str) -> None:
 
 def test_a_form_that_comes_as_a_body() -> None:
     body = bytearray(PART + b"picture\r\n--b--")
-    request = parse({"body": body}, {"X-Form-Type": TYPE})
+    request = reading.read({"body": body}, {"X-Form-Type": TYPE})
     (found,) = request.pictures()
     assert bytes(found) == b"picture"
-    with pytest.raises(RequestError, match=r"got the fields \['picture'\]"):
-        parse({"body": body.replace(b"image", b"picture")}, {"x-form-type": TYPE})
+    two = PART.replace(b"image", b"a") + b"x\r\n" + PART.replace(b"image", b"b") + b"y\r\n--b--"
+    with pytest.raises(RequestError, match=r"got the fields \['a', 'b'\]"):
+        reading.read({"body": two}, {"x-form-type": TYPE})
     # One that TorchServe has read already.
-    assert parse({"image": b"x"}, {"X-Form-Type": TYPE}).pictures() == [b"x"]
+    assert reading.read({"image": b"x"}, {"X-Form-Type": TYPE}).pictures() == [b"x"]

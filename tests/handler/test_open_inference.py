@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falconet.handler import answer
+from falconet.handler import answer, reading
+from falconet.handler.budget import PICTURES
 from falconet.handler.classifier import Prediction
 from falconet.handler.errors import RequestError
-from falconet.handler.request import MAX_PICTURES, Request, parse
+from falconet.handler.open_inference import OpenInference
+from falconet.handler.request import Request
 
 
 def with_lengths(files: list[bytes]) -> bytes:
@@ -28,7 +30,7 @@ def read(tensor: Any, binary: bytes = b"", **more: Any) -> Request:
     """A request as it comes from the socket, its binary data after the JSON."""
     message = json.dumps({"inputs": tensor if isinstance(tensor, list) else [tensor], **more})
     headers = {"Inference-Header-Content-Length": str(len(message))} if binary else {}
-    return parse({"body": bytearray(message.encode() + binary)}, headers)
+    return reading.read({"body": bytearray(message.encode() + binary)}, headers)
 
 
 def tensor(datatype: str, shape: Any, data: Any = None, size: int | None = None) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def test_files_in_json_and_in_binary_data() -> None:
         read(tensor("BYTES", [2], TEXTS)),
         read(tensor("BYTES", [2], size=len(BINARY)), BINARY),
     ):
-        assert request.protocol == "v2"
+        assert isinstance(request, OpenInference)
         assert [bytes(file) for file in request.pictures()] == FILES
         assert request.name(1) == "inputs[0][1]: "
 
@@ -70,6 +72,10 @@ def test_pixels_in_json_and_in_binary_data(pixels: np.ndarray) -> None:
         (tensor("BYTES", "2", TEXTS), b"", r"shape: expected whole numbers from 1, got '2'"),
         (tensor("BYTES", [0], []), b"", r"shape: expected whole numbers from 1, got \[0\]"),
         (tensor("BYTES", [True], TEXTS[:1]), b"", "shape: expected whole numbers from 1"),
+        (tensor("UINT8", [1, 10**4000, 10**4000, 3], [1]), b"", "expected whole numbers from 1"),
+        (tensor("BYTES", [1], size="\ud800"), b"", "expected .* bytes of binary data, got 0"),
+        (tensor("UINT8", [1, 1, 3], ["x" * 1000, "", ""]), b"", "whole numbers from 0 to 255"),
+        (tensor("UINT8", [1, 1, 3], [[[0, 1, 2]], 1]), b"", "whole numbers from 0 to 255"),
         (tensor("BYTES", [2, 1], TEXTS), b"", r"BYTES of shape \[N\].* got 'BYTES' of shape"),
         (tensor("UINT8", [1, 3, 4], [0] * 12), b"", r"got 'UINT8' of shape \[1, 3, 4\]"),
         (tensor("FP32", [1, 3, 4, 3], [0] * 36), b"", "got 'FP32' of shape"),
@@ -100,20 +106,20 @@ def test_what_is_wrong_is_said(tensors: Any, binary: bytes, message: str) -> Non
     with pytest.raises(RequestError, match=message) as caught:
         request.pictures()
     assert caught.value.status == HTTPStatus.BAD_REQUEST
-    assert json.loads(answer.failure(caught.value, request.protocol)).keys() == {"error"}
+    assert request.failure(caught.value) == {"error": caught.value.message}
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "999999"])
+@pytest.mark.parametrize("length", ["x", "-1", "999999", "9" * 5000, "\u0661"])
 def test_a_wrong_length_of_the_json(length: str) -> None:
     headers = {"Inference-Header-Content-Length": length}
     with pytest.raises(RequestError, match="expected a number up to the body's 14"):
-        parse({"body": b'{"inputs": []}'}, headers)
+        reading.read({"body": b'{"inputs": []}'}, headers)
 
 
 def test_the_number_of_pictures_is_bounded() -> None:
     for made in (
-        tensor("BYTES", [MAX_PICTURES + 1], TEXTS[:1] * (MAX_PICTURES + 1)),
-        tensor("UINT8", [MAX_PICTURES + 1, 1, 1, 3], [0] * 3 * (MAX_PICTURES + 1)),
+        tensor("BYTES", [PICTURES + 1], TEXTS[:1] * (PICTURES + 1)),
+        tensor("UINT8", [PICTURES + 1, 1, 1, 3], [0] * 3 * (PICTURES + 1)),
     ):
         with pytest.raises(RequestError, match="at most 128 pictures, got 129") as caught:
             read(made).pictures()
@@ -139,7 +145,7 @@ def test_files_with_their_lengths_are_read_and_any_other_data_is_refused(
 def test_an_answer() -> None:
     found = [[Prediction("cat", 0.75), Prediction("dog", 0.25)]] * 2
     request = read(tensor("BYTES", [2], TEXTS), id="mine")
-    made = json.loads(answer.success(request, found, "pets", "1.0"))
+    made = json.loads(answer.encode(request.success(found, "pets", "1.0")))
     assert made == {
         "model_name": "pets",
         "model_version": "1.0",
@@ -159,4 +165,18 @@ def test_an_answer() -> None:
             },
         ],
     }
-    assert "id" not in json.loads(answer.success(read([]), found, "pets", "1.0"))
+    assert "id" not in read([]).success(found, "pets", "1.0")
+
+
+def test_an_id_comes_back_and_may_not_be_long() -> None:
+    request = read(tensor("BYTES", [1], TEXTS[:1]), id="x" * 1001)
+    with pytest.raises(RequestError, match="id: expected at most 1000 characters"):
+        request.pictures()
+
+
+def test_an_id_that_is_no_text_comes_back_as_it_was() -> None:
+    """Half of a surrogate pair, which JSON can say and UTF-8 cannot."""
+    found = [[Prediction("cat", 1.0)]]
+    request = read(tensor("BYTES", [1], TEXTS[:1]), id="\ud800")
+    made = answer.encode(request.success(found, "pets", "1.0"))
+    assert json.loads(made)["id"] == "\ud800"

@@ -19,7 +19,8 @@ from ts.protocol.otf_message_handler import create_predict_response
 import falconet.handler.service
 from falconet.handler import THREADS, torchserve_entry
 from falconet.handler.classifier import Classifier, Prediction, Rows
-from falconet.handler.decode import Encoded, Pixels
+from falconet.handler.data import Pixels
+from falconet.handler.decode import Encoded
 from falconet.handler.service import Service
 from falconet.model.export import export
 from falconet.model.weights import Weights

@@ -1,0 +1,112 @@
+"""The markers of a JPEG.
+
+ITU-T T.81, annex B. What is between them is skipped by lengths, so that a film behind a picture, or
+a small picture within, is not taken for a part of it.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from .budget import JPEG_PASSES, JPEG_SCANS, JPEG_SEGMENTS
+from .data import Data
+from .errors import damaged
+
+SIGNATURE = b"\xff\xd8\xff"
+BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
+# Start of frame; the numbers between are tables.
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_END, _SCAN = 0xD9, 0xDA
+# Without a length, or with one that libjpeg does not heed.
+_ALONE = {*range(0x01, 0xC0), *range(0xD0, 0xD9)}
+# APP1 to APP15 and comments, but for Adobe's APP14, which says how colors are meant.
+_NOT_NEEDED = {*range(0xE1, 0xEE), 0xEF, 0xFE}
+_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+# Within a scan: not the markers that restart it.
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a JPEG says of itself.
+
+    Attributes:
+        process: :data:`BASELINE`, :data:`EXTENDED`, :data:`PROGRESSIVE`, or another.
+        precision: bits of a sample.
+        height, width: in pixels.
+        components: colors.
+        scans: passes over the pixels.
+        not_needed: where segments begin and end that a decoder does without.
+    """
+
+    process: int
+    precision: int
+    height: int
+    width: int
+    components: int
+    scans: int = 0
+    not_needed: tuple[tuple[int, int], ...] = ()
+
+    def lean(self, data: Data) -> Data:
+        """The file without what is not needed."""
+        if not self.not_needed:
+            return data
+        view = memoryview(data)
+        starts = (0, *(end for _, end in self.not_needed))
+        ends = (*(begin for begin, _ in self.not_needed), len(view))
+        return b"".join(view[start:end] for start, end in zip(starts, ends, strict=True))
+
+
+def read(data: Data, max_pixels: int) -> Header:
+    """Walk over the markers, up to the only scan, or the end.
+
+    Raises:
+        RequestError: 422 for too many segments or scans, and for what has no scan.
+    """
+    header: Header | None = None
+    not_needed: list[tuple[int, int]] = []
+    scans, segments, several, at = 0, 0, False, 2
+    while (found := _MARKER.search(data, at)) is not None:
+        marker, at = found[1][0], found.end()
+        segments += 1
+        if segments > JPEG_SEGMENTS:
+            raise damaged(f"expected a JPEG of at most {JPEG_SEGMENTS} segments, got more")
+        if marker in _ALONE:
+            continue
+        if marker == _END and scans:
+            break
+        if marker == _END:
+            continue
+        length = int.from_bytes(data[at : at + 2], "big")
+        if length < 2:  # libjpeg and Pillow go on after it
+            raise damaged("the picture is damaged: a segment of a JPEG has no length")
+        if at + length > len(data):
+            break
+        if marker in _NOT_NEEDED and not scans:
+            not_needed.append((at - 2, at + length))
+        if marker in _FRAMES:
+            if header is not None or length < 8:
+                break
+            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (3, 5))
+            header = Header(marker, data[at + 2], height, width, data[at + 7])
+        at += length
+        if marker == _SCAN:
+            if header is None or length < 3:
+                break
+            scans += 1
+            several |= header.process not in (BASELINE, EXTENDED)
+            several |= data[at - length + 2] < header.components
+            if not several:
+                break  # a decoder reads no further
+            pixels = min(max_pixels, max(1, header.height * header.width))
+            passes = max_pixels * JPEG_PASSES // pixels
+            if scans > min(JPEG_SCANS, passes):
+                raise damaged(
+                    f"expected a JPEG of at most {min(JPEG_SCANS, passes)} scans, got more"
+                )
+            after = _AFTER_SCAN.search(data, at)
+            if after is None:
+                break
+            at = after.start()
+    if header is None or not scans:
+        raise damaged("the picture is damaged: a JPEG without pixels")
+    return replace(header, scans=scans, not_needed=tuple(not_needed))

@@ -1,0 +1,35 @@
+"""A picture file as the body of a request, or in a form."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import answer
+from .classifier import Prediction
+from .data import Data, Pixels
+from .errors import RequestError
+
+
+class Plain:
+    """A request with one picture.
+
+    The answer is ``{"success": true, "predictions": [{"label": ..., "probability": ...}, ...]}``.
+    """
+
+    def __init__(self, file: Data) -> None:
+        self._files: list[Data | Pixels] = [file]
+
+    def pictures(self) -> list[Data | Pixels]:
+        files, self._files = self._files, []
+        return files
+
+    def name(self, index: int) -> str:
+        return ""
+
+    def success(
+        self, found: Sequence[Sequence[Prediction]], model: str, version: str
+    ) -> dict[str, Any]:
+        (only,) = found
+        return {"success": True, "predictions": answer.entries(only)}
+
+    def failure(self, error: RequestError) -> dict[str, Any]:
+        return answer.failure(error)
