@@ -32,7 +32,7 @@ PNG_CHUNKS = 20_000
 READS = 50_000
 # Of a BMP of runs, which Pillow unpacks in Python: pixels, and two reads for a run.
 RLE_PIXELS = 4_000_000
-RLE_READS = 2_000_000
+RLE_READS = 1_000_000
 # Headers of a part of a form, and what a request may call itself, which comes back in its answer.
 PART_HEADERS = 16_384
 ID = 1_000
