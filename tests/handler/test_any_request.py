@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from ts.context import Context, RequestProcessor
@@ -20,6 +20,7 @@ from ts.protocol.otf_message_handler import create_predict_response
 from falconet.handler.service import Service
 from falconet.model.export import export
 from falconet.model.weights import Weights
+from tests.lengths import LONG
 
 
 def saved(format: str) -> bytes:
@@ -182,6 +183,7 @@ def ask(service: tuple[Service, Path], batch: list[Any], headers: list[Any]) -> 
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@settings(max_examples=2000 if LONG else 60)  # each is several pictures through a network
 @given(st.lists(st.tuples(fields, headers), min_size=1, max_size=3))
 def test_any_request_is_answered_and_hurts_no_other(
     service: tuple[Service, Path], requests: list[tuple[Any, Any]]
