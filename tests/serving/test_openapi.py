@@ -10,7 +10,10 @@ import pytest
 from falconet.serving.server import Server
 from tests.lengths import LONG
 
-pytestmark = pytest.mark.server
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(sys.version_info < (3, 11), reason="there is no schemathesis for 3.10"),
+]
 
 EXAMPLES = 200 if LONG else 20  # of each operation
 
