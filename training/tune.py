@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from sqlalchemy.pool import NullPool
 
 from .distributed import require_one
 from .progress import console
@@ -100,8 +101,10 @@ def tune(
         )
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # No pool: its connections would be left open, and there is nothing to gain beside a training.
+    database = f"sqlite:///{folder / 'study.db'}"
     study = optuna.create_study(
-        storage=f"sqlite:///{folder / 'study.db'}",
+        storage=optuna.storages.RDBStorage(database, engine_kwargs={"poolclass": NullPool}),
         study_name=recipe.name,
         load_if_exists=True,
         direction="maximize",
