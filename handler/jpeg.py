@@ -97,8 +97,9 @@ def read(data: Data, max_pixels: int) -> Header:
             several |= data[at - length + 2] < header.components
             if not several:
                 break  # a decoder reads no further
-            pixels = min(max_pixels, max(1, header.height * header.width))
-            passes = max_pixels * JPEG_PASSES // pixels
+            pixels = max(1, header.height * header.width)
+            # What has too many pixels is refused for that.
+            passes = max(JPEG_PASSES, max_pixels * JPEG_PASSES // pixels)
             if scans > min(JPEG_SCANS, passes):
                 raise damaged(
                     f"expected a JPEG of at most {min(JPEG_SCANS, passes)} scans, got more"

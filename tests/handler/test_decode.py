@@ -212,6 +212,8 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     refused(scans(photo("L"), 200), DAMAGED, "expected a JPEG of at most 50 scans, got more")
     # Of as many pixels as may be, fewer.
     refused(scans(photo("L"), 20), DAMAGED, "at most 16 scans, got more", max_pixels=61 * 83)
+    # Where other pictures of the request have taken all pixels.
+    refused(scans(photo("L"), 0), HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "at most 0 pixels", 0)
     # What libjpeg skips, and a marker that stands alone, do not hide them.
     hidden = scans(photo("L"), 200).replace(b"\xff\xda", b"abc\xff\x00\xff\xff\x01\xff\xda")
     refused(hidden, DAMAGED, "expected a JPEG of at most 50 scans, got more")
