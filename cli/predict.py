@@ -52,21 +52,21 @@ def _asked(pictures: tuple[Path, ...], url: str) -> list[dict[str, Any]]:
 
 
 def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]]:
-    from falconet.handler import answer  # imports torch
     from falconet.handler.errors import RequestError
-    from falconet.handler.plain import Plain
+    from falconet.handler.plain import Plain  # imports torch
 
     from .model import MAX_PIXELS, open_classifier
 
     answers = []
     with open_classifier(model) as classifier:
         for picture in pictures:
-            file = picture.read_bytes()
+            request = Plain(picture.read_bytes())
+            (file,) = request.pictures()
             try:
                 pixels = classifier.decode(classifier.open(file, MAX_PIXELS))
-                answers.append(Plain(file).success(classifier.classify([pixels]), "", ""))
+                answers.append(request.success(classifier.classify([pixels]), "", ""))
             except RequestError as error:
-                answers.append(answer.failure(error))
+                answers.append(request.failure(error))
     return answers
 
 

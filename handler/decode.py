@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from . import jpeg, png
+from .base64_text import PICTURES_IN_BASE64
 from .budget import JPEG_PASSES, KEPT_OPEN, RLE_PIXELS, RLE_READS, SHARE_OF_RARE_JPEG, SHARE_OF_WEBP
 from .data import Data, Pixels
 from .errors import RequestError, damaged
@@ -35,7 +36,7 @@ OTHERS = tuple(
         (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture; convert it to JPEG first"),
         (rb"\s*(<\?xml|<svg)", "an SVG or other XML; render it first"),
         (
-            rb"/9j/|iVBORw0KGgo|R0lGOD|UklGR|data:image/",
+            b"|".join((*PICTURES_IN_BASE64, b"data:image/")),
             'base64; send the bytes themselves, or JSON like {"instances": [{"b64": "..."}]}',
         ),
     )

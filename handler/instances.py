@@ -41,7 +41,7 @@ class Instances:
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"expected at most {PICTURES} instances, got {len(instances)}; split the request",
             )
-        return [from_base64(_text(each, i), self.name(i)[:-2]) for i, each in enumerate(instances)]
+        return [from_base64(_text(each, i), f"instances[{i}]") for i, each in enumerate(instances)]
 
     def name(self, index: int) -> str:
         return f"instances[{index}]: "

@@ -17,7 +17,7 @@ BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _END, _SCAN = 0xD9, 0xDA
 # Without a length, or with one that libjpeg does not heed.
-_ALONE = {*range(0x01, 0xC0), *range(0xD0, 0xD9)}
+_ALONE = {*range(0x01, 0xC0), *range(0xD0, 0xDA)}
 # APP1 to APP15 and comments, but for Adobe's APP14, which says how colors are meant.
 _NOT_NEEDED = {*range(0xE1, 0xEE), 0xEF, 0xFE}
 _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
@@ -70,11 +70,9 @@ def read(data: Data, max_pixels: int) -> Header:
         segments += 1
         if segments > JPEG_SEGMENTS:
             raise damaged(f"expected a JPEG of at most {JPEG_SEGMENTS} segments, got more")
-        if marker in _ALONE:
-            continue
         if marker == _END and scans:
             break
-        if marker == _END:
+        if marker in _ALONE:
             continue
         length = int.from_bytes(data[at : at + 2], "big")
         if length < 2:  # libjpeg and Pillow go on after it

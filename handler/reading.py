@@ -39,8 +39,9 @@ def read(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
     Raises:
         RequestError: 400 for a request that is none of these, 413 for one that is too much.
     """
-    if "body" in fields:
-        fields = {**fields, "body": _unpacked(fields["body"], headers)}
+    encoding = _header(headers, ENCODING_HEADER)
+    if encoding is not None and "body" in fields:
+        fields = {**fields, "body": _unpacked(fields["body"], *encoding)}
     form_type = _header(headers, form.TYPE_HEADER)
     if form_type is not None and isinstance(fields.get("body"), (bytes, bytearray)):
         fields = form.read(fields["body"], form_type[1])
@@ -98,31 +99,30 @@ def _json(text: bytes) -> Any:
         raise bad_request(f"the body looks like JSON, but cannot be read: {error}") from None
 
 
-def _unpacked(body: Any, headers: Mapping[str, Any]) -> Any:
-    """The body without the compression that its headers name."""
-    found = _header(headers, ENCODING_HEADER)
-    if found is None or not isinstance(body, (bytes, bytearray, memoryview)):
+def _unpacked(body: Any, header: str, value: str) -> Any:
+    """The body without the compression that a header names."""
+    if not isinstance(body, (bytes, bytearray, memoryview)):
         return body
-    encoding = found[1].strip().lower()
+    encoding = value.strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip"):
         raise RequestError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"{found[0]}: expected gzip, or none, got {quoted(found[1])}",
+            f"{header}: expected gzip, or none, got {quoted(value)}",
         )
     unpacking = zlib.decompressobj(_GZIP)
     try:
         plain = unpacking.decompress(body, UNPACKED_BYTES + 1)
     except zlib.error as error:
-        raise bad_request(f"{found[0]}: expected gzip: {error}") from None
+        raise bad_request(f"{header}: expected gzip: {error}") from None
     if len(plain) > UNPACKED_BYTES:
         raise RequestError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"expected at most {UNPACKED_BYTES} bytes, got more when unpacked",
         )
     if not unpacking.eof or unpacking.unused_data:
-        raise bad_request(f"{found[0]}: expected gzip in one piece, and all of it")
+        raise bad_request(f"{header}: expected gzip in one piece, and all of it")
     return plain
 
 

@@ -64,9 +64,9 @@ class _Stream:
         self._at = 0
 
     def take(self, length: int) -> bytearray:
-        if length > PIECE:
-            return self._take_large(length)
         start = self._at
+        if length > PIECE and start + length > len(self._buffer):
+            return self._take_large(length)
         self._at += length
         if self._at > len(self._buffer):
             self._fill()
@@ -83,10 +83,7 @@ class _Stream:
 
     def _take_large(self, length: int) -> bytearray:
         """Straight to where it stays: a batch of pictures would be held twice."""
-        arrived = self._buffer[self._at : self._at + length]
-        if len(arrived) == length:
-            self._at += length
-            return arrived
+        arrived = self._buffer[self._at :]
         self._buffer, self._at = bytearray(), 0
         taken = bytearray(length)
         view, at = memoryview(taken), len(arrived)

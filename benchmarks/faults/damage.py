@@ -170,12 +170,13 @@ def comment() -> bytes:
 
 
 @cache
-def large() -> bytes:
+def black(side: int = SIDES[0], depth: int = 8, color: int = 2) -> bytes:
     """Small as a file, and just within the pixels that a server takes: work for a second."""
-    row = b"\0" + bytes(3 * SIDES[0])
+    samples = {0: 1, 2: 3, 4: 2, 6: 4}[color]
+    row = b"\0" + bytes(side * samples * depth // 8)
     packer = zlib.compressobj(9)
-    pieces = [packer.compress(row) for _ in range(SIDES[0])]
-    return png(SIDES[0], SIDES[0], b"".join([*pieces, packer.flush()]))
+    pieces = [packer.compress(row) for _ in range(side)]
+    return png(side, side, b"".join([*pieces, packer.flush()]), depth=depth, color=color)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -183,7 +184,10 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png(width: int, height: int, data: bytes, *more: bytes) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+def png(
+    width: int, height: int, data: bytes, *more: bytes, depth: int = 8, color: int = 2
+) -> bytes:
+    """With more chunks before its data; of a depth in bits, and a PNG's kind of color."""
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     parts = [chunk(b"IHDR", header), *more, chunk(b"IDAT", data), chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .damage import chunk, png
+from .damage import SIDES, black, chunk, png
 
 MOST_ZIPPED = 200 << 20  # bytes, unpacked
-SIDE = 7_000  # just within the pixels that a server takes
+SIDE = SIDES[0]
 FORM = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
 
 
@@ -83,26 +83,11 @@ def pieces_of_data(size: int) -> Flood:
     packed = zlib.compress(np.random.default_rng(0).bytes(64 * 193))
     data = [chunk(b"IDAT", packed[i : i + 1]) for i in range(len(packed))]
     empty = chunk(b"IDAT", b"") * max(0, (size - 13 * len(packed)) // 12)
-    header = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), empty, *data, chunk(b"IEND", b"")]
-    return Flood(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return Flood(png(64, 64, packed[-1:], empty, *data[:-1]))
 
 
-@cache
-def black(side: int, depth: int = 8, kind: int = 2, interlaced: int = 0) -> bytes:
-    """A large PNG of one color."""
-    samples = {0: 1, 2: 3, 4: 2, 6: 4}[kind]
-    row = b"\0" + bytes(side * samples * depth // 8)
-    packer = zlib.compressobj(9)
-    data = b"".join([*(packer.compress(row) for _ in range(side)), packer.flush()])
-    header = struct.pack(">IIBBBBB", side, side, depth, kind, 0, 0, interlaced)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        [chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b"")]
-    )
-
-
-def large_png(depth: int, kind: int) -> Callable[[int], Flood]:
-    return lambda size: Flood(black(SIDE, depth, kind))
+def large_png(depth: int, color: int) -> Callable[[int], Flood]:
+    return lambda size: Flood(black(SIDE, depth, color))
 
 
 @cache
@@ -225,7 +210,7 @@ KINDS: dict[str, Callable[[int], Flood]] = {
     "tensors: numbers": tensor("[1,1,1,3]", b"0,"),
     "tensors: lists of three": tensor("[1000,1000,3]", b"[0,0,0],"),
     "tensors: texts, one of them long": tensor("[1,1,1,3]", b'"",'),
-    "instances: large pictures": instances(lambda: black(SIDE), 128),
+    "instances: large pictures": instances(black, 128),
     "instances: many pictures": instances(jpeg, 128),
     "instances: middling pictures": instances(lambda: black(600), 128),
     "base64 in lines of a letter": spaced,

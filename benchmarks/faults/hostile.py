@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..load_generator.encode import multipart
-from .damage import damaged, large, seeds
+from .damage import black, damaged, seeds
 from .floods import KINDS, Flood
 
 FLOOD_BYTES = 1_000, 300_000
@@ -72,7 +72,7 @@ class Maker:
         self._key = key
         self._random = np.random.default_rng(seed)
         self._files = seeds(self._random)
-        self._large = large()
+        self._large = black()
         self._kinds: dict[str, tuple[float, Callable[[], Hostile]]] = {
             "damaged pictures": (50, self._picture),
             "damaged pictures in forms": (8, self._form),

@@ -27,14 +27,12 @@ def pillow(data: bytes) -> np.ndarray:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def png(width: int, height: int, depth: int, color_type: int, rows: bytes) -> bytes:
     """A PNG of a kind that Pillow does not write."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
     header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
@@ -283,10 +281,6 @@ def segments(kind: bytes, count: int) -> bytes:
 def test_jpegs_of_endless_segments_are_refused(kind: bytes) -> None:
     assert decode(segments(kind, 100), MAX_PIXELS).shape == (61, 83, 3)
     refused(segments(kind, 10_000), DAMAGED, "expected a JPEG of at most 2000 segments")
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def with_chunks(chunks: bytes, after: bool = False) -> bytes:
