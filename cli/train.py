@@ -31,6 +31,11 @@ from .words import load, only, separate
     help="Weights to begin with. Layers of another shape begin afresh.",
 )
 @click.option(
+    "--teacher",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Weights whose answers are learned, for a recipe that has a teacher.",
+)
+@click.option(
     "--seeds",
     type=click.IntRange(1),
     default=1,
@@ -45,6 +50,7 @@ def train(
     output: Path | None,
     resume: Path | None,
     init_from: Path | None,
+    teacher: Path | None,
     seeds: int,
     tensorboard: bool,
     as_json: bool,
@@ -90,6 +96,7 @@ def train(
             folder,
             resume=begun,
             init_from=init_from,
+            teacher=teacher,
             on_epoch=tensorboard_writer(folder) if tensorboard else None,
         )
         if weights is None:

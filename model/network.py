@@ -1,6 +1,7 @@
 """The networks: convolutions whose batch norms fold away for serving."""
 
 import copy
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +12,17 @@ from .registry import register
 
 
 class ConvNorm(nn.Module):
-    """3x3 convolution, max-pool if asked for, batch norm.
+    """3x3 convolution, max-pool or stride if asked for, batch norm.
 
     The scale of the batch norm stays 1. With a positive scale the norm commutes with the pool, so
     it can come after it, on a quarter of the values, and still fold into the convolution.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, *, pool: bool = False) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, *, pool: bool = False, stride: int = 1
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
         norm = nn.BatchNorm2d(channels_out, momentum=0.2)
         norm.weight.requires_grad_(False)
@@ -35,9 +38,11 @@ class ConvNorm(nn.Module):
 class Stage(nn.Module):
     """Halves the sides, then refines: three convolutions, the last two with a shortcut."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, *, strided: bool) -> None:
         super().__init__()
-        self.down = ConvNorm(channels_in, channels_out, pool=True)
+        self.down = ConvNorm(
+            channels_in, channels_out, pool=not strided, stride=2 if strided else 1
+        )
         self.refine1 = ConvNorm(channels_out, channels_out)
         self.refine2 = ConvNorm(channels_out, channels_out)
 
@@ -55,13 +60,21 @@ class ConvNet(nn.Module):
 
     Input ``(N, 3, height, width)`` float32, normalized, sides of at least 9 pixels; output
     ``(N, classes)`` logits.
+
+    Args:
+        widths: channels of each stage.
+        strided: whether a stage's first convolution goes in steps of two, at a quarter of the cost
+            of one with a pool behind it.
+        classes: outputs.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (64, 256, 256), classes: int = 10) -> None:
+    def __init__(
+        self, widths: tuple[int, ...] = (64, 256, 256), strided: bool = False, classes: int = 10
+    ) -> None:
         super().__init__()
         self.whiten = nn.Conv2d(3, 24, 2)
         channels = [self.whiten.out_channels, *widths]
-        self.stages = nn.Sequential(*map(Stage, channels[:-1], channels[1:]))
+        self.stages = nn.Sequential(*(Stage(a, b, strided=strided) for a, b in pairwise(channels)))
         self.head = nn.Linear(channels[-1], classes, bias=False)
         # Keeps the logits small at first, whatever the width.
         self.logit_scale = 1 / 9

@@ -1,7 +1,7 @@
 """Augmentation of whole batches, with the same code on a CPU and a GPU.
 
-All chance comes from a table of uniform numbers, a row for each picture, drawn on the CPU: a run
-repeats on any device, and processes that share a batch out give each picture the same.
+All chance comes from a table of uniform numbers, a row for each picture, drawn on the CPU and then
+moved: a run repeats on any device, and processes that share a batch out give each picture the same.
 """
 
 import math
@@ -42,20 +42,19 @@ class Augmentation:
 
         Args:
             pictures: ``(N, C, height, width)``, floating point.
-            chance: uniform numbers below 1, ``(N, COLUMNS)``, on the CPU.
-            mirrored: for alternating flips, bool ``(N,)``, on the CPU.
+            chance: uniform numbers below 1, ``(N, COLUMNS)``.
+            mirrored: for alternating flips, bool ``(N,)``.
         """
-        chance_there = chance.to(pictures.device)
         if self.rotate or self.shift:
-            turn, move = chance_there[:, ROTATE], chance_there[:, SHIFT]
+            turn, move = chance[:, ROTATE], chance[:, SHIFT]
             pictures = affine(pictures, (2 * turn - 1) * self.rotate, (2 * move - 1) * self.shift)
         if self.flip != "no":
             chosen = mirrored if self.flip == "alternating" else chance[:, MIRROR] < 0.5
-            pictures = flip(pictures, chosen.to(pictures.device))
+            pictures = flip(pictures, chosen)
         if self.translate:
-            pictures = translate(pictures, self.translate, chance_there[:, TRANSLATE])
+            pictures = translate(pictures, self.translate, chance[:, TRANSLATE])
         if self.cutout:
-            pictures = cutout(pictures, self.cutout, chance_there[:, CUTOUT])
+            pictures = cutout(pictures, self.cutout, chance[:, CUTOUT])
         return pictures
 
 
@@ -100,22 +99,20 @@ def translate(pictures: Tensor, distance: int, chance: Tensor) -> Tensor:
 def cutout(pictures: Tensor, side: int, chance: Tensor) -> Tensor:
     """Set a square of ``side`` pixels, somewhere in each picture, to zero."""
     _, _, height, width = pictures.shape
-    top, left = (chance * chance.new_tensor([height - side + 1, width - side + 1])).long().T
+    top = (chance[:, 0] * (height - side + 1)).long()
+    left = (chance[:, 1] * (width - side + 1)).long()
     return pictures.masked_fill(box(pictures, top, left, side, side), 0)
 
 
-def cutmix(
-    pictures: Tensor, targets: Tensor, alpha: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Put a box of the next picture of the batch into each, and mix the targets by area.
+def draw_box(alpha: float, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """A box for :func:`cutmix`: top, left, height and width, ``(4,)``, cut off at the edges.
 
     Args:
-        pictures: ``(N, C, height, width)``.
-        targets: probabilities, ``(N, classes)``.
-        alpha: of the Beta distribution of what is left of a picture.
-        generator: on the CPU; the box is one for the batch.
+        alpha: of the Beta distribution of the share of a picture that stays.
+        height: of the pictures.
+        width: of the pictures.
+        generator: on the CPU.
     """
-    _, _, height, width = pictures.shape
     # Beta(a, a) as a ratio of two gamma variables, which take their generator where Beta does not.
     gammas = torch._standard_gamma(torch.full((2,), alpha), generator=generator)
     side = float((gammas[0] / gammas.sum().clamp_min(1e-30)).clamp(0, 1).sqrt())
@@ -124,13 +121,28 @@ def cutmix(
     left = round(max(0.0, x * width - side * width / 2))
     bottom = round(min(float(height), y * height + side * height / 2))
     right = round(min(float(width), x * width + side * width / 2))
-    mixed = pictures.clone()
-    mixed[:, :, top:bottom, left:right] = pictures.roll(1, 0)[:, :, top:bottom, left:right]
-    share = (bottom - top) * (right - left) / (height * width)
+    return torch.tensor([top, left, bottom - top, right - left])
+
+
+def cutmix(pictures: Tensor, targets: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Put a box of the next picture of the batch into each, and mix the targets by area.
+
+    Args:
+        pictures: ``(N, C, height, width)``.
+        targets: probabilities, ``(N, classes)``.
+        place: of the box in all of them, as :func:`draw_box` gives it.
+    """
+    _, _, height, width = pictures.shape
+    top, left, rows, columns = place
+    inside = box(pictures[:1], top.view(1), left.view(1), rows, columns)
+    share = rows * columns / (height * width)
+    mixed = torch.where(inside, pictures.roll(1, 0), pictures)
     return mixed, targets * (1 - share) + targets.roll(1, 0) * share
 
 
-def box(pictures: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
+def box(
+    pictures: Tensor, top: Tensor, left: Tensor, height: int | Tensor, width: int | Tensor
+) -> Tensor:
     """Where a box of that size lies in each picture, bool ``(N, 1, height, width)``."""
     n, _, rows, columns = pictures.shape
     y = torch.arange(rows, device=pictures.device)

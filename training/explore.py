@@ -49,7 +49,8 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
     chance = torch.rand(len(batch), augment.COLUMNS, generator=generator)
     augmented = recipe.augmentation(batch, chance, chance[:, augment.MIRROR] < 0.5)
     target = F.one_hot(torch.from_numpy(labels[some]), len(classes)).float()
-    mixed, shares = augment.cutmix(batch, target, recipe.augmentation.cutmix or 1.0, generator)
+    place = augment.draw_box(recipe.augmentation.cutmix or 1.0, *recipe.size, generator)
+    mixed, shares = augment.cutmix(batch, target, place)
     mixed_titles = [
         "\n".join(f"{classes[i]} {share[i]:.0%}" for i in share.nonzero().flatten().tolist())
         for share in shares

@@ -8,6 +8,9 @@ from torch import nn
 
 Decayed = Literal["all", "weights", "hidden", "convolutions"]
 
+# On a GPU all of a step has to be computed there, the rate and the count of steps as well, to be
+# captured (falconet.training.capture): with ``on_gpu``.
+
 
 @dataclass(frozen=True)
 class SGD:
@@ -31,14 +34,18 @@ class SGD:
     decayed: Decayed = "all"
     bias_rate: float = 1.0
 
-    def build(self, network: nn.Module) -> torch.optim.Optimizer:
+    def build(self, network: nn.Module, *, on_gpu: bool = False) -> torch.optim.Optimizer:
         groups = _groups(network, self.decayed, self.weight_decay)
         for group in groups:
             if group["params"][0].ndim == 1:
                 group["lr"] = self.learning_rate * self.bias_rate
                 group["weight_decay"] /= self.bias_rate
         return torch.optim.SGD(
-            groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov
+            groups,
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            fused=on_gpu,
         )
 
 
@@ -50,9 +57,9 @@ class Adam:
     weight_decay: float = 0.0
     decayed: Decayed = "all"
 
-    def build(self, network: nn.Module) -> torch.optim.Optimizer:
+    def build(self, network: nn.Module, *, on_gpu: bool = False) -> torch.optim.Optimizer:
         groups = _groups(network, self.decayed, self.weight_decay)
-        return torch.optim.Adam(groups, lr=self.learning_rate, eps=1e-7)
+        return torch.optim.Adam(groups, lr=self.learning_rate, eps=1e-7, capturable=on_gpu)
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,11 @@ class RMSprop:
     weight_decay: float = 0.0
     decayed: Decayed = "all"
 
-    def build(self, network: nn.Module) -> torch.optim.Optimizer:
+    def build(self, network: nn.Module, *, on_gpu: bool = False) -> torch.optim.Optimizer:
         groups = _groups(network, self.decayed, self.weight_decay)
-        return torch.optim.RMSprop(groups, lr=self.learning_rate, alpha=0.9, eps=1e-7)
+        return torch.optim.RMSprop(
+            groups, lr=self.learning_rate, alpha=0.9, eps=1e-7, capturable=on_gpu
+        )
 
 
 Optimizer = SGD | Adam | RMSprop

@@ -16,7 +16,10 @@ from .optimizer import SGD, Optimizer
 from .schedule import CosineRestarts, Schedule, Triangle
 from .split import HoldOut
 
-NOT_A_CHOICE = ("name", "about", "network", "arguments", "reference", "assumed", "space")
+NOT_A_CHOICE = (
+    *("name", "about", "network", "arguments", "reference", "assumed"),
+    *("space", "after"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Recipe:
         reference: the published figure that the recipe is to reach.
         assumed: what the source leaves open, and was filled in here.
         space: what ``falconet tune`` searches where it is not told, like ``dropout=0..0.5``.
+        after: a shorter recipe that does the same in its epochs, whose run ``falconet reproduce``
+            goes on with.
 
         size: ``(height, width)`` that pictures are brought to once, as serving would.
         normalization: of pixels from 0 to 1, by the training set's mean and deviation of each
@@ -60,6 +65,9 @@ class Recipe:
         epochs: times that each picture is seen.
         batch_size: pictures in a step, over all processes; what is left of an epoch is dropped.
         label_smoothing: share of the target spread over all classes.
+        teacher: the recipe of a network whose answers to the same augmented pictures are learned
+            in place of the labels, with nothing smoothed.
+        temperature: by which both networks' logits are divided then.
         ema_decay: of the moving average of the weights, which is then what is kept; 0 has none.
         snapshots: average the predictions of the networks at the ends of the schedule's last
             so many cycles (arXiv:1704.00109); 0 does not.
@@ -75,6 +83,7 @@ class Recipe:
     reference: Reference | None = None
     assumed: tuple[str, ...] = ()
     space: tuple[str, ...] = ()
+    after: str = ""
 
     size: tuple[int, int] = (32, 32)
     normalization: Literal["channels", "pixels", "no"] = "channels"
@@ -91,6 +100,8 @@ class Recipe:
     optimizer: Optimizer = field(default_factory=SGD)
     schedule: Schedule = field(default_factory=Triangle)
     label_smoothing: float = 0.0
+    teacher: str = ""
+    temperature: float = 1.0
     ema_decay: float = 0.0
     snapshots: int = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"

@@ -9,7 +9,7 @@ import torch
 from falconet.model import storage
 from falconet.model.weights import Weights
 
-from . import data
+from . import data, recipes
 from .distributed import require_one
 from .evaluate import answers, score_of
 from .progress import console
@@ -40,19 +40,48 @@ def reproduce(
         seeded = replace(recipe, seed=seed)
         run = Run(runs / f"{recipe.name}-{seed}")
         console.print(f"{recipe.name}, seed {seed}: {run.folder}", highlight=False)
-        train_or_go_on(seeded, source, run)
+        if recipe.after and recipe.epochs == published.epochs and not run.recipe.exists():
+            run.begin_after(train_before(seeded, published, source, runs), seeded)
+        train_or_go_on(seeded, source, run, teach(seeded, source, runs))
         weights = Weights.load(run.weights)
         found.append(measured(run, seeded, weights.card, test(run, weights, source)))
     changed = replace(recipe, seed=published.seed).differences(published)
     return Result(recipe.name, changed, tuple(found))
 
 
-def train_or_go_on(recipe: Recipe, source: Path | str, run: Run) -> None:
+def train_before(recipe: Recipe, published: Recipe, source: Path | str, runs: Path) -> Run:
+    """The finished run that a recipe goes on with, trained if it is not there yet.
+
+    With the same seed, and changed likewise.
+    """
+    before = recipes.load(recipe.after).with_choices(recipe.differences(published))
+    run = Run(runs / f"{before.name}-{before.seed}")
+    train_or_go_on(before, source, run, None)
+    return run
+
+
+def teach(recipe: Recipe, source: Path | str, runs: Path) -> Path | None:
+    """The weights that a recipe learns from, trained if they are not there yet.
+
+    With the same seed, and the same pictures held out, of which a student would hear otherwise.
+    """
+    if not recipe.teacher:
+        return None
+    teacher = replace(
+        recipes.load(recipe.teacher),
+        **{name: getattr(recipe, name) for name in ("seed", "validation", "hold_out")},
+    )
+    run = Run(runs / f"{teacher.name}-{teacher.seed}")
+    train_or_go_on(teacher, source, run, None)
+    return run.weights
+
+
+def train_or_go_on(recipe: Recipe, source: Path | str, run: Run, teacher: Path | None) -> None:
     """Begin a run, resume it, or leave it as it is if it is finished."""
     begun = run.recipe.exists()
     run.check(recipe, resume=begun)
     if not run.weights.exists():
-        train(recipe, source, run.folder, resume=begun)
+        train(recipe, source, run.folder, resume=begun, teacher=teacher)
 
 
 def test(run: Run, weights: Weights, source: Path | str) -> Tested:

@@ -88,6 +88,14 @@ class Run:
         self.save_checkpoint(checkpoint)
         storage.write(self.recipe, recipe.to_json().encode())
 
+    def begin_after(self, run: "Run", recipe: Recipe) -> None:
+        """Make the folder for a run that goes on where a finished one of another recipe ended."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for file in ("environment.json", "metrics.csv"):
+            storage.write(self.folder / file, (run.folder / file).read_bytes())
+        self.save_checkpoint({**storage.load(run.checkpoint), "finished": False})
+        storage.write(self.recipe, recipe.to_json().encode())
+
     def save_checkpoint(self, content: dict[str, Any]) -> None:
         """Replace the checkpoint; a crash leaves either the old or the new one, whole.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from falconet.model.ensemble import Ensemble
@@ -18,6 +18,8 @@ from falconet.model.weights import Weights
 
 from . import augment, data, distributed
 from .allocator import keep_freed_memory
+from .capture import CapturedStep
+from .distill import distillation, load_teacher
 from .evaluate import score
 from .progress import bar, console
 from .recipe import Recipe
@@ -38,6 +40,7 @@ def train(
     *,
     resume: bool = False,
     init_from: Path | None = None,
+    teacher: Path | None = None,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> Weights | None:
     """Train a network and leave it in ``folder/weights.pt``.
@@ -54,6 +57,7 @@ def train(
         resume: go on from the folder's checkpoint.
         init_from: weights to begin with; layers of another shape, such as the last one for other
             classes, begin afresh.
+        teacher: weights of the recipe's ``teacher``.
         on_epoch: is given each row of ``metrics.csv``; what it raises ends the run.
 
     Returns:
@@ -65,7 +69,8 @@ def train(
         OSError: the disk is full; the last checkpoint is whole.
     """
     with distributed.join() as processes:
-        return _train(processes, recipe, source, Run(folder), resume, init_from, on_epoch)
+        run = Run(folder)
+        return _train(processes, recipe, source, run, resume, init_from, teacher, on_epoch)
 
 
 def _train(
@@ -75,6 +80,7 @@ def _train(
     run: Run,
     resume: bool,
     init_from: Path | None,
+    teacher: Path | None,
     on_epoch: Callable[[Row], None] | None,
 ) -> Weights | None:
     # ---- Setup ---------------------------------------------------------------------------------
@@ -89,7 +95,11 @@ def _train(
         )
     torch.use_deterministic_algorithms(recipe.deterministic)
     torch.backends.cudnn.benchmark = not recipe.deterministic
+    torch.backends.cudnn.allow_tf32 = False  # which would be less than a recipe's float32
     precision = getattr(torch, recipe.precision)
+    # Where tensor cores are not used, cuDNN's kernels for channels first are the faster ones.
+    exact_on_gpu = device.type == "cuda" and precision == torch.float32
+    layout = torch.contiguous_format if exact_on_gpu else torch.channels_last
 
     # ---- Data: normalized once, by the code that will serve, and kept on the device -----------
     if not processes.main:
@@ -133,31 +143,35 @@ def _train(
     if init_from is not None:
         for name in load_matching(network, Weights.load(init_from).network):
             console.print(f"{name}: of another shape in {init_from}, begins afresh")
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]
     average = None
     if recipe.ema_decay:
         smooth = get_ema_multi_avg_fn(recipe.ema_decay)
         average = AveragedModel(network, multi_avg_fn=smooth, use_buffers=True)
     kept = network if average is None else average.module
     parallel = processes.wrap(network)
+    taught_by = load_teacher(recipe, teacher, spec)
+    if taught_by is not None:
+        taught_by.to(device, memory_format=layout)  # type: ignore[call-overload]
 
     # ---- Optimizer -----------------------------------------------------------------------------
     batches = len(train_x) // recipe.batch_size  # the rest of an epoch is dropped
-    optimizer = recipe.optimizer.build(network)
+    optimizer = recipe.optimizer.build(network, on_gpu=device.type == "cuda")
     rates = [group["lr"] for group in optimizer.param_groups]
 
     # ---- Loop ----------------------------------------------------------------------------------
     mirrored = torch.rand(len(train_x), generator=_generator(recipe.seed, -1)) < 0.5
     first_epoch, finished = 0, False
     best_epoch, best_accuracy = 0, -1.0
-    best_state: dict[str, torch.Tensor] | None = None
+    best_state: dict[str, Tensor] | None = None
     snapshots: list[dict[str, Any]] = []
     began_from = None if init_from is None else init_from.name
     if checkpoint is not None:
         network.load_state_dict(checkpoint["network"])
         if average is not None:
             average.load_state_dict(checkpoint["average"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
+        moments = checkpoint["optimizer"]["state"]
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         best_epoch, best_accuracy = checkpoint["best_epoch"], checkpoint["best_accuracy"]
         best_state, snapshots = checkpoint["best_state"], checkpoint["snapshots"]
         first_epoch, finished = checkpoint["epoch"], checkpoint["finished"]
@@ -181,6 +195,37 @@ def _train(
             "init_from": began_from,
         }
 
+    total = torch.zeros(2, device=device)  # loss, right answers
+
+    def step(index: Tensor, chance: Tensor, mirror: Tensor, place: Tensor) -> None:
+        """One step of the optimizer; all of it on the device."""
+        x, y = train_x[index], train_y[index]
+        x = recipe.augmentation(x, chance, mirror)
+        target = y
+        if recipe.augmentation.cutmix:
+            target = F.one_hot(y, len(dataset.classes)).float()
+            x, target = augment.cutmix(x, target, place)
+        x = x.contiguous(memory_format=layout)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            logits = parallel(x).float()
+            if taught_by is not None:
+                with torch.no_grad():
+                    taught = taught_by(x).float()
+        if taught_by is None:
+            loss = F.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
+        else:
+            loss = distillation(logits, taught, recipe.temperature)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total.add_(torch.stack([loss.detach() * len(y), (logits.argmax(1) == y).sum()]))
+
+    take: Callable[..., None] = step
+    if device.type == "cuda":
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"], device=device)
+        take = CapturedStep(step) if processes.count == 1 else step
+
     if processes.main and checkpoint is None:
         run.begin(recipe, processes.count, state(0))
     saved = time.perf_counter()
@@ -193,33 +238,26 @@ def _train(
             random = _generator(recipe.seed, epoch)
             torch.manual_seed(recipe.seed + 1000 * epoch + processes.rank)  # dropout's
             parallel.train()
-            total = torch.zeros(2, device=device)  # loss, right answers
-            order = torch.randperm(len(train_x), generator=random)
-            for batch, drawn in enumerate(order.split(recipe.batch_size)[:batches]):
-                chance = processes.share(torch.rand(len(drawn), augment.COLUMNS, generator=random))
-                index = processes.share(drawn)
-                x, y = train_x[index.to(device)], train_y[index.to(device)]
-                x = recipe.augmentation(x, chance, mirrored[index] ^ (epoch % 2 == 1))
-                target = y
-                if recipe.augmentation.cutmix:
-                    target = F.one_hot(y, len(dataset.classes)).float()
-                    x, target = augment.cutmix(x, target, recipe.augmentation.cutmix, random)
-                x = x.contiguous(memory_format=torch.channels_last)
-
+            total.zero_()
+            order = torch.randperm(len(train_x), generator=random)[: batches * recipe.batch_size]
+            chances = torch.rand(len(order), augment.COLUMNS, generator=random).to(device)
+            share = recipe.augmentation.cutmix or 1.0
+            places = [augment.draw_box(share, *recipe.size, random) for _ in range(batches)]
+            boxes = torch.stack(places).to(device)
+            mirrors = (mirrored[order] ^ (epoch % 2 == 1)).to(device)
+            order = order.to(device)
+            for batch in range(batches):
                 multiple = recipe.schedule.multiple(epoch * batches + batch, batches, recipe.epochs)
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * multiple
-                with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                    logits = parallel(x)
-                loss = F.cross_entropy(
-                    logits.float(), target, label_smoothing=recipe.label_smoothing
-                )
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+                    if isinstance(group["lr"], Tensor):
+                        group["lr"].fill_(rate * multiple)
+                    else:
+                        group["lr"] = rate * multiple
+                drawn = slice(batch * recipe.batch_size, (batch + 1) * recipe.batch_size)
+                its = [processes.share(table[drawn]) for table in (order, chances, mirrors)]
+                take(*its, boxes[batch])
                 if average is not None:
                     average.update_parameters(network)
-                total += torch.stack([loss.detach() * len(y), (logits.argmax(1) == y).sum()])
                 progress.advance(progress.task_ids[0])
 
             loss_sum, right = (processes.sum(total) / (batches * recipe.batch_size)).tolist()
@@ -308,7 +346,7 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(1_000_003 * seed + epoch + 1)
 
 
-def _copy(network: nn.Module) -> dict[str, torch.Tensor]:
+def _copy(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 

@@ -78,7 +78,7 @@ def test_cutmix_mixes_pictures_and_targets_alike() -> None:
     shares = []
     for seed in range(200):
         generator = torch.Generator().manual_seed(seed)
-        mixed, target = augment.cutmix(flat, torch.eye(6), 1.0, generator)
+        mixed, target = augment.cutmix(flat, torch.eye(6), augment.draw_box(1.0, 12, 10, generator))
         own = mixed == flat
         assert (mixed[~own].unique() == torch.arange(6.0)).all() or own.all()
         share = own.float().mean((1, 2, 3))

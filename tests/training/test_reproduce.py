@@ -3,12 +3,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from falconet.model.weights import Weights
 from falconet.training import recipes, results
 from falconet.training import train as training
 from falconet.training.recipe import Recipe
 from falconet.training.reproduce import reproduce
+from falconet.training.run import Run
+from falconet.training.schedule import Steps
 
 
 def test_each_seed_is_run_once_and_tested_once(
@@ -66,6 +69,37 @@ def test_what_was_begun_is_resumed(
     assert found.runs[0].epochs == 4
     whole = training.train(recipe, colors, tmp_path / "whole")
     assert found.runs[0].validation_accuracy == whole.card["validation_accuracy"]
+
+
+def test_a_longer_recipe_goes_on_with_a_shorter_one(
+    colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constant = replace(recipe, schedule=Steps())
+    longer = replace(constant, name="longer", epochs=6, after="champion")
+    monkeypatch.setattr(recipes, "load", {"champion": constant, "longer": longer}.__getitem__)
+    words = ["label_smoothing=0.0"]
+    found = reproduce(longer.override(words), longer, colors, tmp_path, seeds=1).runs[0]
+    assert found.epochs == 6
+    assert len(Run(tmp_path / "champion-0").rows()) == 4
+    # The shorter one is a run of its own, changed likewise, and the longer is as if run in one.
+    assert reproduce(constant.override(words), constant, colors, tmp_path, seeds=1).changed
+    whole = training.train(longer.override(words), colors, tmp_path / "whole")
+    assert found.validation_accuracy == whole.card["validation_accuracy"]
+    one, other = (
+        Weights.load(tmp_path / folder / "weights.pt").network.state_dict()
+        for folder in ("whole", "longer-0")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_teacher_is_trained_first_without_what_is_held_out(
+    colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = replace(recipe, name="student", teacher="champion", validation=90, seed=3)
+    monkeypatch.setattr(recipes, "load", {"champion": recipe}.__getitem__)
+    assert reproduce(student, student, colors, tmp_path, seeds=1).runs[0].trained_on == 150
+    card = Weights.load(tmp_path / "champion-3" / "weights.pt").card
+    assert card["validation_pictures"] == 90
 
 
 def test_results_survive_a_file_and_make_a_table(tmp_path: Path) -> None:

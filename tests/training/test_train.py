@@ -20,7 +20,7 @@ from PIL import Image
 from falconet.model.ensemble import Ensemble
 from falconet.model.network import ConvNet
 from falconet.model.weights import Weights
-from falconet.training import data, recipes, run
+from falconet.training import data, evaluate, recipes, run
 from falconet.training import train as training
 from falconet.training.recipe import Recipe
 from falconet.training.train import train
@@ -342,3 +342,30 @@ def test_weights_of_other_classes_keep_all_but_the_head(finished: Path) -> None:
     trained = Weights.load(finished / "weights.pt").network
     assert training.load_matching(other, trained) == ["head.weight"]
     assert torch.equal(other.whiten.weight, trained.whiten.weight)  # type: ignore[union-attr]
+
+
+def test_a_student_learns_from_its_teacher_and_from_no_other(
+    finished: Path, colors: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    teacher = finished / "weights.pt"
+    student = recipe.override(["widths=8,8,8", "strided=true", "teacher=champion", "ema_decay=0"])
+    with pytest.raises(ValueError, match="learns from a network of the recipe champion: train one"):
+        train(student, colors, tmp_path / "none")
+    with pytest.raises(ValueError, match="has no teacher: give none"):
+        train(recipe, colors, tmp_path / "needless", teacher=teacher)
+    with pytest.raises(ValueError, match="expected weights of fast96, got those of champion"):
+        train(student.override(["teacher=fast96"]), colors, tmp_path / "other", teacher=teacher)
+    with pytest.raises(ValueError, match="the same classes, size and normalization"):
+        train(student.override(["size=24,24"]), colors, tmp_path / "sizes", teacher=teacher)
+    # Of labels it is told nothing: where they are shuffled, it learns all the same.
+    shutil.copytree(colors, tmp_path / "colors")
+    green, red = (tmp_path / "colors" / "train" / name for name in ("green", "red"))
+    green.rename(tmp_path / "was_green")
+    red.rename(green)
+    (tmp_path / "was_green").rename(red)
+    train(student, tmp_path / "colors", tmp_path / "run", teacher=teacher)
+    assert float(metrics(tmp_path / "run")[-1]["validation_accuracy"]) < 0.5  # by the labels
+    weights = Weights.load(tmp_path / "run" / "weights.pt")
+    dataset = data.load(colors, "test")
+    found = evaluate.answers(weights, dataset)[1]
+    assert evaluate.score_of(found, torch.from_numpy(dataset.labels)).accuracy > 0.9

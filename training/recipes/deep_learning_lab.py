@@ -54,6 +54,11 @@ RECIPES = tuple(
         batch_size=64,
         optimizer=SGD(learning_rate=0.01),
         schedule=Steps(),
+        after=after,
     )
-    for epochs, accuracy in ((100, 0.7737), (150, 0.7822), (200, 0.7777))
+    for epochs, accuracy, after in (
+        (100, 0.7737, ""),
+        (150, 0.7822, "episode2_100"),
+        (200, 0.7777, "episode2_150"),
+    )
 )

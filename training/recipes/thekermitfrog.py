@@ -143,6 +143,7 @@ FINAL_275 = replace(
     ),
     schedule=Steps(drops=(250,), multiples=(1 / 3,)),
     epochs=275,
+    after="vgg3_final_250",
 )
 
 RECIPES = (

@@ -1,0 +1,55 @@
+"""Learning from the answers of another network (arXiv:1503.02531)."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from falconet.model.network import ConvNet
+from falconet.model.spec import Spec
+from falconet.model.weights import Weights
+
+from .recipe import Recipe
+
+
+def load_teacher(recipe: Recipe, weights: Path | None, spec: Spec) -> nn.Module | None:
+    """The network whose answers are learned, for inference; ``None`` where a recipe has none.
+
+    Raises:
+        ValueError: it is missing, of another recipe, or knows other classes or pictures.
+    """
+    if not recipe.teacher:
+        if weights is not None:
+            raise ValueError(f"the recipe {recipe.name} has no teacher: give none")
+        return None
+    if weights is None:
+        raise ValueError(
+            f"the recipe {recipe.name} learns from a network of the recipe {recipe.teacher}: train "
+            f"one with `falconet train {recipe.teacher}`, and name its weights.pt as the teacher"
+        )
+    teacher = Weights.load(weights)
+    name = json.loads(teacher.card["recipe"])["recipe"]
+    if name != recipe.teacher:
+        raise ValueError(f"{weights}: expected weights of {recipe.teacher}, got those of {name}")
+    known = teacher.spec
+    if (known.classes, known.size) != (spec.classes, spec.size) or not np.allclose(
+        [known.mean, known.std], [spec.mean, spec.std], atol=5e-3
+    ):
+        raise ValueError(
+            f"{weights}: expected a teacher with the same classes, size and normalization, got "
+            f"{known}"
+        )
+    return teacher.network.folded() if isinstance(teacher.network, ConvNet) else teacher.network
+
+
+def distillation(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """How far a network's answers are from its teacher's, as a mean over the pictures.
+
+    The divergence of the distributions at that temperature, times its square, by which gradients
+    are about as large at any.
+    """
+    own = F.log_softmax(logits / temperature, 1)
+    theirs = F.log_softmax(taught / temperature, 1)
+    return F.kl_div(own, theirs, reduction="batchmean", log_target=True) * temperature**2
