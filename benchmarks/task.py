@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from falconet.handler.classifier import Classifier
-from falconet.handler.decode import decode
 from falconet.handler.network import Precision
 from falconet.model.archive import MODEL
 from falconet.model.export import export
 from falconet.model.spec import Spec
 from falconet.model.weights import Weights
+from falconet.native.decode import decode
 
 from .document import ROOT
 from .pictures import encode, photographs

@@ -14,15 +14,16 @@ from PIL import Image
 from falconet.handler import ENTRY
 from falconet.model.archive import Serving
 from falconet.model.archive import archive as pack
+from falconet.native.formats import DEFAULT, FORMATS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from falconet.handler.data import Pixels
     from falconet.handler.network import Precision
     from falconet.model.export import Parity
     from falconet.model.samples import Sample
     from falconet.model.weights import Weights
+    from falconet.native.data import Pixels
 
 # Of the pictures that come with weights, as many get the same class in bfloat16, or it is not used.
 AGREEMENT = 0.98
@@ -66,9 +67,23 @@ def _serving_options(command: Any) -> Any:
     help="The archive; its name without .mar is the model's.",
 )
 @click.option("--version", default="1.0", show_default=True, help="Version of the model.")
+@click.option(
+    "--allow",
+    type=click.Choice([name for name in FORMATS if name not in DEFAULT], case_sensitive=False),
+    multiple=True,
+    help="A picture format to decode besides the usual ones; may be repeated. HEIC needs "
+    "falconet[heic] where the model is served.",
+)
 @_serving_options
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
-def archive(source: Path | None, output: Path, version: str, as_json: bool, **serving: Any) -> None:
+def archive(
+    source: Path | None,
+    output: Path,
+    version: str,
+    allow: tuple[str, ...],
+    as_json: bool,
+    **serving: Any,
+) -> None:
     """Pack a model into a .mar archive for TorchServe.
 
     \b
@@ -77,7 +92,7 @@ def archive(source: Path | None, output: Path, version: str, as_json: bool, **se
       a folder with model.pt, any TorchScript image classifier, and spec.json;
       left out: the CIFAR-10 weights that come along.
     """
-    made = make_archive(source, output, version, Serving(**serving))
+    made = make_archive(source, output, version, Serving(**serving), allow)
     if as_json:
         named = {"archive": str(output), "model": output.stem, "version": version}
         click.echo(json.dumps({**named, **vars(made.serving)}))
@@ -106,7 +121,11 @@ class Made(NamedTuple):
 
 
 def make_archive(
-    source: Path | None, output: Path, version: str = "1.0", serving: Serving | None = None
+    source: Path | None,
+    output: Path,
+    version: str = "1.0",
+    serving: Serving | None = None,
+    allow: Sequence[str] = (),
 ) -> Made:
     """Pack an exported folder, weights, or with ``None`` the weights that come along.
 
@@ -115,7 +134,7 @@ def make_archive(
     """
     serving = serving or Serving()
     if source is not None and source.is_dir():
-        pack(source, output, handler=ENTRY, version=version, serving=serving)
+        pack(source, output, handler=ENTRY, version=version, serving=serving, allow=allow)
         return Made(serving)
     from falconet.model.export import Parity, export  # imports torch
 
@@ -133,7 +152,15 @@ def make_archive(
             if serving.precision == "auto" and rounded.same_top1 < AGREEMENT * rounded.pictures:
                 serving = replace(serving, precision="float32")
         known = _known(weights, exact, as_served)
-        pack(folder, output, handler=ENTRY, version=version, serving=serving, known=known)
+        pack(
+            folder,
+            output,
+            handler=ENTRY,
+            version=version,
+            serving=serving,
+            known=known,
+            allow=allow,
+        )
     return Made(serving, exported, rounded)
 
 

@@ -35,14 +35,14 @@ def evaluate(model: Path | None, data: Path | str, url: str | None, as_json: boo
     weights that come along. With --url, ends with status 1 unless the server gave every picture
     the same label as this process.
     """
-    from falconet.handler.errors import RequestError
+    from falconet.native.errors import PictureError
 
     from .model import MAX_PIXELS, open_classifier
 
-    dataset = datasets.load(data, "test")
-    names = [dataset.classes[label] for label in dataset.labels]
     found: list[str] = []
     with open_classifier(model) as classifier:
+        dataset = datasets.load(data, "test", classifier.decoder.formats)
+        names = [dataset.classes[label] for label in dataset.labels]
         if missing := set(dataset.classes) - set(classifier.classes):
             raise ValueError(f"the model does not know the class {min(missing)!r} of the test set")
         starts = range(0, len(names), BATCH)
@@ -52,8 +52,8 @@ def evaluate(model: Path | None, data: Path | str, url: str | None, as_json: boo
                 try:
                     encoded = classifier.open(datasets.encode(picture), MAX_PIXELS)
                     pixels.append(classifier.decode(encoded))
-                except RequestError as error:
-                    raise ValueError(f"{picture}: {error.message}") from error
+                except PictureError as error:
+                    raise ValueError(f"{picture}: {error}") from error
             found += [best[0].label for best in classifier.classify(pixels)]
     result: dict[str, Any] = {"pictures": len(names), **_score(names, found)}
     served = _ask(url, dataset.pictures) if url else None

@@ -52,8 +52,9 @@ def _asked(pictures: tuple[Path, ...], url: str) -> list[dict[str, Any]]:
 
 
 def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]]:
-    from falconet.handler.errors import RequestError
+    from falconet.handler.errors import of_picture
     from falconet.handler.plain import Plain  # imports torch
+    from falconet.native.errors import PictureError
 
     from .model import MAX_PIXELS, open_classifier
 
@@ -65,8 +66,8 @@ def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]
             try:
                 pixels = classifier.decode(classifier.open(file, MAX_PIXELS))
                 answers.append(request.success(classifier.classify([pixels]), "", ""))
-            except RequestError as error:
-                answers.append(request.failure(error))
+            except PictureError as error:
+                answers.append(request.failure(of_picture(error)))
     return answers
 
 

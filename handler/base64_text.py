@@ -4,8 +4,6 @@ import base64
 
 from .errors import bad_request
 
-# How a JPEG, a PNG, a GIF and a WebP begin.
-PICTURES_IN_BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR")
 _SPACE = b" \t\r\n"
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 _SCHEME = "data:"

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from falconet.native import Preprocessor
+from falconet.native.data import Data, Pixels
+from falconet.native.decode import Decoded, Decoder, Encoded
+from falconet.native.errors import DamagedPictureError
 
-from .data import Data, Pixels
-from .decode import Decoded, Encoded
-from .errors import RequestError
 from .network import Network, Precision
 
 logger = logging.getLogger(__name__)
@@ -55,6 +54,7 @@ class Classifier:
     Raises:
         FileNotFoundError: one of the files is missing.
         ValueError: ``spec.json`` does not fit this version, or the model does not fit it.
+        ModuleNotFoundError: the decoder of a format in ``spec.json`` is not installed.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Classifier:
                 f"spec.json: expected a model of gray or RGB pictures, with 1 or 3 numbers in mean "
                 f"and std, got {self.channels}"
             )
+        self.decoder = Decoder.from_spec(spec)
         self.fast_decoding = spec.get("decode", "exact") == "fast"
         self.classes: list[str] = spec["classes"]
         self.top_k = min(spec["top_k"], len(self.classes))
@@ -140,18 +141,18 @@ class Classifier:
         """Read a picture's header, and make sure that it can be preprocessed.
 
         Raises:
-            RequestError: as :class:`Encoded`; 422 for a picture so long and thin that it cannot be
-                resized in proportion.
+            PictureError: as :class:`falconet.native.decode.Encoded`; or the picture is so long and
+                thin that it cannot be resized in proportion.
         """
         encoded: Encoded | Decoded
         if isinstance(data, np.ndarray):
             encoded = Decoded(data, max_pixels)
         else:
-            encoded = Encoded(data, max_pixels)
+            encoded = self.decoder.open(data, max_pixels)
         try:
             self.preprocess.resized(encoded.height, encoded.width)
         except ValueError as error:
-            raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+            raise DamagedPictureError(str(error)) from None
         return encoded
 
     def decode(self, encoded: Encoded | Decoded) -> Pixels:

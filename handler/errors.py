@@ -3,9 +3,23 @@
 import reprlib
 from http import HTTPStatus
 
+from falconet.native.errors import (
+    DamagedPictureError,
+    EmptyPictureError,
+    PictureError,
+    TooManyPixelsError,
+    UnsupportedFormatError,
+)
+
 # A message may quote what a client sent, however much that was.
 MAX_MESSAGE = 500
 
+OF_PICTURES = {
+    EmptyPictureError: HTTPStatus.BAD_REQUEST,
+    TooManyPixelsError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedFormatError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    DamagedPictureError: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 100
@@ -35,9 +49,9 @@ def bad_request(message: str) -> RequestError:
     return RequestError(HTTPStatus.BAD_REQUEST, message)
 
 
-def damaged(message: str) -> RequestError:
-    """422: a picture that cannot be decoded, or not at a bearable cost."""
-    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, message)
+def of_picture(error: PictureError) -> RequestError:
+    """What a client is told of a picture that was not decoded."""
+    return RequestError(OF_PICTURES[type(error)], str(error))
 
 
 def quoted(value: object) -> str:

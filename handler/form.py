@@ -8,8 +8,9 @@ import binascii
 import re
 from collections.abc import Iterator
 
+from falconet.native.data import Data
+
 from .budget import FORM_PARTS, PART_HEADERS
-from .data import Data
 from .errors import bad_request, quoted
 
 # The content type of a form that comes as a plain body; serving/conf/nginx.conf says it.

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+from falconet.native.data import Data, Pixels
+
 from . import answer
 from .base64_text import from_base64
 from .budget import PICTURES
 from .classifier import Prediction
-from .data import Data, Pixels
 from .errors import RequestError, bad_request
 
 B64, DATA = "b64", "data"

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from falconet.native.data import Data, Pixels
+
 from .base64_text import from_base64
 from .budget import ID, PICTURES, SIDE
 from .classifier import Prediction
-from .data import Data, Pixels
 from .errors import RequestError, bad_request, quoted
 
 # Where the JSON ends in a body with binary data after it.

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from falconet.native.data import Data, Pixels
+
 from . import answer
 from .classifier import Prediction
-from .data import Data, Pixels
 from .errors import RequestError
 
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from falconet.native.data import Data
+from falconet.native.decode import PICTURES_IN_BASE64
+
 from . import form, open_inference
-from .base64_text import PICTURES_IN_BASE64, from_base64
+from .base64_text import from_base64
 from .budget import DIGITS, JSON_NODES, UNPACKED_BYTES
-from .data import Data
 from .errors import RequestError, bad_request, quoted
 from .instances import Instances
 from .open_inference import OpenInference

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from falconet.native.data import Data, Pixels
+
 from .classifier import Prediction
-from .data import Data, Pixels
 from .errors import RequestError
 
 

@@ -16,12 +16,13 @@ import torch
 from PIL import Image
 
 from falconet.native import available_cores
+from falconet.native.budget import PIXELS
+from falconet.native.decode import Decoded, Encoded
+from falconet.native.errors import PictureError
 
 from . import THREADS, answer, wire
-from .budget import PIXELS
 from .classifier import Classifier, Prediction, Rows
-from .decode import Decoded, Encoded
-from .errors import RequestError
+from .errors import RequestError, of_picture
 from .metrics import Metrics
 from .reading import read
 from .request import Request
@@ -168,8 +169,8 @@ class Service:
         for i, data in enumerate(request.pictures()):
             try:
                 picture = self.classifier.open(data, left)
-            except RequestError as error:
-                raise _named(error, request.name(i)) from error
+            except PictureError as error:
+                raise _named(of_picture(error), request.name(i)) from error
             left -= picture.height * picture.width
             opened.append(Waiting(index, request.name(i), picture))
         return opened
@@ -201,8 +202,8 @@ class Service:
                 self.classifier.prepare([pixels], row)
             self._took("decode", began, decoded, [item])
             self._took("preprocess", decoded, perf_counter(), [item])
-        except RequestError as error:
-            return _named(error, item.name)
+        except PictureError as error:
+            return _named(of_picture(error), item.name)
         except Exception:  # a bug, or no memory: this request's alone
             return _failed("a request could not be read")
         return None

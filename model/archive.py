@@ -9,7 +9,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -89,6 +89,7 @@ def archive(
     version: str = "1.0",
     serving: Serving | None = None,
     known: Sequence[samples.Sample] = (),
+    allow: Sequence[str] = (),
 ) -> None:
     """Pack ``model.pt`` and ``spec.json`` of a folder into the archive ``output``.
 
@@ -101,6 +102,7 @@ def archive(
         handler: the file that TorchServe imports.
         version: of the model; a number like ``2`` or ``2.1``.
         serving: how to run it.
+        allow: formats that are decoded besides those of ``spec.json``.
         known: pictures to try the model with before it takes over from another.
 
     Raises:
@@ -116,6 +118,8 @@ def archive(
     if not model.is_file():
         raise FileNotFoundError(f"{folder}: expected the TorchScript file {model.name} in it")
     stated = spec.Spec.load(folder)
+    also = [name for name in allow if name not in stated.formats]
+    stated = replace(stated, formats=(*stated.formats, *also))
     output.parent.mkdir(parents=True, exist_ok=True)
     # Beside the output, so that the last step is a rename. The archiver assembles its files in
     # TMPDIR/<model name>, where two runs at a time would meet.

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from falconet.native import IMAGENET_MEAN, IMAGENET_STD, Filter, Preprocessor, Reference
+from falconet.native.decode import Decoder, Orientation, check
+from falconet.native.formats import DEFAULT
 
 FORMAT = 1
 FILE_NAME = "spec.json"
@@ -29,6 +31,9 @@ class Spec:
             trained on tensors.
         decode: ``"exact"``, or ``"fast"``: a JPEG more than twice too large is shrunk in passing
             while it is decoded. Faster, and not quite the same pixels.
+        orientation: ``"exif"`` turns photographs as their Exif says, ``"ignore"`` leaves them as
+            they are stored, as torchvision does; see :class:`falconet.native.decode.Decoder`.
+        formats: of files that are decoded; see :data:`falconet.native.formats.FORMATS`.
         top_k: how many labels an answer lists at most.
 
     Raises:
@@ -44,6 +49,8 @@ class Spec:
     std: tuple[float, ...] = IMAGENET_STD
     reference: Reference = "pillow"
     decode: Literal["exact", "fast"] = "exact"
+    orientation: Orientation = "ignore"
+    formats: tuple[str, ...] = DEFAULT
     top_k: int = 5
 
     def __post_init__(self) -> None:
@@ -56,7 +63,19 @@ class Spec:
             raise ValueError(f"spec: expected top_k to be a whole number from 1, got {self.top_k}")
         if self.decode not in ("exact", "fast"):
             raise ValueError(f"spec: expected decode to be 'exact' or 'fast', got {self.decode!r}")
+        try:
+            check(self.formats, self.orientation)
+        except ValueError as error:
+            raise ValueError(f"spec: {error}") from None
         self.preprocessor(threads=1)
+
+    def decoder(self) -> Decoder:
+        """The only way from files to pictures.
+
+        Raises:
+            ModuleNotFoundError: the decoder of a format is not installed.
+        """
+        return Decoder(self.formats, self.orientation)
 
     def preprocessor(self, threads: int = 0) -> Preprocessor:
         """The only way from pictures to the network's input."""
@@ -83,7 +102,7 @@ class Spec:
             raise ValueError(f"spec: unknown field {min(unknown)!r}; known are {sorted(known)}")
         if missing := {"size", "classes"} - data.keys():
             raise ValueError(f"spec: the field {min(missing)!r} is missing")
-        for name in ("size", "classes", "mean", "std"):
+        for name in ("size", "classes", "mean", "std", "formats"):
             if name in data and not isinstance(data[name], list):
                 raise ValueError(f"spec: expected {name} to be a list, got {data[name]!r}")
         return cls(**{name: _frozen(value) for name, value in data.items()})

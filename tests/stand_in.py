@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from falconet.handler import BEGUN, REQUESTS
 from falconet.handler.classifier import Classifier
-from falconet.handler.decode import Encoded
+from falconet.native.decode import Encoded
 from falconet.serving.client import model_name
 from falconet.serving.ports import Ports
 from falconet.serving.server import Server

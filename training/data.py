@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 
 from falconet.model.spec import Spec
+from falconet.native import formats
+from falconet.native.data import Pixels
+from falconet.native.decode import Decoder
 
 from .progress import track
 
-Pixels = npt.NDArray[np.uint8]  # (height, width, 3)
 Picture = Path | Pixels  # not decoded yet, or from torchvision's download
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 DOWNLOADS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}  # names in torchvision.datasets
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 DOWNLOAD_FOLDER = Path("data")
@@ -46,31 +47,39 @@ class Dataset:
         return found.hexdigest()
 
 
-def load(source: Path | str, split: Literal["train", "test"]) -> Dataset:
+def load(
+    source: Path | str,
+    split: Literal["train", "test"],
+    allowed: Sequence[str] = formats.DEFAULT,
+) -> Dataset:
     """The training or the test set.
 
     Args:
         source: a folder with ``train/<class>/<picture>`` and ``test/<class>/<picture>``, whose
             classes are numbered in alphabetical order; or one of :data:`DOWNLOADS`, downloaded
-            into ``data/`` once.
+            into ``data/`` once. Hidden files and folders are passed over.
         split: which of the two.
+        allowed: formats of the pictures, by which files are chosen; see
+            :data:`falconet.native.formats.FORMATS`.
 
     Raises:
         FileNotFoundError: the folder is not laid out like this.
     """
     if str(source) in DOWNLOADS and not Path(source).is_dir():
         return _download(str(source), split)
-    return _folder_per_class(Path(source) / split)
+    return _folder_per_class(Path(source) / split, allowed)
 
 
-def load_test(source: Path | str, classes: tuple[str, ...]) -> Dataset:
+def load_test(
+    source: Path | str, classes: tuple[str, ...], allowed: Sequence[str] = formats.DEFAULT
+) -> Dataset:
     """The test set, of the same classes as the training set.
 
     Raises:
         FileNotFoundError: as in :func:`load`.
         ValueError: it has other classes.
     """
-    dataset = load(source, "test")
+    dataset = load(source, "test", allowed)
     if dataset.classes != classes:
         raise ValueError(
             f"{source}: expected a test set with the classes {', '.join(classes)}, got "
@@ -87,23 +96,29 @@ def is_cifar10(source: Path | str) -> bool:
     )
 
 
-def _folder_per_class(folder: Path) -> Dataset:
+def _folder_per_class(folder: Path, allowed: Sequence[str]) -> Dataset:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: expected a folder with a folder for each class in it")
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    classes = sorted(path.name for path in _visible(folder) if path.is_dir())
+    suffixes = formats.suffixes(allowed)
     pictures: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        files = [file for file in (folder / name).iterdir() if file.suffix.lower() in SUFFIXES]
+        files = [file for file in _visible(folder / name) if file.suffix.lower() in suffixes]
         if not files:
             raise FileNotFoundError(
-                f"{folder / name}: expected pictures ({', '.join(sorted(SUFFIXES))}), found none"
+                f"{folder / name}: expected pictures ({', '.join(sorted(suffixes))}), found none"
             )
         pictures += sorted(files)
         labels += [label] * len(files)
     if not pictures:
         raise FileNotFoundError(f"{folder}: expected a folder of pictures for each class in it")
     return Dataset(pictures, np.array(labels), tuple(classes))
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """What a file manager shows: no ``._cat.jpg``, no ``.ipynb_checkpoints``."""
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _download(name: str, split: str) -> Dataset:
@@ -124,22 +139,17 @@ def _download(name: str, split: str) -> Dataset:
     return Dataset(dataset.data, np.array(dataset.targets), tuple(dataset.classes))
 
 
-def decode(picture: Picture) -> Pixels:
-    """The pixels of one picture, as the handler decodes it.
+def decode(picture: Picture, decoder: Decoder) -> Pixels:
+    """The pixels of one picture, by what decodes when it is served, with the same limits.
 
     Raises:
-        ValueError: it is damaged, or has more than 8 bits, which serving refuses as well.
+        ValueError: it is damaged, or would be refused there; the message names the file.
     """
     if isinstance(picture, np.ndarray):
         return picture
     try:
-        with Image.open(picture) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"expected 8 bits a pixel, got Pillow's mode {image.mode}")
-            image.load()
-            image.info.pop("transparency", None)  # dropped, which Pillow would warn of
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
+        return decoder.decode(picture.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{picture}: {error}") from error
 
 
@@ -152,9 +162,9 @@ def encode(picture: Picture) -> bytes:
     return file.getvalue()
 
 
-def decode_all(dataset: Dataset, indices: npt.NDArray[np.int64]) -> list[Pixels]:
+def decode_all(dataset: Dataset, indices: npt.NDArray[np.int64], decoder: Decoder) -> list[Pixels]:
     """Some pictures of a data set, with a progress bar."""
-    return [decode(dataset.pictures[i]) for i in track(indices.tolist(), "decoding")]
+    return [decode(dataset.pictures[i], decoder) for i in track(indices.tolist(), "decoding")]
 
 
 def preprocess(spec: Spec, pictures: Sequence[Pixels]) -> torch.Tensor:

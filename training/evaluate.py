@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from falconet.model.weights import Weights
+from falconet.native.data import Pixels
 
 from . import data
 
@@ -32,9 +33,9 @@ def logits(network: nn.Module, pictures: Tensor, precision: torch.dtype = torch.
     return torch.cat(found)
 
 
-def answers(weights: Weights, dataset: data.Dataset) -> tuple[list[data.Pixels], Tensor]:
+def answers(weights: Weights, dataset: data.Dataset) -> tuple[list[Pixels], Tensor]:
     """The pictures of a data set, and the logits for them, in float32, as they are served."""
-    pixels = data.decode_all(dataset, np.arange(len(dataset.labels)))
+    pixels = data.decode_all(dataset, np.arange(len(dataset.labels)), weights.spec.decoder())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     x = data.preprocess(weights.spec, pixels).to(device)
     return pixels, logits(weights.network.to(device), x).cpu()

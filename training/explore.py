@@ -1,5 +1,6 @@
 """A page about a data set: what is in it, and what augmentation makes of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from falconet.model.spec import Spec
+from falconet.native.data import Pixels
 
 from . import augment, data, page
 from .page import Section
@@ -24,18 +26,19 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
         recipe: whose size, augmentation and seed are shown.
         folder: made where there is none.
     """
-    dataset = data.load(source, "train")
-    pixels = data.decode_all(dataset, np.arange(len(dataset.labels)))
+    dataset = data.load(source, "train", recipe.formats)
+    spec = recipe.spec(dataset.classes)
+    pixels = data.decode_all(dataset, np.arange(len(dataset.labels)), spec.decoder())
     labels, classes = dataset.labels, dataset.classes
     random = np.random.default_rng(recipe.seed)
     some = random.permutation(len(pixels))[:RANDOM]
     counts = np.bincount(labels, minlength=len(classes))
     mean, std = data.statistics(pixels, "channels")
 
-    each: list[data.Pixels] = []
+    each: list[Pixels] = []
     titles: list[str] = []
-    means: list[data.Pixels] = []
-    spec = Spec(recipe.size, classes, mean=mean, std=std)
+    means: list[Pixels] = []
+    spec = replace(spec, mean=mean, std=std)
     for label, name in enumerate(classes[:LARGEST]):
         members = random.permutation(np.flatnonzero(labels == label))
         row = [pixels[i] for i in members[:PER_CLASS]]
@@ -85,7 +88,7 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
     return page.write(folder, f"Data set {Path(source).name}", lead, sections)
 
 
-def _pixels(batch: torch.Tensor, spec: Spec) -> list[data.Pixels]:
+def _pixels(batch: torch.Tensor, spec: Spec) -> list[Pixels]:
     """A batch, ``(N, 3, height, width)``, as the pictures that it is the normalized form of."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
     batch = batch * std + mean

@@ -12,7 +12,8 @@ from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .data import Pixels
+from falconet.native.data import Pixels
+
 from .results import Entry
 
 DPI = 110

@@ -10,6 +10,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from torch import nn
 
 from falconet.model.cost import Cost, cost
+from falconet.model.spec import Spec
+from falconet.native.decode import Orientation, check
+from falconet.native.formats import DEFAULT
 
 from .augment import Augmentation
 from .optimizer import SGD, Optimizer
@@ -53,6 +56,9 @@ class Recipe:
             goes on with.
 
         size: ``(height, width)`` that pictures are brought to once, as serving would.
+        orientation: whether photographs are turned as their Exif says; as in
+            :class:`falconet.model.spec.Spec`, into which it goes, like
+        formats: of the files that are trained on, and served.
         normalization: of pixels from 0 to 1, by the training set's mean and deviation of each
             channel, by those of all pixels, or not at all.
         per_class: train on so many pictures of each class, drawn by chance; 0 takes all.
@@ -86,6 +92,8 @@ class Recipe:
     after: str = ""
 
     size: tuple[int, int] = (32, 32)
+    orientation: Orientation = "ignore"
+    formats: tuple[str, ...] = DEFAULT
     normalization: Literal["channels", "pixels", "no"] = "channels"
     per_class: int = 0
     validation: int = 5000
@@ -127,6 +135,7 @@ class Recipe:
             )
         if self.snapshots and (self.keep == "best" or self.patience):
             raise ValueError("recipe: expected keep=last and patience=0 with snapshots")
+        check(self.formats, self.orientation)
         least = min(self.size)
         if self.augmentation.cutout > least or self.augmentation.translate >= least:
             raise ValueError(
@@ -157,6 +166,16 @@ class Recipe:
         if "size" in inspect.signature(self.network.__init__).parameters:
             arguments["size"] = self.size
         return self.network(**arguments), arguments
+
+    def spec(self, classes: tuple[str, ...]) -> Spec:
+        """What is served with the network, but for what pixels are normalized by."""
+        return Spec(
+            self.size,
+            classes,
+            orientation=self.orientation,
+            formats=self.formats,
+            top_k=self.top_k,
+        )
 
     @property
     def protocol(self) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from falconet.model.weights import Weights
+from falconet.native.data import Pixels
 
 from . import data, evaluate, page, plots
 from .recipe import Recipe
@@ -26,7 +27,7 @@ def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
             f"{run.folder}: no weights.pt yet; finish the run with falconet train --resume"
         )
     weights = Weights.load(run.weights)
-    dataset = data.load_test(source, weights.spec.classes)
+    dataset = data.load_test(source, weights.spec.classes, weights.spec.formats)
     classes, labels = dataset.classes, dataset.labels
     pixels, logits = evaluate.answers(weights, dataset)
     probabilities = logits.softmax(1).numpy()
@@ -35,7 +36,7 @@ def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
     np.add.at(matrix, (labels, predicted), 1)
     accuracy = float((predicted == labels).mean())
 
-    def shown(indices: npt.NDArray[np.int64]) -> tuple[list[data.Pixels], list[str]]:
+    def shown(indices: npt.NDArray[np.int64]) -> tuple[list[Pixels], list[str]]:
         titles = []
         for i in indices.tolist():
             right = predicted[i] == labels[i]

@@ -93,7 +93,7 @@ def test(run: Run, weights: Weights, source: Path | str) -> Tested:
         ValueError: the test set is not the one that was looked at, or has other classes.
     """
     path = run.folder / "test.json"
-    dataset = data.load_test(source, weights.spec.classes)
+    dataset = data.load_test(source, weights.spec.classes, weights.spec.formats)
     if not path.exists():
         _, logits = answers(weights, dataset)
         labels = torch.from_numpy(dataset.labels)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from falconet.model.ensemble import Ensemble
 from falconet.model.network import ConvNet
-from falconet.model.spec import Spec
 from falconet.model.weights import Weights
 
 from . import augment, data, distributed
@@ -104,10 +104,10 @@ def _train(
     # ---- Data: normalized once, by the code that will serve, and kept on the device -----------
     if not processes.main:
         processes.wait()  # the first one may have to download
-    dataset = data.load(source, "train")
+    dataset = data.load(source, "train", recipe.formats)
     held = dataset
     if recipe.hold_out == "test":
-        held = data.load_test(source, dataset.classes)
+        held = data.load_test(source, dataset.classes, recipe.formats)
     if processes.main:
         processes.wait()
     training, validation = hold_out(dataset.labels, recipe.validation, recipe.hold_out, recipe.seed)
@@ -122,10 +122,11 @@ def _train(
     checkpoint = run.load_checkpoint(dataset.fingerprint) if resume else None
     if held is not dataset:
         validation = np.arange(len(held.labels))
-    train_pixels = data.decode_all(dataset, training)
-    held_pixels = data.decode_all(held, validation)
+    spec = recipe.spec(dataset.classes)
+    train_pixels = data.decode_all(dataset, training, spec.decoder())
+    held_pixels = data.decode_all(held, validation, spec.decoder())
     mean, std = data.statistics(train_pixels, recipe.normalization)
-    spec = Spec(recipe.size, dataset.classes, mean=mean, std=std, top_k=recipe.top_k)
+    spec = replace(spec, mean=mean, std=std)
     train_x = data.preprocess(spec, train_pixels).to(device)
     train_y = torch.from_numpy(dataset.labels[training]).to(device)
     held_x = data.preprocess(spec, held_pixels).to(device)

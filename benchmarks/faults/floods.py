@@ -6,7 +6,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from .damage import SIDES, black, chunk, png
 
 MOST_ZIPPED = 200 << 20  # bytes, unpacked
 SIDE = SIDES[0]
+SHARED_SIDE = 5_000  # of formats that may have half of the pixels
 FORM = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
 
 
@@ -91,10 +92,10 @@ def large_png(depth: int, color: int) -> Callable[[int], Flood]:
 
 
 @cache
-def large(format: str, mode: str = "RGB") -> bytes:
+def large(format: str, mode: str = "RGB", side: int = SIDE, **options: str | int) -> Flood:
     file = io.BytesIO()
-    Image.new(mode, (SIDE, SIDE)).save(file, format)
-    return file.getvalue()
+    Image.new(mode, (side, side)).save(file, format, **options)
+    return Flood(file.getvalue())
 
 
 def comments(size: int) -> Flood:
@@ -104,6 +105,46 @@ def comments(size: int) -> Flood:
     data = file.getvalue()
     at = data.index(b"\x2c")
     return Flood(data[:at] + b"!\xfe\x01a\0" * (size // 5) + data[at:])
+
+
+def tiff(entries: Iterable[tuple[int, int, int, int]], size: int) -> Flood:
+    """Of so many tags, number, kind, count and place of each, and of so many bytes."""
+    tags = [(256, 4, 1, 8), (257, 4, 1, 8), *entries]
+    body = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    start = b"II*\0" + struct.pack("<IH", 8, len(tags)) + body + b"\0" * 4
+    return Flood(start + b"\1" * max(0, size - len(start)))
+
+
+def same_bytes(size: int) -> Flood:
+    """Tags of a TIFF that all name the same bytes as theirs."""
+    count = 2000
+    return tiff(((40_000 + i, 7, max(5, size // count), 100) for i in range(count)), size)
+
+
+def strips(size: int) -> Flood:
+    places = max(2, size // 8 - 100)
+    return tiff([(273, 4, places, 300), (278, 4, 1, 1), (279, 4, places, 300)], size)
+
+
+def pages(size: int) -> Flood:
+    """A TIFF of so many pictures of a pixel."""
+    first, one = tiff([], 0).body[:8], 2 + 10 * 12 + 4
+    made = [first]
+    for i in range(max(1, size // one)):
+        at = 8 + i * one
+        tags = [(256, 4, 1, 1), (257, 4, 1, 1), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+        tags += [(273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, 1, 1), (305, 1, 1, 0)]
+        body = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+        made.append(struct.pack("<H", len(tags)) + body + struct.pack("<I", at + one))
+    return Flood(b"".join(made))
+
+
+@cache
+def larger_than_it_says() -> Flood:
+    """An AVIF whose container states a small part of its picture."""
+    data = large("AVIF", side=SHARED_SIDE, speed=10).body
+    at = data.index(b"ispe") + 8
+    return Flood(data[:at] + struct.pack(">II", 64, 64) + data[at + 8 :])
 
 
 def runs(size: int) -> Flood:
@@ -181,8 +222,8 @@ KINDS: dict[str, Callable[[int], Flood]] = {
     "JPEG: scans of a large picture in color": scans(SIDE, "RGB"),
     "JPEG: padding": fill,
     "JPEG: junk": junk,
-    "JPEG: large": lambda size: Flood(large("JPEG")),
-    "JPEG: large, CMYK": lambda size: Flood(large("JPEG", "CMYK")),
+    "JPEG: large": lambda size: large("JPEG"),
+    "JPEG: large, CMYK": lambda size: large("JPEG", "CMYK"),
     "PNG: unknown chunks": chunks(b"aaAa", b""),
     "PNG: unknown chunks behind the pixels": chunks(b"aaAa", b"", True),
     "PNG: texts": chunks(b"tEXt", b"k\0v"),
@@ -195,9 +236,18 @@ KINDS: dict[str, Callable[[int], Flood]] = {
     "PNG: large, 16 bits": large_png(16, 6),
     "PNG: large, gray": large_png(8, 0),
     "GIF: comments": comments,
-    "GIF: large": lambda size: Flood(large("GIF", "P")),
-    "WebP: large": lambda size: Flood(large("WEBP")),
+    "GIF: large": lambda size: large("GIF", "P"),
+    "WebP: large": lambda size: large("WEBP"),
     "BMP: runs": runs,
+    "AVIF: large": lambda size: large("AVIF", side=SHARED_SIDE, speed=10),
+    "AVIF: larger than it says": lambda size: larger_than_it_says(),
+    "TIFF: large": lambda size: large("TIFF", "RGBA", SHARED_SIDE, compression="tiff_lzw"),
+    "TIFF: large, CMYK": lambda size: large(
+        "TIFF", "CMYK", SHARED_SIDE, compression="tiff_deflate"
+    ),
+    "TIFF: the same bytes": same_bytes,
+    "TIFF: strips": strips,
+    "TIFF: pictures": pages,
     "JSON: empty objects": repeated(b'{"instances":[', b"{},", b"{}]}"),
     "JSON: empty lists": repeated(b'{"instances":[', b"[],", b"0]}"),
     "JSON: names": repeated(b'{"instances":[{', b'"":0,', b'"a":0}]}'),

@@ -13,8 +13,8 @@ from PIL import Image
 from torchvision import io
 
 from falconet.handler.classifier import HEADROOM
-from falconet.handler.decode import Encoded, decode
 from falconet.native import Preprocessor, implementations, resize
+from falconet.native.decode import Encoded, decode
 
 from ..pictures import jpeg, photograph
 from .installed import cv2, imagecodecs, kornia, pyvips, torchcodec

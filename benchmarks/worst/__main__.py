@@ -8,6 +8,7 @@ docs/operations.md; with --quick it prints the table and writes into build/worst
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +20,7 @@ from falconet.handler.form import TYPE_HEADER
 from falconet.handler.service import Service
 from falconet.model.export import export
 from falconet.model.weights import Weights
+from falconet.native.formats import DEFAULT
 
 from .. import document
 from ..faults.floods import KINDS, Flood
@@ -29,22 +31,15 @@ LARGEST = 20 << 20
 SMALLEST = 1 << 12
 SHOWN = 12
 BATCH = 16
+ALL = (*DEFAULT, "AVIF", "TIFF")
 
 
-def context(folder: Path, floods: list[Flood]) -> Context:
-    """As TorchServe makes it; forms come as a gateway passes them on."""
+def context(folder: Path, headers: list[dict[str, str]]) -> Context:
+    """As TorchServe makes it, for requests with these headers."""
     manifest = {"model": {"serializedFile": "model.pt"}}
     options = {"maxWorkers": 1, "falconet": {"threads": 1}}
     made = Context("m", str(folder), manifest, BATCH, None, "0.12.0", model_yaml_config=options)
-    made.request_processor = [
-        RequestProcessor(
-            {
-                (TYPE_HEADER if value.startswith("multipart") else name): value
-                for name, value in flood.headers.items()
-            }
-        )
-        for flood in floods
-    ]
+    made.request_processor = [RequestProcessor(each) for each in headers]
     return made
 
 
@@ -60,7 +55,15 @@ def forget_peak() -> None:
 
 def cost(service: Service, folder: Path, floods: list[Flood]) -> dict[str, Any]:
     """CPU seconds and bytes of memory of a batch, and its statuses."""
-    asked = context(folder, floods)
+    # Forms come as a gateway passes them on.
+    headers = [
+        {
+            (TYPE_HEADER if value.startswith("multipart") else name): value
+            for name, value in flood.headers.items()
+        }
+        for flood in floods
+    ]
+    asked = context(folder, headers)
     batch = [{"body": bytearray(flood.body)} for flood in floods]
     forget_peak()
     before, began = peak(), time.process_time()
@@ -84,7 +87,8 @@ def search(draws: int, seed: int = 0) -> dict[str, Any]:
     found = []
     with TemporaryDirectory(prefix="falconet-") as temporary, progress() as bars:
         folder = Path(temporary)
-        export(Weights.load(), folder)
+        weights = Weights.load()
+        export(replace(weights, spec=replace(weights.spec, formats=ALL)), folder)
         service = Service(context(folder, []))
         cost(service, folder, [KINDS["JPEG: large"](0)])
         for kind, size in bars.track(drawn, description="requests"):

@@ -13,8 +13,8 @@ from benchmarks.faults.floods import KINDS
 from benchmarks.faults.hostile import Hostile, Maker
 from benchmarks.load_generator.load import Answer, Target
 from benchmarks.system import System
-from falconet.handler.decode import decode
-from falconet.handler.errors import RequestError
+from falconet.native.decode import decode
+from falconet.native.errors import PictureError
 
 
 def test_the_same_seed_makes_the_same_requests() -> None:
@@ -34,8 +34,8 @@ def test_damaged_pictures_are_a_request_error_or_a_picture() -> None:
         try:
             pixels = decode(damaged(files, random), 10**6)
             assert pixels.shape[2] == 3
-        except RequestError as error:
-            outcome = error.status.name
+        except PictureError as error:
+            outcome = type(error).__name__
         outcomes[outcome] += 1
     assert len(outcomes) == 5, outcomes
 

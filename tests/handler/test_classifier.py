@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from falconet.handler.classifier import Classifier
-from falconet.handler.decode import decode
+from falconet.native.decode import decode
 
 
 @pytest.fixture(scope="module")

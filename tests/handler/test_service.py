@@ -19,11 +19,11 @@ from ts.protocol.otf_message_handler import create_predict_response
 import falconet.handler.service
 from falconet.handler import THREADS, torchserve_entry
 from falconet.handler.classifier import Classifier, Prediction, Rows
-from falconet.handler.data import Pixels
-from falconet.handler.decode import Encoded
 from falconet.handler.service import Service
 from falconet.model.export import export
 from falconet.model.weights import Weights
+from falconet.native.data import Pixels
+from falconet.native.decode import Encoded
 
 
 def context_for(

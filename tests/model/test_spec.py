@@ -7,6 +7,8 @@ import pytest
 from falconet.handler.classifier import FORMAT as HANDLER_FORMAT
 from falconet.model.spec import FORMAT, Spec
 from falconet.native import Preprocessor
+from falconet.native.decode import Decoder
+from falconet.native.formats import DEFAULT
 
 SPEC = Spec(
     size=(24, 30),
@@ -18,6 +20,8 @@ SPEC = Spec(
     top_k=1,
     reference="torch",
     decode="fast",
+    orientation="exif",
+    formats=("JPEG", "AVIF"),
 )
 
 
@@ -66,6 +70,10 @@ def changed(**fields: object) -> str:
         (changed(crop="left"), "crop 'center', got 'left'"),
         (changed(reference="cv2"), "'pillow' or 'torch', got 'cv2'"),
         (changed(decode="quick"), "decode to be 'exact' or 'fast', got 'quick'"),
+        (changed(orientation="right"), "spec: expected orientation .*, got 'right'"),
+        (changed(formats=["JPEG", "PCX"]), "formats to be some of JPEG, .*, got JPEG, PCX"),
+        (changed(formats=[]), "formats to be some of"),
+        (changed(formats="JPEG"), "expected formats to be a list, got 'JPEG'"),
         (changed(std=[0, 1, 1]), "std: expected finite numbers above zero"),
         (changed(size=[0, 1]), "height: expected 1 to"),
     ],
@@ -79,8 +87,10 @@ def test_what_earlier_specs_leave_out_is_as_it_was() -> None:
     earlier = {
         name: value
         for name, value in json.loads(SPEC.to_json()).items()
-        if name not in ("reference", "decode")
+        if name not in ("reference", "decode", "orientation", "formats")
     }
     spec = Spec.from_json(json.dumps(earlier))
-    assert (spec.reference, spec.decode) == ("pillow", "exact")
+    assert (spec.reference, spec.decode, spec.orientation) == ("pillow", "exact", "ignore")
+    assert spec.formats == DEFAULT
+    assert Decoder.from_spec(earlier) == Decoder()
     assert Preprocessor.from_spec(earlier).reference == "pillow"

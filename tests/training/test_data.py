@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from falconet.handler.decode import decode as decode_served
 from falconet.model.spec import Spec
+from falconet.native import formats
+from falconet.native.decode import Decoder
+from falconet.native.decode import decode as decode_served
 from falconet.training import data
 
 
@@ -47,26 +49,52 @@ def test_a_folder_without_classes_is_an_error(tmp_path: Path) -> None:
 
 
 def test_training_decodes_as_the_handler_does(pictures: Path) -> None:
-    files = [path for path in pictures.rglob("*") if path.suffix in data.SUFFIXES]
+    suffixes = formats.suffixes(formats.DEFAULT)
+    files = [path for path in pictures.rglob("*") if path.suffix in suffixes]
     assert len(files) >= 25
     for path in files:
         served = decode_served(path.read_bytes(), 10**6)
-        np.testing.assert_array_equal(data.decode(path), served, err_msg=str(path))
+        np.testing.assert_array_equal(data.decode(path, Decoder()), served, err_msg=str(path))
 
 
 def test_training_refuses_the_depth_that_serving_refuses(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(
-        ValueError, match=r"deep\.png: expected 8 bits a pixel, got Pillow's mode I;16"
+        ValueError, match=r"deep\.png: expected 8 bits per pixel, got a 16-bit grayscale"
     ):
-        data.decode(tmp_path / "deep.png")
+        data.decode(tmp_path / "deep.png", Decoder())
+
+
+def test_a_bomb_is_named(tmp_path: Path) -> None:
+    Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
+    with pytest.raises(ValueError, match=r"bomb\.png: expected a picture of at most 50000000 pix"):
+        data.decode(tmp_path / "bomb.png", Decoder())
+
+
+def test_hidden_files_and_folders_are_passed_over(folder: Path) -> None:
+    before = data.load(folder, "train")
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    (folder / "train" / ".ipynb_checkpoints" / "0.png").write_bytes(b"")
+    (folder / "train" / "cow" / "._0.png").write_bytes(b"\0\5\x16\7")
+    assert data.load(folder, "train").pictures == before.pictures
+    assert data.load(folder, "train").classes == before.classes
+
+
+def test_other_formats_are_read_where_they_are_allowed(folder: Path) -> None:
+    Image.new("RGB", (9, 7)).save(folder / "train" / "cow" / "new.avif")
+    assert len(data.load(folder, "train").pictures) == 60
+    allowed = (*formats.DEFAULT, "AVIF")
+    dataset = data.load(folder, "train", allowed)
+    assert len(dataset.pictures) == 61
+    new = next(i for i, path in enumerate(dataset.pictures) if path.name == "new.avif")
+    assert data.decode_all(dataset, np.array([new]), Decoder(allowed))[0].shape == (7, 9, 3)
 
 
 def test_a_damaged_picture_is_named(pictures: Path, tmp_path: Path) -> None:
     whole = (pictures / "ship.jpg").read_bytes()
     (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"half\.jpg: .*truncated"):
-        data.decode(tmp_path / "half.jpg")
+        data.decode(tmp_path / "half.jpg", Decoder())
 
 
 @pytest.mark.parametrize(("source", "name"), [("cifar10", "CIFAR10"), ("cifar100", "CIFAR100")])
@@ -87,7 +115,7 @@ def test_downloads_come_from_torchvision(
     dataset = data.load(source, "test")
     assert dataset.labels.tolist() == [3, 8]
     assert dataset.classes == ("airplane", "automobile")
-    assert data.decode(dataset.pictures[1]).shape == (32, 32, 3)
+    assert data.decode(dataset.pictures[1], Decoder()).shape == (32, 32, 3)
 
 
 def test_a_failed_download_says_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

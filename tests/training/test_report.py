@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from falconet.native.decode import Decoder
 from falconet.training import data, recipes, report
 from falconet.training.explore import explore
 from falconet.training.page import Section, write
@@ -67,7 +68,7 @@ def test_a_page_about_data(colors: Path, tmp_path: Path) -> None:
     text = check(explore(colors, recipes.load("champion"), tmp_path / "page"), files)
     assert "240 training pictures in 3 classes, 24x20, 24x21, 24x22, 24x23, 24x24 pixels" in text
     dataset = data.load(colors, "train")
-    mean, _ = data.statistics([data.decode(p) for p in dataset.pictures], "channels")
+    mean, _ = data.statistics([data.decode(p, Decoder()) for p in dataset.pictures], "channels")
     assert f"<td>{mean[0]:.4f}</td>" in text
 
 

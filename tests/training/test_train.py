@@ -20,6 +20,7 @@ from PIL import Image
 from falconet.model.ensemble import Ensemble
 from falconet.model.network import ConvNet
 from falconet.model.weights import Weights
+from falconet.native.decode import Decoder
 from falconet.training import data, evaluate, recipes, run
 from falconet.training import train as training
 from falconet.training.recipe import Recipe
@@ -279,7 +280,9 @@ def test_the_test_set_may_be_held_out_but_not_shipped(
         recipe.override(["hold_out=test", "validation=0", "epochs=1"]), colors, tmp_path
     )
     assert (weights.card["pictures"], weights.card["validation_pictures"]) == (240, 60)
-    pictures = {data.decode(path).tobytes() for path in (colors / "train").rglob("*.png")}
+    pictures = {
+        data.decode(path, Decoder()).tobytes() for path in (colors / "train").rglob("*.png")
+    }
     assert len(pictures) == 240
     assert all(pixels.tobytes() in pictures for pixels in weights.samples)
 
@@ -369,3 +372,31 @@ def test_a_student_learns_from_its_teacher_and_from_no_other(
     dataset = data.load(colors, "test")
     found = evaluate.answers(weights, dataset)[1]
     assert evaluate.score_of(found, torch.from_numpy(dataset.labels)).accuracy > 0.9
+
+
+def test_photographs_are_turned_as_they_will_be_when_served(
+    colors: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    """A way to tell classes apart that is only there when pictures are turned."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 60), ("test", 10)):
+        for name, orientation in (("down", 6), ("right", 1)):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            for i in range(count):
+                # From left to right brighter: turned by 90 degrees, from top to bottom.
+                pixels = random.integers(0, 60, (16, 16, 3)) + np.linspace(0, 190, 16)[:, None]
+                path = tmp_path / "photos" / split / name / f"{i}.jpg"
+                Image.fromarray(pixels.astype(np.uint8)).save(path, exif=exif)
+    found = []
+    for orientation in ("ignore", "exif"):
+        words = [f"orientation={orientation}", "size=16,16", "validation=40", "batch_size=20"]
+        plain = ["translate=0", "cutout=0", "flip=no", "ema_decay=0"]
+        run = tmp_path / orientation
+        weights = train(recipe.override([*words, *plain]), tmp_path / "photos", run)
+        assert weights is not None
+        assert weights.spec.orientation == orientation
+        found.append(weights.card["validation_accuracy"])
+    assert found[0] < 0.8
+    assert found[1] > 0.95

@@ -2,23 +2,32 @@
 
 import io
 import struct
+import sys
+import time
 import warnings
 import zlib
-from http import HTTPStatus
 from pathlib import Path
 
 import numpy as np
 import pytest
 import simplejpeg
-from PIL import Image
+from PIL import Image, ImageOps
 
-from falconet.handler import decode as decode_module
-from falconet.handler import jpeg
-from falconet.handler.decode import Encoded, decode
-from falconet.handler.errors import RequestError
+from falconet.native import decode as decode_module
+from falconet.native import jpeg
+from falconet.native.decode import Decoder, Encoded, decode
+from falconet.native.errors import (
+    DamagedPictureError,
+    EmptyPictureError,
+    PictureError,
+    TooManyPixelsError,
+    UnsupportedFormatError,
+)
+from falconet.native.exif import orientation
+from falconet.native.formats import DEFAULT
 
 MAX_PIXELS = 1_000_000
-DAMAGED, UNSUPPORTED = HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+DAMAGED, UNSUPPORTED = DamagedPictureError, UnsupportedFormatError
 
 
 def pillow(data: bytes) -> np.ndarray:
@@ -115,6 +124,185 @@ def test_orientation_is_not_applied() -> None:
     assert decode(data, MAX_PIXELS).shape == (61, 83, 3)
 
 
+def photograph(turned: int, format: str) -> bytes:
+    """With Exif that says how it is to be turned."""
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    exif[0x0112] = turned
+    options = {"lossless": True} if format == "WEBP" else {}
+    return saved(photo(), format, exif=exif, **options)
+
+
+@pytest.mark.parametrize("turned", [*range(1, 9), 0, 9])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_orientation_is_applied_where_the_spec_says_so(turned: int, format: str) -> None:
+    data = photograph(turned, format)
+    decoder = Decoder((*DEFAULT, "AVIF"), "exif")
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    encoded = decoder.open(data)
+    assert (encoded.height, encoded.width) == expected.shape[:2]
+    np.testing.assert_array_equal(encoded.decode(), expected, strict=True)
+    assert encoded.decode().flags.c_contiguous
+    # Pillow reads a JPEG in CMYK.
+    if format == "JPEG":
+        exif = Image.Exif()
+        exif[0x0112] = turned
+        cmyk = saved(photo("CMYK"), "JPEG", exif=exif)
+        with Image.open(io.BytesIO(cmyk)) as image:
+            expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        np.testing.assert_array_equal(decoder.decode(cmyk), expected, strict=True)
+
+
+def test_a_turned_picture_is_shrunk_to_its_own_sides() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    encoded = Decoder(orientation="exif").open(saved(photo("RGB", 400, 900), "JPEG", exif=exif))
+    assert (encoded.height, encoded.width) == (900, 400)
+    assert encoded.decode(least=(400, 150)).shape == (450, 200, 3)
+    assert encoded.decode(least=(150, 400)).shape == (900, 400, 3)
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"",
+        b"II*\0",
+        b"MM\0*\0\0\0\x08\xff\xff",
+        b"II*\0\xff\xff\xff\xff\1\0",
+        b"Exif\0\0no",
+        # A number of another kind, two of them, and one that is none of the eight.
+        b"MM\0*\0\0\0\x08\0\1\1\x12\0\4\0\0\0\1\0\6\0\0",
+        b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\2\0\6\0\6",
+        b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x0b\0\0",
+    ],
+)
+def test_exif_that_does_not_say_turns_nothing(exif: bytes) -> None:
+    assert orientation(exif) == 1
+    data = saved(photo(), "PNG", exif=exif) if exif else saved(photo(), "PNG")
+    np.testing.assert_array_equal(
+        Decoder(orientation="exif").decode(data), decode(data, MAX_PIXELS), strict=True
+    )
+
+
+def test_orientation_at_the_end_of_much_exif_is_found_and_a_flood_is_not() -> None:
+    def many(entries: int) -> bytes:
+        tags = [(0x9000 + i % 1000, 3, 1, b"\0\7\0\0") for i in range(entries)]
+        tags.append((0x0112, 3, 1, b"\0\6\0\0"))
+        body = b"".join(struct.pack(">HHI4s", *tag) for tag in tags)
+        return b"MM\0*\0\0\0\x08" + struct.pack(">H", len(tags)) + body + b"\0" * 4
+
+    assert orientation(many(900)) == 6
+    assert orientation(many(60000)) == 1
+
+
+ALL = (*DEFAULT, "AVIF", "TIFF", "HEIC")
+
+
+@pytest.fixture
+def heif() -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+@pytest.mark.parametrize("format", ["AVIF", "TIFF", "HEIF"])
+def test_other_formats_are_decoded_where_they_are_allowed(
+    mode: str, format: str, heif: None
+) -> None:
+    data = saved(photo(mode), format)
+    with pytest.raises(UnsupportedFormatError, match="or allow it in the model's spec"):
+        decode(data, MAX_PIXELS)
+    np.testing.assert_array_equal(Decoder(ALL).decode(data), pillow(data), strict=True)
+    for cut in range(0, len(data), max(1, len(data) // 40)):
+        try:
+            Decoder(ALL).decode(data[:cut])
+        except PictureError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("CMYK", {}),
+        ("P", {}),
+        ("1", {"compression": "group4"}),
+        ("RGB", {"compression": "tiff_lzw"}),
+        ("RGB", {"compression": "tiff_adobe_deflate"}),
+        ("RGB", {"compression": "jpeg"}),
+        ("LAB", {}),
+        ("YCbCr", {"compression": "jpeg"}),
+    ],
+)
+def test_tiffs_of_many_kinds(mode: str, options: dict[str, str]) -> None:
+    data = saved(photo("RGB").convert(mode) if mode != "LAB" else lab(), "TIFF", **options)
+    try:
+        expected = pillow(data)
+    except ValueError:  # which Pillow does not turn into RGB
+        with pytest.raises(DamagedPictureError):
+            Decoder(ALL).decode(data)
+        return
+    np.testing.assert_array_equal(Decoder(ALL).decode(data), expected, strict=True)
+
+
+def lab() -> Image.Image:
+    from PIL import ImageCms
+
+    to_lab = ImageCms.createProfile("LAB")
+    srgb = ImageCms.createProfile("sRGB")
+    return ImageCms.applyTransform(photo(), ImageCms.buildTransform(srgb, to_lab, "RGB", "LAB"))
+
+
+def test_tiff_is_turned_by_its_decoder() -> None:
+    data = saved(photo(), "TIFF", tiffinfo={0x0112: 6})
+    assert Decoder(ALL).decode(data).shape == (83, 61, 3)
+    encoded = Decoder(ALL, "exif").open(data)
+    assert (encoded.height, encoded.width) == (83, 61)
+    np.testing.assert_array_equal(encoded.decode(), pillow(data))
+
+
+def test_of_16_bits_no_tiff_is_decoded() -> None:
+    data = saved(Image.fromarray(np.zeros((4, 4), np.uint16)), "TIFF")
+    with pytest.raises(UnsupportedFormatError, match="got a 16-bit grayscale picture"):
+        Decoder(ALL).decode(data)
+
+
+def tiff(entries: list[tuple[int, int, int, int]], rest: bytes = b"") -> bytes:
+    """A TIFF of so many tags: number, kind, count and value or place."""
+    body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + b"\0" * 4 + rest
+
+
+SIDES = [(256, 4, 1, 8), (257, 4, 1, 8)]
+
+
+def test_floods_in_a_tiff_end_early() -> None:
+    """Tags that say the same megabytes again and again, and millions of strips."""
+    again = [(40000 + i, 7, 900_000, 8) for i in range(1000)]
+    strips = [(273, 4, 2_000_000, 200), (279, 4, 2_000_000, 200)]
+    for entries in (SIDES + again, SIDES + strips, SIDES + strips[:1]):
+        data = tiff(entries, b"\1" * 8_000_200)
+        began = time.process_time()
+        with pytest.raises(PictureError):
+            Decoder(ALL).decode(data)
+        assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("format", ["AVIF", "TIFF", "HEIF"])
+def test_bombs_of_other_formats_are_found_by_their_headers(format: str, heif: None) -> None:
+    data = saved(Image.new("RGB", (3000, 2000)), format)
+    with pytest.raises(TooManyPixelsError, match="got 3000 x 2000"):
+        Decoder(ALL).decode(data, 2_000_000)
+    # Their decoders hold a picture several times over.
+    with pytest.raises(TooManyPixelsError, match="at most 4000000 pixels, got 3000 x 2000"):
+        Decoder(ALL).decode(data, 8_000_000)
+
+
+def test_a_decoder_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'falconet\[heic\]'"):
+        Decoder(("HEIC",))
+
+
 def test_of_an_animation_the_first_frame(pictures: Path) -> None:
     data = (pictures / "ship-animated.gif").read_bytes()
     image = Image.open(io.BytesIO(data))
@@ -145,56 +333,58 @@ PNG = saved(photo(), "PNG")
 
 
 @pytest.mark.parametrize(
-    ("data", "status", "message"),
+    ("data", "kind", "message"),
     [
-        (b"", HTTPStatus.BAD_REQUEST, "got an empty body"),
+        (b"", EmptyPictureError, "got an empty body"),
         (
             b"hello, world",
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            UNSUPPORTED,
             r"12 bytes that begin with b'hello, w",
         ),
         (b"\xff\xd8\xff", DAMAGED, "a JPEG without pixels"),
-        (JPEG[: len(JPEG) // 2], HTTPStatus.UNPROCESSABLE_ENTITY, "cannot be decoded: .*truncated"),
-        (PNG[: len(PNG) // 2], HTTPStatus.UNPROCESSABLE_ENTITY, "cannot be decoded"),
-        (PNG[:60] + b"junk" + PNG[64:], HTTPStatus.UNPROCESSABLE_ENTITY, "cannot be decoded"),
-        (HUGE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "400000000 pixels.*exceeds limit"),
+        (JPEG[: len(JPEG) // 2], DAMAGED, "cannot be decoded: .*truncated"),
+        (PNG[: len(PNG) // 2], DAMAGED, "cannot be decoded"),
+        (PNG[:60] + b"junk" + PNG[64:], DAMAGED, "cannot be decoded"),
+        (HUGE, TooManyPixelsError, "400000000 pixels.*exceeds limit"),
         (
             saved(photo(height=1001, width=1000), "JPEG"),
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            TooManyPixelsError,
             "got 1000 x 1001 = 1001000; scale it down",
         ),
         (
             saved(Image.fromarray(np.zeros((4, 4), np.uint16)), "PNG"),
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            UNSUPPORTED,
             "16-bit grayscale",
         ),
-        (saved(photo(), "TIFF"), HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected a picture in one of"),
-        (saved(photo(), "PPM"), HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected a picture in one of"),
+        (saved(photo(), "TIFF"), UNSUPPORTED, "expected a picture in one of"),
+        (saved(photo(), "PPM"), UNSUPPORTED, "expected a picture in one of"),
     ],
-    ids=lambda value: value.name if isinstance(value, HTTPStatus) else "",
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
-def test_what_is_wrong_is_said(data: bytes, status: HTTPStatus, message: str) -> None:
-    with pytest.raises(RequestError, match=message) as caught:
+def test_what_is_wrong_is_said(data: bytes, kind: type[PictureError], message: str) -> None:
+    with pytest.raises(PictureError, match=message) as caught:
         decode(data, MAX_PIXELS)
-    assert caught.value.status == status
+    assert type(caught.value) is kind
 
 
 def test_the_header_decides_before_any_pixel_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file has no pixels at all: an error about its size comes from the header."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as a worker does
-    with pytest.raises(RequestError, match="got 20000 x 20000 = 400000000"):
+    with pytest.raises(PictureError, match="got 20000 x 20000 = 400000000"):
         decode(HUGE, 399_999_999)
     empty = png(2000, 1000, 8, 2, b"")
-    with pytest.raises(RequestError, match="got 2000 x 1000 = 2000000"):
+    with pytest.raises(PictureError, match="got 2000 x 1000 = 2000000"):
         decode(empty, 1_999_999)
-    with pytest.raises(RequestError, match="cannot be decoded"):
+    with pytest.raises(PictureError, match="cannot be decoded"):
         decode(empty, 2_000_000)
 
 
-def refused(data: bytes, status: HTTPStatus, message: str, max_pixels: int = MAX_PIXELS) -> None:
-    with pytest.raises(RequestError, match=message) as caught:
+def refused(
+    data: bytes, kind: type[PictureError], message: str, max_pixels: int = MAX_PIXELS
+) -> None:
+    with pytest.raises(PictureError, match=message) as caught:
         decode(data, max_pixels)
-    assert caught.value.status == status
+    assert type(caught.value) is kind
 
 
 def scans(image: Image.Image, more: int) -> bytes:
@@ -211,7 +401,7 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     # Of as many pixels as may be, fewer.
     refused(scans(photo("L"), 20), DAMAGED, "at most 16 scans, got more", max_pixels=61 * 83)
     # Where other pictures of the request have taken all pixels.
-    refused(scans(photo("L"), 0), HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "at most 0 pixels", 0)
+    refused(scans(photo("L"), 0), TooManyPixelsError, "at most 0 pixels", 0)
     # What libjpeg skips, and a marker that stands alone, do not hide them.
     hidden = scans(photo("L"), 200).replace(b"\xff\xda", b"abc\xff\x00\xff\xff\x01\xff\xda")
     refused(hidden, DAMAGED, "expected a JPEG of at most 50 scans, got more")
@@ -225,10 +415,10 @@ def test_scans_cannot_be_hidden(hidden: bytes) -> None:
     """Behind what libjpeg passes over, and a reader that believes lengths does not."""
     data = scans(photo("L"), 200)
     for at in (2, data.index(b"\xff\xda"), data.rindex(b"\xff\xda")):
-        with pytest.raises(RequestError) as caught:
+        with pytest.raises(PictureError) as caught:
             decode(data[:at] + hidden + data[at:], MAX_PIXELS)
-        assert caught.value.status == DAMAGED
-        assert "scans" in caught.value.message or "no length" in caught.value.message
+        assert type(caught.value) is DAMAGED
+        assert "scans" in str(caught.value) or "no length" in str(caught.value)
 
 
 def test_what_a_decoder_does_without_is_not_read_by_pillow() -> None:
@@ -265,11 +455,11 @@ def test_samplings_without_a_name() -> None:
 def test_jpegs_of_other_bits_are_refused(bits: int) -> None:
     data = bytearray(saved(photo("L"), "JPEG"))
     data[data.index(b"\xff\xc0") + 4] = bits
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(PictureError) as caught:
         decode(bytes(data), MAX_PIXELS)
-    expected = HTTPStatus.UNSUPPORTED_MEDIA_TYPE if bits > 8 else DAMAGED
-    assert caught.value.status == expected
-    assert bits < 8 or caught.value.message == "expected 8 bits per sample, got a JPEG of 12 bits"
+    expected = UNSUPPORTED if bits > 8 else DAMAGED
+    assert type(caught.value) is expected
+    assert bits < 8 or str(caught.value) == "expected 8 bits per sample, got a JPEG of 12 bits"
 
 
 def segments(kind: bytes, count: int) -> bytes:
@@ -342,7 +532,7 @@ def test_a_bmp_of_runs() -> None:
     data = runs(512, 512, 4)
     np.testing.assert_array_equal(decode(data, MAX_PIXELS), pillow(data))
     few = runs(25_000, 2_000, 250)
-    with pytest.raises(RequestError, match="at most 4000000 pixels, got 25000 x 2000"):
+    with pytest.raises(PictureError, match="at most 4000000 pixels, got 25000 x 2000"):
         decode(few, 10**8)
 
 
@@ -354,7 +544,7 @@ def test_a_picture_is_let_go_once_it_is_decoded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "status", "message"),
+    ("data", "kind", "message"),
     [
         (b"\0\0\0\x18ftypheic" + bytes(9), UNSUPPORTED, "got a HEIC picture; convert it"),
         (b"\0\0\0\x18ftypavif" + bytes(9), UNSUPPORTED, "got an AVIF picture"),
@@ -369,8 +559,10 @@ def test_a_picture_is_let_go_once_it_is_decoded() -> None:
         (png(2, 1, 16, 4, bytes(9)), UNSUPPORTED, "got a 16-bit grayscale picture"),
     ],
 )
-def test_what_a_file_is_instead_is_said(data: bytes, status: HTTPStatus, message: str) -> None:
-    refused(data, status, message)
+def test_what_a_file_is_instead_is_said(
+    data: bytes, kind: type[PictureError], message: str
+) -> None:
+    refused(data, kind, message)
 
 
 def test_a_damaged_png_is_damaged() -> None:
@@ -381,7 +573,7 @@ def test_a_damaged_png_is_damaged() -> None:
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_damaged_files_are_a_request_error_or_a_picture(pictures: Path) -> None:
-    """Whatever the bytes: pixels or a RequestError, and nothing else."""
+    """Whatever the bytes: pixels or a PictureError, and nothing else."""
     random = np.random.default_rng(0)
     decoded = refused = 0
     for name in OWN * 40:
@@ -390,7 +582,7 @@ def test_damaged_files_are_a_request_error_or_a_picture(pictures: Path) -> None:
             data[at] = random.integers(256)
         try:
             pixels = decode(data, MAX_PIXELS)
-        except RequestError:
+        except PictureError:
             refused += 1
         else:
             decoded += 1

@@ -3,9 +3,9 @@
 import io
 import os
 
-from .budget import READS
+from .budget import READS, SMALL, TIMES_READ
 from .data import Data
-from .errors import damaged
+from .errors import DamagedPictureError
 
 
 class MeteredFile(io.BytesIO):
@@ -17,7 +17,7 @@ class MeteredFile(io.BytesIO):
         reads: how many pieces may still be read.
 
     Raises:
-        RequestError: 422, on reading more.
+        DamagedPictureError: on reading more, or the same again and again.
     """
 
     def __init__(self, data: Data) -> None:
@@ -25,15 +25,20 @@ class MeteredFile(io.BytesIO):
         self._view = memoryview(data)
         self._at = 0
         self.reads = READS
+        self._bytes = TIMES_READ * len(self._view) + SMALL
 
     def read(self, size: int | None = -1) -> bytes:
-        self.reads -= 1
-        if self.reads < 0:
-            raise damaged("expected a file in fewer pieces; save it anew")
         start = min(self._at, len(self._view))
         left = len(self._view) - start
         self._at = start + (left if size is None or size < 0 else min(size, left))
+        self.reads -= 1
+        self._bytes -= self._at - start
+        if self.reads < 0 or self._bytes < 0:
+            raise DamagedPictureError("expected a file in fewer pieces; save it anew")
         return bytes(self._view[start : self._at])
+
+    def getvalue(self) -> bytes:
+        return bytes(self._view)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._view)}

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 from .budget import JPEG_PASSES, JPEG_SCANS, JPEG_SEGMENTS
 from .data import Data
-from .errors import damaged
+from .errors import DamagedPictureError
 
-SIGNATURE = b"\xff\xd8\xff"
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 # Start of frame; the numbers between are tables.
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _END, _SCAN = 0xD9, 0xDA
+_APP1, _EXIF, _SEGMENT_HEAD = 0xE1, b"Exif\0\0", 4  # marker and length
 # Without a length, or with one that libjpeg does not heed.
 _ALONE = {*range(0x01, 0xC0), *range(0xD0, 0xDA)}
 # APP1 to APP15 and comments, but for Adobe's APP14, which says how colors are meant.
@@ -55,12 +55,20 @@ class Header:
         ends = (*(begin for begin, _ in self.not_needed), len(view))
         return b"".join(view[start:end] for start, end in zip(starts, ends, strict=True))
 
+    def exif(self, data: Data) -> Data | None:
+        """What the file says of how it was taken, if it does before its pixels."""
+        for begin, end in self.not_needed:
+            start = begin + _SEGMENT_HEAD
+            if data[begin + 1] == _APP1 and bytes(data[start : start + len(_EXIF)]) == _EXIF:
+                return data[start:end]
+        return None
+
 
 def read(data: Data, max_pixels: int) -> Header:
     """Walk over the markers, up to the only scan, or the end.
 
     Raises:
-        RequestError: 422 for too many segments or scans, and for what has no scan.
+        DamagedPictureError: too many segments or scans, or no scan.
     """
     header: Header | None = None
     not_needed: list[tuple[int, int]] = []
@@ -69,14 +77,16 @@ def read(data: Data, max_pixels: int) -> Header:
         marker, at = found[1][0], found.end()
         segments += 1
         if segments > JPEG_SEGMENTS:
-            raise damaged(f"expected a JPEG of at most {JPEG_SEGMENTS} segments, got more")
+            raise DamagedPictureError(
+                f"expected a JPEG of at most {JPEG_SEGMENTS} segments, got more"
+            )
         if marker == _END and scans:
             break
         if marker in _ALONE:
             continue
         length = int.from_bytes(data[at : at + 2], "big")
         if length < 2:  # libjpeg and Pillow go on after it
-            raise damaged("the picture is damaged: a segment of a JPEG has no length")
+            raise DamagedPictureError("the picture is damaged: a segment of a JPEG has no length")
         if at + length > len(data):
             break
         if marker in _NOT_NEEDED and not scans:
@@ -99,7 +109,7 @@ def read(data: Data, max_pixels: int) -> Header:
             # What has too many pixels is refused for that.
             passes = max(JPEG_PASSES, max_pixels * JPEG_PASSES // pixels)
             if scans > min(JPEG_SCANS, passes):
-                raise damaged(
+                raise DamagedPictureError(
                     f"expected a JPEG of at most {min(JPEG_SCANS, passes)} scans, got more"
                 )
             after = _AFTER_SCAN.search(data, at)
@@ -107,5 +117,5 @@ def read(data: Data, max_pixels: int) -> Header:
                 break
             at = after.start()
     if header is None or not scans:
-        raise damaged("the picture is damaged: a JPEG without pixels")
+        raise DamagedPictureError("the picture is damaged: a JPEG without pixels")
     return replace(header, scans=scans, not_needed=tuple(not_needed))

@@ -1,0 +1,28 @@
+"""What decoding one picture may cost at most, each known before it is spent."""
+
+# Height times width, where nothing else is said.
+PIXELS = 50_000_000
+# Of a JPEG. Each scan costs a pass over all pixels, however few its bytes; a progressive one has
+# ten or so. All passes together may go over so many times max_pixels.
+JPEG_SCANS = 50
+JPEG_PASSES = 16
+JPEG_SEGMENTS = 2_000
+# Arithmetic coding has no bytes to bound it: such a JPEG may have one in so many of max_pixels.
+SHARE_OF_RARE_JPEG = 16
+# Of a PNG, and of the RIFF that a WebP is.
+PNG_CHUNKS = 20_000
+RIFF_CHUNKS = 1_000
+# Of the first picture of a TIFF: numbers that describe it, each of which becomes an object.
+TIFF_NUMBERS = 100_000
+# Entries of Exif, of which one is read.
+EXIF_ENTRIES = 1_000
+# Pieces that Pillow may read a file in: each is a step of Python, which holds up other requests.
+READS = 50_000
+# The same bytes may be read again: all in all so many times the file, and some more of a small one.
+TIMES_READ = 8
+SMALL = 1 << 16
+# Of a BMP of runs, which Pillow unpacks in Python: pixels, and two reads for a run.
+RLE_PIXELS = 4_000_000
+RLE_READS = 1_000_000
+# What Pillow has read of a larger file is let go until its turn has come: bytes.
+KEPT_OPEN = 1 << 20

@@ -1,0 +1,333 @@
+"""From the bytes of a picture file to pixels."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+
+from . import exif, formats, jpeg, png
+from .budget import JPEG_PASSES, KEPT_OPEN, PIXELS, RLE_PIXELS, RLE_READS, SHARE_OF_RARE_JPEG
+from .data import Data, Pixels
+from .errors import (
+    DamagedPictureError,
+    EmptyPictureError,
+    PictureError,
+    TooManyPixelsError,
+    UnsupportedFormatError,
+)
+from .metered import MeteredFile
+
+Orientation = Literal["ignore", "exif"]
+
+STRIP = 1 << 20  # pixels
+_BITS = 8
+
+# How a JPEG, a PNG, a GIF and a WebP begin in base64.
+PICTURES_IN_BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR")
+# What else is sent, by how it begins.
+OTHERS = tuple(
+    (re.compile(signature, re.DOTALL), name)
+    for signature, name in (
+        (rb"II\+\0|MM\0\+", "a BigTIFF picture; convert it to PNG first"),
+        (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture; convert it to JPEG first"),
+        (rb"\s*(<\?xml|<svg)", "an SVG or other XML; render it first"),
+        (
+            b"|".join((*PICTURES_IN_BASE64, b"data:image/")),
+            'base64; send the bytes themselves, or JSON like {"instances": [{"b64": "..."}]}',
+        ),
+    )
+)
+
+# By what a JPEG's decoder divides the sides in passing. It knows eighths in between, too, but has
+# fast code for these alone.
+SHRINKING = (8, 4, 2)
+
+
+def check(allowed: Sequence[str], orientation: str) -> None:
+    """Make sure that there are such formats, and such a treatment of orientation.
+
+    Raises:
+        ValueError: there are not.
+    """
+    formats.check(allowed)
+    if orientation not in get_args(Orientation):
+        raise ValueError(f"expected orientation to be 'ignore' or 'exif', got {orientation!r}")
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """From files to pixels, as a model's ``spec.json`` states; training and serving use it alike.
+
+    Args:
+        formats: names of :data:`falconet.native.formats.FORMATS` that are decoded.
+        orientation: ``"exif"`` turns photographs as their Exif says; ``"ignore"`` leaves them as
+            they are stored, which is how torchvision opens them.
+
+    Raises:
+        ValueError: there is no such format or orientation.
+        ModuleNotFoundError: the decoder of a format is not installed.
+    """
+
+    formats: tuple[str, ...] = formats.DEFAULT
+    orientation: Orientation = "ignore"
+
+    def __post_init__(self) -> None:
+        check(self.formats, self.orientation)
+        formats.make_ready(self.formats)
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> "Decoder":
+        """The decoding that a model's ``spec.json`` states; those of earlier versions say less."""
+        return cls(tuple(spec.get("formats", formats.DEFAULT)), spec.get("orientation", "ignore"))
+
+    def open(self, data: Data, max_pixels: int = PIXELS) -> "Encoded":
+        """Read a file's header; see :class:`Encoded`."""
+        return Encoded(data, max_pixels, self.formats, self.orientation)
+
+    def decode(self, data: Data, max_pixels: int = PIXELS) -> Pixels:
+        """Decode a file to RGB; see :meth:`Encoded.decode`."""
+        return self.open(data, max_pixels).decode()
+
+
+class Encoded:
+    """A picture file of which the header has been read.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: the largest ``height * width`` to decode; checked on the header alone.
+        allowed: names of the formats that are decoded.
+        orientation: see :class:`Decoder`.
+
+    Attributes:
+        height, width: in pixels, as :meth:`decode` gives them.
+
+    Raises:
+        EmptyPictureError: there are no bytes.
+        TooManyPixelsError: more than ``max_pixels``.
+        UnsupportedFormatError: not a picture in one of the formats allowed.
+        DamagedPictureError: a damaged header, or a file in more pieces than are read.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        max_pixels: int,
+        allowed: Sequence[str] = formats.DEFAULT,
+        orientation: Orientation = "ignore",
+    ) -> None:
+        if len(data) == 0:
+            raise EmptyPictureError("expected a picture, got an empty body")
+        found = formats.find(data)
+        if found is None or found.name not in allowed:
+            raise _unsupported(data, found, allowed)
+        self._data = data
+        self._max_pixels = max_pixels
+        self._format = found
+        self._allowed = allowed
+        self._image: Image.Image | None = None
+        self._jpeg: jpeg.Header | None = None
+        size = self._jpeg_size() if found.name == "JPEG" else None
+        self._is_common_jpeg = size is not None
+        self.height, self.width = size or self._open()
+        _check_pixels(self.height, self.width, max_pixels)
+        self._turned = self._orientation() if orientation == "exif" else exif.AS_IT_IS
+        if exif.swaps_sides(self._turned):
+            self.height, self.width = self.width, self.height
+        if len(data) > KEPT_OPEN:
+            self._image = None
+
+    def decode(self, least: tuple[int, int] | None = None) -> Pixels:
+        """Decode to RGB, to the same bytes as Pillow's ``open(...).convert("RGB")``.
+
+        Gray is replicated, palettes are looked up, CMYK is converted, an alpha channel is dropped,
+        of 16 bits per channel the high ones are kept, of an animation the first frame. Color
+        profiles are not applied. 16-bit gray, which Pillow would turn nearly all white, is refused.
+        With the orientation ``"exif"``, turned as by Pillow's ``ImageOps.exif_transpose``. The GIL
+        is released meanwhile.
+
+        Args:
+            least: with ``(height, width)``, a JPEG's sides may be divided by 2, 4 or 8 while it is
+                decoded, if both stay at least that long. Faster, and not the same bytes.
+
+        Returns:
+            uint8 ``(height, width, 3)``.
+
+        Raises:
+            UnsupportedFormatError: 16-bit gray.
+            DamagedPictureError: it is truncated or corrupt.
+        """
+        if self._turned == exif.AS_IT_IS:
+            return self._decode(least)
+        if least is not None and exif.swaps_sides(self._turned):
+            least = least[1], least[0]
+        return exif.turn(self._decode(least), self._turned)
+
+    def _decode(self, least: tuple[int, int] | None) -> Pixels:
+        """The pixels as they are stored."""
+        if self._is_common_jpeg:
+            try:
+                height, width = (0, 0) if least is None else self._shrunk(*least)
+                pixels: Pixels = simplejpeg.decode_jpeg(
+                    self._data, "RGB", min_height=height, min_width=width
+                )
+                return pixels
+            except (ValueError, KeyError):  # a KeyError for samplings that it has no name for
+                # Pillow lets pass damage that leaves a whole picture, and refuses a truncated one.
+                self._afford_again()
+        if self._image is None:
+            _check_pixels(*self._open(), self._max_pixels)
+        # Its pixels are not to be held until the batch is answered.
+        opened, self._image = self._image, None
+        assert opened is not None
+        with _picture_errors(), opened as image:
+            if image.mode.startswith(("I", "F")):
+                raise png.sixteen_bits()
+            image.load()
+            # Pillow warns of what we do on purpose: drop the transparency of a palette.
+            image.info.pop("transparency", None)
+            return _rgb(image)
+
+    def _jpeg_size(self) -> tuple[int, int] | None:
+        """Height and width for the fast path, or ``None`` for what Pillow had better judge.
+
+        That is CMYK, which libjpeg-turbo does not turn into RGB, and whatever is rare.
+        """
+        self._jpeg = header = jpeg.read(self._data, self._max_pixels)
+        if header.precision > _BITS:
+            raise UnsupportedFormatError(
+                f"expected {_BITS} bits per sample, got a JPEG of {header.precision} bits"
+            )
+        if header.process not in (jpeg.BASELINE, jpeg.EXTENDED, jpeg.PROGRESSIVE):
+            _check_pixels(header.height, header.width, self._max_pixels // SHARE_OF_RARE_JPEG)
+            return None
+        if header.precision != _BITS or header.components not in (1, 3):
+            return None
+        return (header.height, header.width) if header.height and header.width else None
+
+    def _afford_again(self) -> None:
+        """A second decoder may go over the pixels as often as the first; both share a budget."""
+        assert self._jpeg is not None
+        passes = 2 * self._jpeg.scans * self.height * self.width
+        if self._jpeg.scans > 1 and passes > JPEG_PASSES * self._max_pixels:
+            raise DamagedPictureError("the picture is damaged, and too large to be tried otherwise")
+
+    def _orientation(self) -> int:
+        """How the picture is to be turned; Pillow, which has read the header, tells of AVIF."""
+        if self._jpeg is not None:
+            return exif.orientation(self._jpeg.exif(self._data))
+        if self._format.exif is not None:
+            return exif.orientation(self._format.exif(self._data))
+        told = self._image.info.get("exif") if self._image and self._format.name == "AVIF" else None
+        return exif.orientation(told)
+
+    def _open(self) -> tuple[int, int]:
+        """Have Pillow read the header."""
+        with _picture_errors():
+            lean = self._format.lean if self._jpeg is None else self._jpeg.lean
+            file = MeteredFile(lean(self._data))
+            name = self._format.pillow or self._format.name
+            try:
+                self._image = image = Image.open(file, formats=(name,))
+            except UnidentifiedImageError:
+                if not self._format.certain:
+                    raise _unsupported(self._data, None, self._allowed) from None
+                raise
+            _check_pixels(image.height, image.width, self._max_pixels // self._format.share)
+            if isinstance(image, ImageFile) and any(tile[0] == "bmp_rle" for tile in image.tile):
+                _check_pixels(image.height, image.width, min(self._max_pixels, RLE_PIXELS))
+                file.reads = RLE_READS
+        return image.height, image.width
+
+    def _shrunk(self, least_height: int, least_width: int) -> tuple[int, int]:
+        """The smallest size that a JPEG may be decoded to, as it is stored."""
+        assert self._jpeg is not None
+        for factor in SHRINKING:
+            height, width = -(-self._jpeg.height // factor), -(-self._jpeg.width // factor)
+            if height >= least_height and width >= least_width:
+                return height, width
+        return self._jpeg.height, self._jpeg.width
+
+
+class Decoded:
+    """Pixels that came as such, RGB: uint8 ``(height, width, 3)``.
+
+    Raises:
+        TooManyPixelsError: there are.
+    """
+
+    def __init__(self, pixels: Pixels, max_pixels: int) -> None:
+        self._pixels = pixels
+        self.height, self.width, _ = pixels.shape
+        _check_pixels(self.height, self.width, max_pixels)
+
+    def decode(self, least: tuple[int, int] | None = None) -> Pixels:
+        """The pixels as they are; see :meth:`Encoded.decode`."""
+        return self._pixels
+
+
+def decode(data: Data, max_pixels: int) -> Pixels:
+    """Decode a picture file in one of the usual formats, as it is stored: :class:`Encoded`."""
+    return Encoded(data, max_pixels).decode()
+
+
+def _rgb(image: Image.Image) -> Pixels:
+    """The pixels of a picture that is loaded, converted.
+
+    A large one in strips: as a whole, Pillow would hold it four times over, and a process waits
+    longer for memory than for the pixels.
+    """
+    width, height = image.size
+    if width * height <= STRIP:
+        return np.asarray(image.convert("RGB"))
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, STRIP // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        pixels[top : top + rows] = np.asarray(strip.convert("RGB"))
+    return pixels
+
+
+@contextmanager
+def _picture_errors() -> Iterator[None]:
+    """Turns what Pillow raises into what is wrong with the picture."""
+    try:
+        yield
+    except (PictureError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:  # unless the process has lifted Pillow's limit
+        raise TooManyPixelsError(str(error)) from None
+    except UnidentifiedImageError:
+        raise DamagedPictureError("the picture is damaged: its header cannot be read") from None
+    except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ...
+        raise DamagedPictureError(f"the picture cannot be decoded: {error}") from error
+
+
+def _unsupported(
+    data: Data, found: formats.Format | None, allowed: Sequence[str]
+) -> UnsupportedFormatError:
+    """What a file is that is not decoded."""
+    start = bytes(data[: formats.SIGNATURE_BYTES])
+    got = f"{len(data)} bytes that begin with {start[:8]!r}"
+    if found is not None:
+        an = "an" if found.name.startswith("A") else "a"
+        advice = f"; {found.advice}" if found.advice else ""
+        got = f"{an} {found.name} picture{advice}, or allow it in the model's spec.json"
+    else:
+        got = next((name for signature, name in OTHERS if signature.match(start)), got)
+    return UnsupportedFormatError(
+        f"expected a picture in one of the formats {', '.join(allowed)}, got {got}"
+    )
+
+
+def _check_pixels(height: int, width: int, max_pixels: int) -> None:
+    if height * width > max_pixels:
+        raise TooManyPixelsError(
+            f"expected a picture of at most {max_pixels} pixels, got {width} x {height} = "
+            f"{width * height}; scale it down first"
+        )

@@ -1,0 +1,80 @@
+"""The chunks of a PNG.
+
+https://www.w3.org/TR/png-3/
+"""
+
+import zlib
+from collections.abc import Iterator
+
+from .budget import PNG_CHUNKS
+from .data import Data
+from .errors import DamagedPictureError, UnsupportedFormatError
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Pillow unpacks them, and refuses a picture for one that is large. Nobody here needs them.
+_LEFT_OUT = {b"eXIf", b"iCCP", b"iTXt", b"tEXt", b"zTXt"}
+_END = b"IEND"
+_BEFORE, _AFTER = 8, 4  # length and kind; CRC
+_GRAY_WITH_ALPHA = (16, 4)  # bits and kind of color, after both sides
+
+
+def prepared(data: Data) -> Data:
+    """The file without texts, color profiles and Exif.
+
+    Raises:
+        UnsupportedFormatError: 16-bit gray with alpha.
+        DamagedPictureError: too many chunks, or one that is left out and damaged.
+    """
+    if bytes(data[12:16]) != b"IHDR":
+        raise DamagedPictureError(
+            "the picture is damaged: a PNG that does not begin with its header"
+        )
+    if tuple(data[24:26]) == _GRAY_WITH_ALPHA:
+        raise sixteen_bits()
+    before_pixels = True
+    kept: list[Data] = [SIGNATURE]
+    start = len(SIGNATURE)
+    view = memoryview(data)
+    for kind, at, end in _chunks(view):
+        before_pixels &= kind != b"IDAT"
+        if kind in _LEFT_OUT:
+            found, said = zlib.crc32(view[at + 4 : end - _AFTER]), view[end - _AFTER : end]
+            # Pillow does not ask behind the pixels.
+            if before_pixels and found != int.from_bytes(said, "big"):
+                raise DamagedPictureError(f"the picture is damaged: in its {kind.decode()}")
+            kept.append(view[start:at])
+            start = end
+    return data if len(kept) == 1 else b"".join([*kept, view[start:]])
+
+
+def exif(data: Data) -> Data | None:
+    """What the file says of how it was taken, if it does."""
+    view = memoryview(data)
+    for kind, at, end in _chunks(view):
+        if kind == b"eXIf":
+            return view[at + _BEFORE : end - _AFTER]
+    return None
+
+
+def _chunks(view: memoryview) -> Iterator[tuple[bytes, int, int]]:
+    """Each chunk's kind, and where it begins and ends, up to the last or one that is cut off.
+
+    Raises:
+        DamagedPictureError: too many.
+    """
+    at = len(SIGNATURE)
+    for _ in range(PNG_CHUNKS):
+        kind = bytes(view[at + 4 : at + _BEFORE])
+        end = at + _BEFORE + int.from_bytes(view[at : at + 4], "big") + _AFTER
+        if kind == _END or end > len(view):
+            return
+        yield kind, at, end
+        at = end
+    raise DamagedPictureError(f"expected a PNG of at most {PNG_CHUNKS} chunks, got more")
+
+
+def sixteen_bits() -> UnsupportedFormatError:
+    """What is refused, as Pillow would turn it nearly all white, or drop half of it."""
+    return UnsupportedFormatError(
+        "expected 8 bits per pixel, got a 16-bit grayscale picture; scale it to 8 bits first"
+    )
