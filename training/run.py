@@ -26,6 +26,10 @@ class Run:
     folder: Path
 
     @property
+    def environment_file(self) -> Path:
+        return self.folder / "environment.json"
+
+    @property
     def recipe(self) -> Path:
         return self.folder / "recipe.json"
 
@@ -83,18 +87,34 @@ class Run:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.metrics.unlink(missing_ok=True)
-        environment = json.dumps(describe_environment(processes), indent=2) + "\n"
-        storage.write(self.folder / "environment.json", environment.encode())
+        self._write_environment(describe_environment(processes))
         self.save_checkpoint(checkpoint)
         storage.write(self.recipe, recipe.to_json().encode())
 
     def begin_after(self, run: "Run", recipe: Recipe) -> None:
         """Make the folder for a run that goes on where a finished one of another recipe ended."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for file in ("environment.json", "metrics.csv"):
-            storage.write(self.folder / file, (run.folder / file).read_bytes())
+        self._write_environment(run.environment())
+        storage.write(self.metrics, run.metrics.read_bytes())
         self.save_checkpoint({**storage.load(run.checkpoint), "finished": False})
         storage.write(self.recipe, recipe.to_json().encode())
+
+    def go_on(self, epoch: int, processes: int) -> None:
+        """Drop what was logged after an epoch, and note where the run goes on."""
+        self._write([row for row in self.rows() if int(row["epoch"]) <= epoch])
+        environment, here = self.environment(), describe_environment(processes)
+        places = environment.pop("then", [])
+        if here != ([environment, *places])[-1]:
+            self._write_environment({**environment, "then": [*places, here]})
+
+    def environment(self) -> dict[str, Any]:
+        """Where the run began, and under ``"then"`` where it went on, if that was elsewhere."""
+        content: dict[str, Any] = json.loads(self.environment_file.read_text())
+        return content
+
+    def _write_environment(self, environment: dict[str, Any]) -> None:
+        text = json.dumps(environment, indent=2) + "\n"
+        storage.write(self.environment_file, text.encode())
 
     def save_checkpoint(self, content: dict[str, Any]) -> None:
         """Replace the checkpoint; a crash leaves either the old or the new one, whole.
@@ -120,10 +140,6 @@ class Run:
                 "folder with --data"
             )
         return content
-
-    def rewind(self, epoch: int) -> None:
-        """Drop what was logged after an epoch."""
-        self._write([row for row in self.rows() if int(row["epoch"]) <= epoch])
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to ``metrics.csv``."""
@@ -159,10 +175,11 @@ def describe_environment(processes: int = 1) -> dict[str, Any]:
 
 def machine(environment: Mapping[str, Any]) -> str:
     """What :func:`describe_environment` says it ran on, in short."""
-    if environment["device"] != "cpu":
-        return str(environment["device"])
     threads = environment["cpu_threads"]
-    return f"{environment['processor']}, {threads} thread{'s' if threads > 1 else ''}"
+    found = f"{environment['processor']}, {threads} thread{'s' if threads > 1 else ''}"
+    if environment["device"] != "cpu":
+        found = str(environment["device"])
+    return "; then on ".join([found, *map(machine, environment.get("then", []))])
 
 
 def processor() -> str:

@@ -23,7 +23,7 @@ from .distill import distillation, load_teacher
 from .evaluate import score
 from .progress import bar, console
 from .recipe import Recipe
-from .run import Run, describe_environment
+from .run import Run
 from .split import hold_out, subset
 
 SAMPLES = 64  # pictures kept with the weights, to check exports with
@@ -178,7 +178,7 @@ def _train(
         first_epoch, finished = checkpoint["epoch"], checkpoint["finished"]
         began_from = checkpoint["init_from"]
         if processes.main:
-            run.rewind(first_epoch)
+            run.go_on(first_epoch, processes.count)
             console.print(f"going on after epoch {first_epoch} of {recipe.epochs}")
 
     def state(epoch: int) -> dict[str, Any]:
@@ -315,7 +315,7 @@ def _train(
         samples=samples,
         card={
             "recipe": recipe.to_json(),
-            "environment": describe_environment(processes.count),
+            "environment": run.environment(),
             "pictures": len(train_x),
             "validation_pictures": len(held_x),
             "validation_accuracy": score(result, held_x, held_y).accuracy if len(held_x) else None,

@@ -400,3 +400,24 @@ def test_photographs_are_turned_as_they_will_be_when_served(
         found.append(weights.card["validation_accuracy"])
     assert found[0] < 0.8
     assert found[1] > 0.95
+
+
+def test_a_run_says_where_it_went_on(
+    colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+
+    def stop(row: training.Row) -> None:
+        if row["epoch"] == 2:
+            raise StopAt
+
+    with pytest.raises(StopAt):
+        train(recipe, colors, tmp_path / "run", on_epoch=stop)
+    began = run.describe_environment()
+    monkeypatch.setattr(run, "processor", lambda: "another")
+    for _ in range(2):  # the second time it is over, and nothing more is noted
+        weights = train(recipe, colors, tmp_path / "run", resume=True)
+        assert weights is not None
+        environment = weights.card["environment"]
+        assert environment == {**began, "then": [{**began, "processor": "another"}]}
+    assert run.machine(environment).endswith("; then on another, 1 thread")
