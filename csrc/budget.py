@@ -18,8 +18,9 @@ TIFF_NUMBERS = 100_000
 EXIF_ENTRIES = 1_000
 # Pieces that Pillow may read a file in: each is a step of Python, which holds up other requests.
 READS = 50_000
-# The same bytes may be read again: all in all so many times the file, and some more of a small one.
+# The same bytes may be read again: all in all so many times the file.
 TIMES_READ = 8
+# A file of so few bytes is not metered, which would take longer than to decode it.
 SMALL = 1 << 16
 # Of a BMP of runs, which Pillow unpacks in Python: pixels, and two reads for a run.
 RLE_PIXELS = 4_000_000

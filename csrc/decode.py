@@ -21,7 +21,7 @@ from .errors import (
     TooManyPixelsError,
     UnsupportedFormatError,
 )
-from .metered import MeteredFile
+from .metered import MeteredFile, opened
 
 Orientation = Literal["ignore", "exif"]
 
@@ -230,7 +230,7 @@ class Encoded:
         """Have Pillow read the header."""
         with _picture_errors():
             lean = self._format.lean if self._jpeg is None else self._jpeg.lean
-            file = MeteredFile(lean(self._data))
+            file = opened(lean(self._data))
             name = self._format.pillow or self._format.name
             try:
                 self._image = image = Image.open(file, formats=(name,))
@@ -239,9 +239,11 @@ class Encoded:
                     raise _unsupported(self._data, None, self._allowed) from None
                 raise
             _check_pixels(image.height, image.width, self._max_pixels // self._format.share)
-            if isinstance(image, ImageFile) and any(tile[0] == "bmp_rle" for tile in image.tile):
+            assert isinstance(image, ImageFile)
+            if name == "BMP" and any(tile[0] == "bmp_rle" for tile in image.tile):
                 _check_pixels(image.height, image.width, min(self._max_pixels, RLE_PIXELS))
-                file.reads = RLE_READS
+                if isinstance(file, MeteredFile):
+                    file.reads = RLE_READS
         return image.height, image.width
 
     def _shrunk(self, least_height: int, least_width: int) -> tuple[int, int]:
@@ -284,13 +286,18 @@ def _rgb(image: Image.Image) -> Pixels:
     """
     width, height = image.size
     if width * height <= STRIP:
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(_converted(image))
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
-        pixels[top : top + rows] = np.asarray(strip.convert("RGB"))
+        pixels[top : top + rows] = np.asarray(_converted(strip))
     return pixels
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    """In RGB; what is so already is not copied, as Pillow would."""
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @contextmanager

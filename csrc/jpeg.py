@@ -5,7 +5,7 @@ a small picture within, is not taken for a part of it.
 """
 
 import re
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .budget import JPEG_PASSES, JPEG_SCANS, JPEG_SEGMENTS
 from .data import Data
@@ -14,7 +14,7 @@ from .errors import DamagedPictureError
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 # Start of frame; the numbers between are tables.
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_END, _SCAN = 0xD9, 0xDA
+_MARK, _END, _SCAN = 0xFF, 0xD9, 0xDA
 _APP1, _EXIF, _SEGMENT_HEAD = 0xE1, b"Exif\0\0", 4  # marker and length
 # Without a length, or with one that libjpeg does not heed.
 _ALONE = {*range(0x01, 0xC0), *range(0xD0, 0xDA)}
@@ -25,8 +25,7 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a JPEG says of itself.
 
     Attributes:
@@ -43,8 +42,8 @@ class Header:
     height: int
     width: int
     components: int
-    scans: int = 0
-    not_needed: tuple[tuple[int, int], ...] = ()
+    scans: int
+    not_needed: tuple[tuple[int, int], ...]
 
     def lean(self, data: Data) -> Data:
         """The file without what is not needed."""
@@ -70,11 +69,17 @@ def read(data: Data, max_pixels: int) -> Header:
     Raises:
         DamagedPictureError: too many segments or scans, or no scan.
     """
-    header: Header | None = None
+    process = precision = height = width = components = 0
     not_needed: list[tuple[int, int]] = []
-    scans, segments, several, at = 0, 0, False, 2
-    while (found := _MARKER.search(data, at)) is not None:
-        marker, at = found[1][0], found.end()
+    scans, segments, several, at, size = 0, 0, False, 2, len(data)
+    while True:
+        # The usual case first: a search costs more than the rest.
+        if at + 1 < size and data[at] == _MARK and 0 < data[at + 1] < _MARK:
+            marker, at = data[at + 1], at + 2
+        elif (found := _MARKER.search(data, at)) is not None:
+            marker, at = found[1][0], found.end()
+        else:
+            break
         segments += 1
         if segments > JPEG_SEGMENTS:
             raise DamagedPictureError(
@@ -84,30 +89,29 @@ def read(data: Data, max_pixels: int) -> Header:
             break
         if marker in _ALONE:
             continue
-        length = int.from_bytes(data[at : at + 2], "big")
+        length = data[at] << 8 | data[at + 1] if at + 1 < size else 0
         if length < 2:  # libjpeg and Pillow go on after it
             raise DamagedPictureError("the picture is damaged: a segment of a JPEG has no length")
-        if at + length > len(data):
+        if at + length > size:
             break
         if marker in _NOT_NEEDED and not scans:
             not_needed.append((at - 2, at + length))
         if marker in _FRAMES:
-            if header is not None or length < 8:
+            if process or length < 8:
                 break
-            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (3, 5))
-            header = Header(marker, data[at + 2], height, width, data[at + 7])
+            process, precision, components = marker, data[at + 2], data[at + 7]
+            height, width = (data[at + i] << 8 | data[at + i + 1] for i in (3, 5))
         at += length
         if marker == _SCAN:
-            if header is None or length < 3:
+            if not process or length < 3:
                 break
             scans += 1
-            several |= header.process not in (BASELINE, EXTENDED)
-            several |= data[at - length + 2] < header.components
+            several |= process not in (BASELINE, EXTENDED)
+            several |= data[at - length + 2] < components
             if not several:
                 break  # a decoder reads no further
-            pixels = max(1, header.height * header.width)
             # What has too many pixels is refused for that.
-            passes = max(JPEG_PASSES, max_pixels * JPEG_PASSES // pixels)
+            passes = max(JPEG_PASSES, max_pixels * JPEG_PASSES // max(1, height * width))
             if scans > min(JPEG_SCANS, passes):
                 raise DamagedPictureError(
                     f"expected a JPEG of at most {min(JPEG_SCANS, passes)} scans, got more"
@@ -116,6 +120,6 @@ def read(data: Data, max_pixels: int) -> Header:
             if after is None:
                 break
             at = after.start()
-    if header is None or not scans:
+    if not scans:
         raise DamagedPictureError("the picture is damaged: a JPEG without pixels")
-    return replace(header, scans=scans, not_needed=tuple(not_needed))
+    return Header(process, precision, height, width, components, scans, tuple(not_needed))

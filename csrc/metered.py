@@ -8,6 +8,11 @@ from .data import Data
 from .errors import DamagedPictureError
 
 
+def opened(data: Data) -> io.BytesIO:
+    """A file of these bytes, metered unless it is too small to have many pieces."""
+    return io.BytesIO(data) if len(data) <= SMALL else MeteredFile(data)
+
+
 class MeteredFile(io.BytesIO):
     """What Pillow reads a picture from, without a copy of it.
 
@@ -25,7 +30,7 @@ class MeteredFile(io.BytesIO):
         self._view = memoryview(data)
         self._at = 0
         self.reads = READS
-        self._bytes = TIMES_READ * len(self._view) + SMALL
+        self._bytes = TIMES_READ * len(self._view)
 
     def read(self, size: int | None = -1) -> bytes:
         start = min(self._at, len(self._view))

@@ -3,6 +3,7 @@
 https://www.w3.org/TR/png-3/
 """
 
+import struct
 import zlib
 from collections.abc import Iterator
 
@@ -14,8 +15,9 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Pillow unpacks them, and refuses a picture for one that is large. Nobody here needs them.
 _LEFT_OUT = {b"eXIf", b"iCCP", b"iTXt", b"tEXt", b"zTXt"}
 _END = b"IEND"
-_BEFORE, _AFTER = 8, 4  # length and kind; CRC
-_GRAY_WITH_ALPHA = (16, 4)  # bits and kind of color, after both sides
+_HEAD = struct.Struct(">I4s")  # length and kind
+_BEFORE, _AFTER = _HEAD.size, 4  # CRC
+_GRAY_WITH_ALPHA = b"\x10\4"  # bits and kind of color, after both sides
 
 
 def prepared(data: Data) -> Data:
@@ -25,11 +27,11 @@ def prepared(data: Data) -> Data:
         UnsupportedFormatError: 16-bit gray with alpha.
         DamagedPictureError: too many chunks, or one that is left out and damaged.
     """
-    if bytes(data[12:16]) != b"IHDR":
+    if data[12:16] != b"IHDR":
         raise DamagedPictureError(
             "the picture is damaged: a PNG that does not begin with its header"
         )
-    if tuple(data[24:26]) == _GRAY_WITH_ALPHA:
+    if data[24:26] == _GRAY_WITH_ALPHA:
         raise sixteen_bits()
     before_pixels = True
     kept: list[Data] = [SIGNATURE]
@@ -62,11 +64,13 @@ def _chunks(view: memoryview) -> Iterator[tuple[bytes, int, int]]:
     Raises:
         DamagedPictureError: too many.
     """
-    at = len(SIGNATURE)
+    at, size = len(SIGNATURE), len(view)
     for _ in range(PNG_CHUNKS):
-        kind = bytes(view[at + 4 : at + _BEFORE])
-        end = at + _BEFORE + int.from_bytes(view[at : at + 4], "big") + _AFTER
-        if kind == _END or end > len(view):
+        if at + _BEFORE > size:
+            return
+        length, kind = _HEAD.unpack_from(view, at)
+        end = at + _BEFORE + length + _AFTER
+        if kind == _END or end > size:
             return
         yield kind, at, end
         at = end

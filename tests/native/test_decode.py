@@ -430,7 +430,7 @@ def test_a_baseline_jpeg_in_scans_of_one_color_each() -> None:
     """It is decoded after all have been read, as a progressive one is; cut off, it is refused."""
     data = saved(photo(), "JPEG", progressive=True)
     header = jpeg.read(data, MAX_PIXELS)
-    assert header == jpeg.Header(jpeg.PROGRESSIVE, 8, 61, 83, 3, scans=10)
+    assert header == jpeg.Header(jpeg.PROGRESSIVE, 8, 61, 83, 3, 10, ())
     refused(data[: data.index(b"\xff\xda") + 4], DAMAGED, "a JPEG without pixels")
     baseline = saved(photo(), "JPEG")
     at = baseline.index(b"\xff\xda")
