@@ -27,6 +27,7 @@ from ..usage import usage
 KEYS = tuple(f"client-{i}" for i in range(32))
 HOSTILE_KEY = "hostile"
 POLL_SECONDS = 0.05
+ALSO = ("AVIF", "TIFF")  # formats that are decoded besides the usual ones, to be attacked too
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Stack:
     def run(cls, task: Task, folder: Path) -> Iterator["Stack"]:
         """Start both on free ports, and stop both at the end."""
         first = folder / "store" / f"{task.name}.mar"
-        archive(task.folder, first, handler=ENTRY)
+        archive(task.folder, first, handler=ENTRY, allow=ALSO)
         keys = folder / "keys"
         keys.write_text("".join(f"{key} {key}\n" for key in (*KEYS, HOSTILE_KEY)))
         configuration = shipped()
@@ -96,7 +97,7 @@ class Stack:
     def release(self, version: str) -> Path:
         """An archive of the same model as another version."""
         made = self.archive.parent / version / self.archive.name
-        archive(self.task.folder, made, handler=ENTRY, version=version)
+        archive(self.task.folder, made, handler=ENTRY, version=version, allow=ALSO)
         return made
 
     def restart(self) -> None:
