@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from .data import data_option
+from .teacher import teacher_option
 from .words import load, only, separate
 
 
@@ -30,11 +31,7 @@ from .words import load, only, separate
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Weights to begin with. Layers of another shape begin afresh.",
 )
-@click.option(
-    "--teacher",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Weights whose answers are learned, for a recipe that has a teacher.",
-)
+@teacher_option
 @click.option(
     "--seeds",
     type=click.IntRange(1),

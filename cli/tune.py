@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from .data import data_option
+from .teacher import teacher_option
 from .words import load, only, separate
 
 
@@ -18,9 +19,15 @@ from .words import load, only, separate
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the runs; a search that is there goes on.  [default: runs/tune-RECIPE]",
 )
+@teacher_option
 @click.option("--json", "as_json", is_flag=True, help="Print the best values as JSON.")
 def tune(
-    words: tuple[str, ...], data: Path | str, trials: int, output: Path | None, as_json: bool
+    words: tuple[str, ...],
+    data: Path | str,
+    trials: int,
+    output: Path | None,
+    teacher: Path | None,
+    as_json: bool,
 ) -> None:
     """Search hyper-parameters of a RECIPE by accuracy on the pictures held out.
 
@@ -44,7 +51,7 @@ def tune(
             f"{recipe.name} names no ranges: add some, like learning_rate=0.1..1"
         )
     folder = output or Path("runs", f"tune-{recipe.name}")
-    best = dict(search.tune(recipe, space, data, folder, trials))
+    best = dict(search.tune(recipe, space, data, folder, trials, teacher))
     if as_json:
         click.echo(json.dumps({"folder": str(folder), **best}))
         return

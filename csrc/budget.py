@@ -12,10 +12,18 @@ SHARE_OF_RARE_JPEG = 16
 # Of a PNG, and of the RIFF that a WebP is.
 PNG_CHUNKS = 20_000
 RIFF_CHUNKS = 1_000
-# Of the first picture of a TIFF: numbers that describe it, each of which becomes an object.
+# Of a TIFF: numbers that describe its first picture, each of which becomes an object; and its tags.
 TIFF_NUMBERS = 100_000
-# Entries of Exif, of which one is read.
-EXIF_ENTRIES = 1_000
+TIFF_TAGS = 70_000
+TIFF_TILE = 4_096  # pixels of a side
+# Of an AVIF or a HEIC: pictures, texts and whatever else it has, and references to them; boxes that
+# describe them; bytes of texts and color profiles, each for every picture that it is about.
+ITEMS = 2_000
+ITEM_BOXES = 10_000
+ITEM_BYTES = 4 << 20
+AV1_UNITS = 1_000
+# Of Exif, of which one is looked for.
+EXIF_TAGS = 1_000
 # Pieces that Pillow may read a file in: each is a step of Python, which holds up other requests.
 READS = 50_000
 # The same bytes may be read again: all in all so many times the file.

@@ -1,6 +1,5 @@
 """From the bytes of a picture file to pixels."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from . import exif, formats, jpeg, png
+from . import exif, formats, jpeg
 from .budget import JPEG_PASSES, KEPT_OPEN, PIXELS, RLE_PIXELS, RLE_READS, SHARE_OF_RARE_JPEG
 from .data import Data, Pixels
 from .errors import (
@@ -20,42 +19,28 @@ from .errors import (
     PictureError,
     TooManyPixelsError,
     UnsupportedFormatError,
+    deep_gray,
 )
-from .metered import MeteredFile, opened
+from .metered import MeteredFile, open_file
+from .unsupported import unsupported
 
 Orientation = Literal["ignore", "exif"]
 
 STRIP = 1 << 20  # pixels
 _BITS = 8
 
-# How a JPEG, a PNG, a GIF and a WebP begin in base64.
-PICTURES_IN_BASE64 = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR")
-# What else is sent, by how it begins.
-OTHERS = tuple(
-    (re.compile(signature, re.DOTALL), name)
-    for signature, name in (
-        (rb"II\+\0|MM\0\+", "a BigTIFF picture; convert it to PNG first"),
-        (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture; convert it to JPEG first"),
-        (rb"\s*(<\?xml|<svg)", "an SVG or other XML; render it first"),
-        (
-            b"|".join((*PICTURES_IN_BASE64, b"data:image/")),
-            'base64; send the bytes themselves, or JSON like {"instances": [{"b64": "..."}]}',
-        ),
-    )
-)
-
 # By what a JPEG's decoder divides the sides in passing. It knows eighths in between, too, but has
 # fast code for these alone.
 SHRINKING = (8, 4, 2)
 
 
-def check(allowed: Sequence[str], orientation: str) -> None:
+def check_decoding(allowed: Sequence[str], orientation: str) -> None:
     """Make sure that there are such formats, and such a treatment of orientation.
 
     Raises:
         ValueError: there are not.
     """
-    formats.check(allowed)
+    formats.check_formats(allowed)
     if orientation not in get_args(Orientation):
         raise ValueError(f"expected orientation to be 'ignore' or 'exif', got {orientation!r}")
 
@@ -66,8 +51,9 @@ class Decoder:
 
     Args:
         formats: names of :data:`falconet.native.formats.FORMATS` that are decoded.
-        orientation: ``"exif"`` turns photographs as their Exif says; ``"ignore"`` leaves them as
-            they are stored, which is how torchvision opens them.
+        orientation: ``"exif"`` turns JPEG, PNG, WebP and AVIF as their Exif says; ``"ignore"``
+            leaves them as they are stored, which is how torchvision opens them. TIFF and HEIC are
+            turned by their decoders in both cases.
 
     Raises:
         ValueError: there is no such format or orientation.
@@ -78,7 +64,7 @@ class Decoder:
     orientation: Orientation = "ignore"
 
     def __post_init__(self) -> None:
-        check(self.formats, self.orientation)
+        check_decoding(self.formats, self.orientation)
         formats.make_ready(self.formats)
 
     @classmethod
@@ -125,7 +111,7 @@ class Encoded:
             raise EmptyPictureError("expected a picture, got an empty body")
         found = formats.find(data)
         if found is None or found.name not in allowed:
-            raise _unsupported(data, found, allowed)
+            raise unsupported(data, found, allowed)
         self._data = data
         self._max_pixels = max_pixels
         self._format = found
@@ -136,8 +122,8 @@ class Encoded:
         self._is_common_jpeg = size is not None
         self.height, self.width = size or self._open()
         _check_pixels(self.height, self.width, max_pixels)
-        self._turned = self._orientation() if orientation == "exif" else exif.AS_IT_IS
-        if exif.swaps_sides(self._turned):
+        self._orientation = self._find_orientation() if orientation == "exif" else exif.UPRIGHT
+        if exif.swaps_sides(self._orientation):
             self.height, self.width = self.width, self.height
         if len(data) > KEPT_OPEN:
             self._image = None
@@ -146,10 +132,11 @@ class Encoded:
         """Decode to RGB, to the same bytes as Pillow's ``open(...).convert("RGB")``.
 
         Gray is replicated, palettes are looked up, CMYK is converted, an alpha channel is dropped,
-        of 16 bits per channel the high ones are kept, of an animation the first frame. Color
-        profiles are not applied. 16-bit gray, which Pillow would turn nearly all white, is refused.
-        With the orientation ``"exif"``, turned as by Pillow's ``ImageOps.exif_transpose``. The GIL
-        is released meanwhile.
+        of 16 bits per channel the high ones are kept, of an animation or of several pages the
+        first. Color profiles are not applied. 16-bit gray, which Pillow would turn nearly all
+        white, is refused.
+        With the orientation ``"exif"``, turned as by Pillow's ``ImageOps.exif_transpose``, but for
+        an orientation in XMP, which is not read. The GIL is released meanwhile.
 
         Args:
             least: with ``(height, width)``, a JPEG's sides may be divided by 2, 4 or 8 while it is
@@ -162,11 +149,11 @@ class Encoded:
             UnsupportedFormatError: 16-bit gray.
             DamagedPictureError: it is truncated or corrupt.
         """
-        if self._turned == exif.AS_IT_IS:
+        if self._orientation == exif.UPRIGHT:
             return self._decode(least)
-        if least is not None and exif.swaps_sides(self._turned):
+        if least is not None and exif.swaps_sides(self._orientation):
             least = least[1], least[0]
-        return exif.turn(self._decode(least), self._turned)
+        return exif.turn(self._decode(least), self._orientation)
 
     def _decode(self, least: tuple[int, int] | None) -> Pixels:
         """The pixels as they are stored."""
@@ -183,11 +170,11 @@ class Encoded:
         if self._image is None:
             _check_pixels(*self._open(), self._max_pixels)
         # Its pixels are not to be held until the batch is answered.
-        opened, self._image = self._image, None
-        assert opened is not None
-        with _picture_errors(), opened as image:
+        waiting, self._image = self._image, None
+        assert waiting is not None
+        with _picture_errors(), waiting as image:
             if image.mode.startswith(("I", "F")):
-                raise png.sixteen_bits()
+                raise deep_gray()
             image.load()
             # Pillow warns of what we do on purpose: drop the transparency of a palette.
             image.info.pop("transparency", None)
@@ -217,28 +204,29 @@ class Encoded:
         if self._jpeg.scans > 1 and passes > JPEG_PASSES * self._max_pixels:
             raise DamagedPictureError("the picture is damaged, and too large to be tried otherwise")
 
-    def _orientation(self) -> int:
-        """How the picture is to be turned; Pillow, which has read the header, tells of AVIF."""
+    def _find_orientation(self) -> int:
+        """How the picture is to be turned, by its Exif."""
         if self._jpeg is not None:
             return exif.orientation(self._jpeg.exif(self._data))
         if self._format.exif is not None:
             return exif.orientation(self._format.exif(self._data))
-        told = self._image.info.get("exif") if self._image and self._format.name == "AVIF" else None
-        return exif.orientation(told)
+        if self._image is None or not self._format.exif_by_pillow:
+            return exif.UPRIGHT
+        return exif.orientation(self._image.info.get("exif"))
 
     def _open(self) -> tuple[int, int]:
         """Have Pillow read the header."""
         with _picture_errors():
-            lean = self._format.lean if self._jpeg is None else self._jpeg.lean
-            file = opened(lean(self._data))
+            prepare = self._format.prepare if self._jpeg is None else self._jpeg.lean
+            file = open_file(prepare(self._data))
             name = self._format.pillow or self._format.name
             try:
                 self._image = image = Image.open(file, formats=(name,))
             except UnidentifiedImageError:
                 if not self._format.certain:
-                    raise _unsupported(self._data, None, self._allowed) from None
+                    raise unsupported(self._data, None, self._allowed) from None
                 raise
-            _check_pixels(image.height, image.width, self._max_pixels // self._format.share)
+            _check_pixels(image.height, image.width, self._max_pixels // self._format.divisor)
             assert isinstance(image, ImageFile)
             if name == "BMP" and any(tile[0] == "bmp_rle" for tile in image.tile):
                 _check_pixels(image.height, image.width, min(self._max_pixels, RLE_PIXELS))
@@ -313,23 +301,6 @@ def _picture_errors() -> Iterator[None]:
         raise DamagedPictureError("the picture is damaged: its header cannot be read") from None
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ...
         raise DamagedPictureError(f"the picture cannot be decoded: {error}") from error
-
-
-def _unsupported(
-    data: Data, found: formats.Format | None, allowed: Sequence[str]
-) -> UnsupportedFormatError:
-    """What a file is that is not decoded."""
-    start = bytes(data[: formats.SIGNATURE_BYTES])
-    got = f"{len(data)} bytes that begin with {start[:8]!r}"
-    if found is not None:
-        an = "an" if found.name.startswith("A") else "a"
-        advice = f"; {found.advice}" if found.advice else ""
-        got = f"{an} {found.name} picture{advice}, or allow it in the model's spec.json"
-    else:
-        got = next((name for signature, name in OTHERS if signature.match(start)), got)
-    return UnsupportedFormatError(
-        f"expected a picture in one of the formats {', '.join(allowed)}, got {got}"
-    )
 
 
 def _check_pixels(height: int, width: int, max_pixels: int) -> None:

@@ -19,3 +19,10 @@ class UnsupportedFormatError(PictureError):
 
 class DamagedPictureError(PictureError):
     """It cannot be decoded, or not at a bearable cost."""
+
+
+def deep_gray() -> UnsupportedFormatError:
+    """What is refused, as Pillow would turn it nearly all white, or drop half of it."""
+    return UnsupportedFormatError(
+        "expected 8 bits per channel, got a grayscale picture of 16 or more; scale it to 8 first"
+    )

@@ -1,52 +1,41 @@
-"""How a photograph is to be turned: the orientation in its Exif.
+"""How a photograph is to be turned: the orientation in its Exif (CIPA DC-008, 4.6.4)."""
 
-CIPA DC-008 (Exif 3.0), 4.6.4; the tags are a TIFF's.
-"""
+from itertools import islice
 
 import numpy as np
 
-from .budget import EXIF_ENTRIES
+from .budget import EXIF_TAGS
 from .data import Data, Pixels
+from .tiff import LONG, SHORT, tags
 
-_ORIENTATION, _SHORT = 0x0112, 3
+_ORIENTATION = 0x0112
 _PREFIX = b"Exif\0\0"  # in a JPEG, and in some other files
-AS_IT_IS = 1
+UPRIGHT = 1
 
 
-def orientation(exif: Data | None) -> int:
-    """1 to 8; 1, as it is, for whatever does not say, or not as it should."""
-    view = memoryview(exif or b"")
+def orientation(data: Data | None) -> int:
+    """1 to 8; 1, upright, for whatever does not say, or not as it should."""
+    view = memoryview(data or b"")
     if bytes(view[: len(_PREFIX)]) == _PREFIX:
         view = view[len(_PREFIX) :]
-    marks = bytes(view[:4])
-    if marks not in (b"II*\0", b"MM\0*"):
-        return AS_IT_IS
-    order = "little" if marks.startswith(b"I") else "big"
-
-    def number(at: int, length: int) -> int:
-        return int.from_bytes(view[at : at + length], order)  # type: ignore[arg-type]
-
-    first = number(4, 4)
-    for entry in range(min(number(first, 2), EXIF_ENTRIES)):
-        at = first + 2 + 12 * entry
-        if number(at, 2) == _ORIENTATION:
-            stated = number(at + 8, 2)
-            whole = number(at + 2, 2) == _SHORT and number(at + 4, 4) == 1
-            return stated if whole and 1 <= stated <= 8 else AS_IT_IS
-    return AS_IT_IS
+    for tag in islice(tags(view), EXIF_TAGS):
+        if tag.number == _ORIENTATION:
+            stated = tag.kind in (SHORT, LONG) and tag.length == 1 and 1 <= tag.first <= 8
+            return tag.first if stated else UPRIGHT
+    return UPRIGHT
 
 
-def swaps_sides(turned: int) -> bool:
+def swaps_sides(orientation: int) -> bool:
     """Whether height and width are swapped."""
-    return turned >= 5
+    return orientation >= 5
 
 
-def turn(pixels: Pixels, turned: int) -> Pixels:
+def turn(pixels: Pixels, orientation: int) -> Pixels:
     """The picture as it is to be seen; ``(height, width, 3)``, as ImageOps.exif_transpose."""
-    if swaps_sides(turned):
+    if swaps_sides(orientation):
         pixels = pixels.transpose(1, 0, 2)
-    if turned in (2, 3, 6, 7):
+    if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
-    if turned in (3, 4, 7, 8):
+    if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)

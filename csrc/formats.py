@@ -1,10 +1,12 @@
 """The picture formats there are: a line for each."""
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from . import png, tiff, webp
+from . import isobmff, png, tiff, webp
+from .budget import JPEG_PASSES
 from .data import Data
 
 
@@ -16,28 +18,25 @@ class Format:
         name: in ``spec.json``, and in messages.
         signature: how a file begins.
         suffixes: of files' names.
-        share: it may have one in so many of ``max_pixels``, where its decoder holds a picture
-            several times over.
+        divisor: it may have ``max_pixels // divisor``, as its decoder holds a picture twice.
         pillow: Pillow's name for it, if it is another.
         certain: whether nothing but a picture begins like this.
-        lean: gives the file without what a decoder does without; raises a PictureError for one
+        prepare: gives the file without what a decoder does without; raises a PictureError for one
             that costs too much.
-        exif: finds it in the file. Other formats' orientation is their decoders' business, who
-            turn pictures, whatever the spec says.
-        advice: to those whose archive does not allow it.
-        extra: that is to be installed for it.
+        exif: finds the Exif in the file.
+        exif_by_pillow: whether Pillow finds it when it reads the header. TIFF and HEIC pictures are
+            turned by their decoders, whatever a spec says; GIF and BMP have no orientation.
     """
 
     name: str
     signature: re.Pattern[bytes]
     suffixes: tuple[str, ...]
-    share: int = 1
+    divisor: int = 1
     pillow: str = ""
     certain: bool = True
-    lean: Callable[[Data], Data] = lambda data: data
+    prepare: Callable[[Data], Data] = lambda data: data
     exif: Callable[[Data], Data | None] | None = None
-    advice: str = ""
-    extra: str = ""
+    exif_by_pillow: bool = False
 
 
 def _begins(signature: bytes) -> re.Pattern[bytes]:
@@ -53,42 +52,41 @@ FORMATS = {
             "PNG",
             _begins(rb"\x89PNG\r\n\x1a\n"),
             (".png",),
-            lean=png.prepared,
+            prepare=png.prepare,
             exif=png.exif,
         ),
-        Format("WEBP", _begins(rb"RIFF....WEBP"), (".webp",), share=2, exif=webp.exif),
+        Format("WEBP", _begins(rb"RIFF....WEBP"), (".webp",), divisor=2, exif=webp.exif),
         Format("GIF", _begins(rb"GIF8[79]a"), (".gif",)),
         # Many a text begins with its two letters.
         Format("BMP", _begins(rb"BM"), (".bmp",), certain=False),
         Format(
             "AVIF",
-            _begins(rb"....ftypavi[fs]"),
+            _begins(rb"....ftyp(avif|mif1....(....)*?avif)"),
             (".avif",),
-            share=2,
-            advice="convert it to JPEG first",
+            divisor=2,
+            prepare=isobmff.prepare,
+            exif_by_pillow=True,
         ),
         Format(
             "TIFF",
             _begins(rb"II\*\0|MM\0\*"),
             (".tif", ".tiff"),
-            share=2,
-            lean=tiff.checked,
-            advice="convert it to PNG first",
+            divisor=2,
+            prepare=tiff.prepare,
         ),
         Format(
             "HEIC",
-            _begins(rb"....ftyp(hei[cmsx]|hev[cmx]|mif1|msf1)"),
+            _begins(rb"....ftyp(hei[cmsx]|mif1....(....)*?hei[cmsx])"),
             (".heic", ".heif"),
-            share=2,
+            divisor=2,
             pillow="HEIF",
-            advice="convert it to JPEG first",
-            extra="heic",
+            prepare=isobmff.prepare,
         ),
     )
 }
 # Few on purpose: each decoder is code that strangers' bytes run through.
 DEFAULT = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-SIGNATURE_BYTES = 16
+SIGNATURE_BYTES = 64  # with what an AVIF or a HEIC says that it is compatible with
 
 
 def find(data: Data) -> Format | None:
@@ -102,7 +100,7 @@ def suffixes(names: Iterable[str]) -> set[str]:
     return {suffix for name in names for suffix in FORMATS[name].suffixes}
 
 
-def check(names: Iterable[str]) -> None:
+def check_formats(names: Iterable[str]) -> None:
     """Make sure that there are such formats.
 
     Raises:
@@ -125,6 +123,9 @@ def make_ready(names: Iterable[str]) -> None:
         from PIL import AvifImagePlugin
 
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    if "TIFF" in names:
+        # libtiff reads it; scans of the JPEGs in it, and bytes for the coefficients of one.
+        os.environ.setdefault("LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER", str(JPEG_PASSES))
     if "HEIC" in names:
         try:
             import pillow_heif
@@ -133,4 +134,6 @@ def make_ready(names: Iterable[str]) -> None:
                 "HEIC pictures need pillow-heif: pip install 'falconet[heic]'"
             ) from error
         pillow_heif.options.DECODE_THREADS = 1
+        pillow_heif.options.THUMBNAILS = False
+        pillow_heif.options.DEPTH_IMAGES = pillow_heif.options.AUX_IMAGES = False
         pillow_heif.register_heif_opener()

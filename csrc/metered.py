@@ -8,9 +8,13 @@ from .data import Data
 from .errors import DamagedPictureError
 
 
-def opened(data: Data) -> io.BytesIO:
-    """A file of these bytes, metered unless it is too small to have many pieces."""
-    return io.BytesIO(data) if len(data) <= SMALL else MeteredFile(data)
+def open_file(data: Data) -> io.BytesIO:
+    """A file of these bytes, metered unless it is too small to have many pieces.
+
+    The tags of a TIFF may name the same bytes again and again, however few.
+    """
+    few = len(data) <= SMALL and bytes(data[:2]) not in (b"II", b"MM")
+    return io.BytesIO(data) if few else MeteredFile(data)
 
 
 class MeteredFile(io.BytesIO):
@@ -30,7 +34,7 @@ class MeteredFile(io.BytesIO):
         self._view = memoryview(data)
         self._at = 0
         self.reads = READS
-        self._bytes = TIMES_READ * len(self._view)
+        self._bytes = TIMES_READ * len(self._view) + SMALL
 
     def read(self, size: int | None = -1) -> bytes:
         start = min(self._at, len(self._view))
@@ -43,6 +47,7 @@ class MeteredFile(io.BytesIO):
         return bytes(self._view[start : self._at])
 
     def getvalue(self) -> bytes:
+        """The whole file, as Pillow gives it to libtiff."""
         return bytes(self._view)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from .budget import PNG_CHUNKS
 from .data import Data
-from .errors import DamagedPictureError, UnsupportedFormatError
+from .errors import DamagedPictureError, deep_gray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Pillow unpacks them, and refuses a picture for one that is large. Nobody here needs them.
@@ -20,7 +20,7 @@ _BEFORE, _AFTER = _HEAD.size, 4  # CRC
 _GRAY_WITH_ALPHA = b"\x10\4"  # bits and kind of color, after both sides
 
 
-def prepared(data: Data) -> Data:
+def prepare(data: Data) -> Data:
     """The file without texts, color profiles and Exif.
 
     Raises:
@@ -32,7 +32,7 @@ def prepared(data: Data) -> Data:
             "the picture is damaged: a PNG that does not begin with its header"
         )
     if data[24:26] == _GRAY_WITH_ALPHA:
-        raise sixteen_bits()
+        raise deep_gray()
     before_pixels = True
     kept: list[Data] = [SIGNATURE]
     start = len(SIGNATURE)
@@ -75,10 +75,3 @@ def _chunks(view: memoryview) -> Iterator[tuple[bytes, int, int]]:
         yield kind, at, end
         at = end
     raise DamagedPictureError(f"expected a PNG of at most {PNG_CHUNKS} chunks, got more")
-
-
-def sixteen_bits() -> UnsupportedFormatError:
-    """What is refused, as Pillow would turn it nearly all white, or drop half of it."""
-    return UnsupportedFormatError(
-        "expected 8 bits per pixel, got a 16-bit grayscale picture; scale it to 8 bits first"
-    )

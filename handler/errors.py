@@ -14,7 +14,7 @@ from falconet.native.errors import (
 # A message may quote what a client sent, however much that was.
 MAX_MESSAGE = 500
 
-OF_PICTURES = {
+STATUS = {
     EmptyPictureError: HTTPStatus.BAD_REQUEST,
     TooManyPixelsError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedFormatError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -49,9 +49,9 @@ def bad_request(message: str) -> RequestError:
     return RequestError(HTTPStatus.BAD_REQUEST, message)
 
 
-def of_picture(error: PictureError) -> RequestError:
+def request_error(error: PictureError) -> RequestError:
     """What a client is told of a picture that was not decoded."""
-    return RequestError(OF_PICTURES[type(error)], str(error))
+    return RequestError(STATUS[type(error)], str(error))
 
 
 def quoted(value: object) -> str:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from falconet.native.data import Data
-from falconet.native.decode import PICTURES_IN_BASE64
+from falconet.native.unsupported import PICTURES_IN_BASE64
 
 from . import form, open_inference
 from .base64_text import from_base64

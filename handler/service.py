@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from falconet.native.errors import PictureError
 
 from . import THREADS, answer, wire
 from .classifier import Classifier, Prediction, Rows
-from .errors import RequestError, of_picture
+from .errors import RequestError, request_error
 from .metrics import Metrics
 from .reading import read
 from .request import Request
@@ -67,6 +68,8 @@ class Service:
         self.batch_size: int = context.system_properties["batch_size"]
         self.threads: int = options.get("threads") or _share(config.get("maxWorkers"))
         torch.set_num_threads(self.threads)
+        # Pillow's say what clients wrote, and each text is kept.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         Image.MAX_IMAGE_PIXELS = None  # max_pixels is checked on the header, before Pillow would
 
         self.classifier = Classifier(
@@ -170,7 +173,7 @@ class Service:
             try:
                 picture = self.classifier.open(data, left)
             except PictureError as error:
-                raise _named(of_picture(error), request.name(i)) from error
+                raise _named(request_error(error), request.name(i)) from error
             left -= picture.height * picture.width
             opened.append(Waiting(index, request.name(i), picture))
         return opened
@@ -203,7 +206,7 @@ class Service:
             self._took("decode", began, decoded, [item])
             self._took("preprocess", decoded, perf_counter(), [item])
         except PictureError as error:
-            return _named(of_picture(error), item.name)
+            return _named(request_error(error), item.name)
         except Exception:  # a bug, or no memory: this request's alone
             return _failed("a request could not be read")
         return None

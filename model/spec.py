@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from falconet.native import IMAGENET_MEAN, IMAGENET_STD, Filter, Preprocessor, Reference
-from falconet.native.decode import Decoder, Orientation, check
+from falconet.native.decode import Decoder, Orientation, check_decoding
 from falconet.native.formats import DEFAULT
 
 FORMAT = 1
@@ -32,7 +32,8 @@ class Spec:
         decode: ``"exact"``, or ``"fast"``: a JPEG more than twice too large is shrunk in passing
             while it is decoded. Faster, and not quite the same pixels.
         orientation: ``"exif"`` turns photographs as their Exif says, ``"ignore"`` leaves them as
-            they are stored, as torchvision does; see :class:`falconet.native.decode.Decoder`.
+            they are stored, as torchvision does, but for TIFF and HEIC; see
+            :class:`falconet.native.decode.Decoder`.
         formats: of files that are decoded; see :data:`falconet.native.formats.FORMATS`.
         top_k: how many labels an answer lists at most.
 
@@ -64,7 +65,7 @@ class Spec:
         if self.decode not in ("exact", "fast"):
             raise ValueError(f"spec: expected decode to be 'exact' or 'fast', got {self.decode!r}")
         try:
-            check(self.formats, self.orientation)
+            check_decoding(self.formats, self.orientation)
         except ValueError as error:
             raise ValueError(f"spec: {error}") from None
         self.preprocessor(threads=1)
@@ -75,7 +76,7 @@ class Spec:
         Raises:
             ModuleNotFoundError: the decoder of a format is not installed.
         """
-        return Decoder(self.formats, self.orientation)
+        return Decoder.from_spec(asdict(self))
 
     def preprocessor(self, threads: int = 0) -> Preprocessor:
         """The only way from pictures to the network's input."""

@@ -16,7 +16,7 @@ class CapturedStep:
     memory; chance comes from torch's own generator, whose seed may be set between steps.
 
     Args:
-        step: returns nothing, and is the same kernels each time, without waiting for any.
+        step: launches the same kernels each time, and never waits for the GPU.
     """
 
     def __init__(self, step: Callable[..., None]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from falconet.native import formats
 from falconet.native.data import Pixels
 from falconet.native.decode import Decoder
 
-from .progress import track
+from .progress import console, track
 
 Picture = Path | Pixels  # not decoded yet, or from torchvision's download
 
@@ -90,7 +91,10 @@ def load_test(
 
 def is_cifar10(source: Path | str) -> bool:
     """Whether these are CIFAR-10's classes and numbers of pictures, in whatever order."""
-    sets = [load(source, "train"), load(source, "test")]
+    try:
+        sets = [load(source, "train"), load(source, "test")]
+    except FileNotFoundError:  # pictures in another format, perhaps
+        return False
     return [len(s.labels) for s in sets] == [50000, 10000] and all(
         sorted(s.classes) == sorted(CIFAR10) for s in sets
     )
@@ -100,17 +104,24 @@ def _folder_per_class(folder: Path, allowed: Sequence[str]) -> Dataset:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: expected a folder with a folder for each class in it")
     classes = sorted(path.name for path in _visible(folder) if path.is_dir())
-    suffixes = formats.suffixes(allowed)
+    suffixes, others = formats.suffixes(allowed), Counter[str]()
     pictures: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         files = [file for file in _visible(folder / name) if file.suffix.lower() in suffixes]
+        others.update(file.suffix.lower() for file in _visible(folder / name))
         if not files:
             raise FileNotFoundError(
                 f"{folder / name}: expected pictures ({', '.join(sorted(suffixes))}), found none"
             )
         pictures += sorted(files)
         labels += [label] * len(files)
+    for each in formats.FORMATS.values():
+        left_out = sum(others[suffix] for suffix in each.suffixes)
+        if left_out and each.name not in allowed:
+            console.print(
+                f"{folder}: {left_out} {each.name} files are left out; name it in formats"
+            )
     if not pictures:
         raise FileNotFoundError(f"{folder}: expected a folder of pictures for each class in it")
     return Dataset(pictures, np.array(labels), tuple(classes))
@@ -140,7 +151,7 @@ def _download(name: str, split: str) -> Dataset:
 
 
 def decode(picture: Picture, decoder: Decoder) -> Pixels:
-    """The pixels of one picture, by what decodes when it is served, with the same limits.
+    """The pixels of one picture, as it is decoded when it is served, of at most 50 million.
 
     Raises:
         ValueError: it is damaged, or would be refused there; the message names the file.

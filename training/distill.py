@@ -1,5 +1,6 @@
 """Learning from the answers of another network (arXiv:1503.02531)."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from falconet.model.network import ConvNet
+from falconet.model.folding import fold
 from falconet.model.spec import Spec
 from falconet.model.weights import Weights
 
@@ -41,7 +42,12 @@ def load_teacher(recipe: Recipe, weights: Path | None, spec: Spec) -> nn.Module 
             f"{weights}: expected a teacher with the same classes, size and normalization, got "
             f"{known}"
         )
-    return teacher.network.folded() if isinstance(teacher.network, ConvNet) else teacher.network
+    return fold(teacher.network)
+
+
+def digest(weights: Path) -> str:
+    """Tells weights apart."""
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def distillation(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:

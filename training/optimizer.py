@@ -8,8 +8,8 @@ from torch import nn
 
 Decayed = Literal["all", "weights", "hidden", "convolutions"]
 
-# On a GPU all of a step has to be computed there, the rate and the count of steps as well, to be
-# captured (falconet.training.capture): with ``on_gpu``.
+# ``on_gpu``: the learning rate and the count of steps are tensors there, so that a step can be
+# captured (falconet.training.capture).
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import nn
 
 from falconet.model.cost import Cost, cost
 from falconet.model.spec import Spec
-from falconet.native.decode import Orientation, check
+from falconet.native.decode import Orientation, check_decoding
 from falconet.native.formats import DEFAULT
 
 from .augment import Augmentation
@@ -72,7 +72,7 @@ class Recipe:
         batch_size: pictures in a step, over all processes; what is left of an epoch is dropped.
         label_smoothing: share of the target spread over all classes.
         teacher: the recipe of a network whose answers to the same augmented pictures are learned
-            in place of the labels, with nothing smoothed.
+            in place of the labels.
         temperature: by which both networks' logits are divided then.
         ema_decay: of the moving average of the weights, which is then what is kept; 0 has none.
         snapshots: average the predictions of the networks at the ends of the schedule's last
@@ -135,7 +135,12 @@ class Recipe:
             )
         if self.snapshots and (self.keep == "best" or self.patience):
             raise ValueError("recipe: expected keep=last and patience=0 with snapshots")
-        check(self.formats, self.orientation)
+        check_decoding(self.formats, self.orientation)
+        if self.teacher and (self.label_smoothing or self.augmentation.cutmix):
+            raise ValueError(
+                "recipe: expected label_smoothing=0 and cutmix=0 with a teacher, whose answers "
+                "take the place of labels"
+            )
         least = min(self.size)
         if self.augmentation.cutout > least or self.augmentation.translate >= least:
             raise ValueError(

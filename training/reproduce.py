@@ -40,8 +40,9 @@ def reproduce(
         seeded = replace(recipe, seed=seed)
         run = Run(runs / f"{recipe.name}-{seed}")
         console.print(f"{recipe.name}, seed {seed}: {run.folder}", highlight=False)
+        # One that was made shorter is no longer what the other's run began.
         if recipe.after and recipe.epochs == published.epochs and not run.recipe.exists():
-            run.begin_after(train_before(seeded, published, source, runs), seeded)
+            run.begin_from(train_before(seeded, published, source, runs), seeded)
         train_or_go_on(seeded, source, run, teach(seeded, source, runs))
         weights = Weights.load(run.weights)
         found.append(measured(run, seeded, weights.card, test(run, weights, source)))

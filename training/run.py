@@ -91,15 +91,15 @@ class Run:
         self.save_checkpoint(checkpoint)
         storage.write(self.recipe, recipe.to_json().encode())
 
-    def begin_after(self, run: "Run", recipe: Recipe) -> None:
+    def begin_from(self, finished: "Run", recipe: Recipe) -> None:
         """Make the folder for a run that goes on where a finished one of another recipe ended."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write_environment(run.environment())
-        storage.write(self.metrics, run.metrics.read_bytes())
-        self.save_checkpoint({**storage.load(run.checkpoint), "finished": False})
+        self._write_environment(finished.environment())
+        storage.write(self.metrics, finished.metrics.read_bytes())
+        self.save_checkpoint({**storage.load(finished.checkpoint), "finished": False})
         storage.write(self.recipe, recipe.to_json().encode())
 
-    def go_on(self, epoch: int, processes: int) -> None:
+    def resumed_at(self, epoch: int, processes: int) -> None:
         """Drop what was logged after an epoch, and note where the run goes on."""
         self._write([row for row in self.rows() if int(row["epoch"]) <= epoch])
         environment, here = self.environment(), describe_environment(processes)

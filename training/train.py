@@ -19,7 +19,7 @@ from falconet.model.weights import Weights
 from . import augment, data, distributed
 from .allocator import keep_freed_memory
 from .capture import CapturedStep
-from .distill import distillation, load_teacher
+from .distill import digest, distillation, load_teacher
 from .evaluate import score
 from .progress import bar, console
 from .recipe import Recipe
@@ -152,6 +152,9 @@ def _train(
     kept = network if average is None else average.module
     parallel = processes.wrap(network)
     taught_by = load_teacher(recipe, teacher, spec)
+    teacher_digest = None if teacher is None else digest(teacher)
+    if checkpoint is not None and checkpoint["teacher"] != teacher_digest:
+        raise ValueError(f"{run.folder}: {teacher} is not the teacher that this run began with")
     if taught_by is not None:
         taught_by.to(device, memory_format=layout)  # type: ignore[call-overload]
 
@@ -178,7 +181,7 @@ def _train(
         first_epoch, finished = checkpoint["epoch"], checkpoint["finished"]
         began_from = checkpoint["init_from"]
         if processes.main:
-            run.go_on(first_epoch, processes.count)
+            run.resumed_at(first_epoch, processes.count)
             console.print(f"going on after epoch {first_epoch} of {recipe.epochs}")
 
     def state(epoch: int) -> dict[str, Any]:
@@ -194,6 +197,7 @@ def _train(
             "best_state": best_state,
             "snapshots": snapshots,
             "init_from": began_from,
+            "teacher": teacher_digest,
         }
 
     total = torch.zeros(2, device=device)  # loss, right answers

@@ -82,7 +82,12 @@ def parse(words: Sequence[str], recipe: Recipe) -> Space:
 
 
 def tune(
-    recipe: Recipe, space: Space, source: Path | str, folder: Path, trials: int
+    recipe: Recipe,
+    space: Space,
+    source: Path | str,
+    folder: Path,
+    trials: int,
+    teacher: Path | None = None,
 ) -> Mapping[str, Any]:
     """Train with values from the space, and return those with the best validation accuracy.
 
@@ -131,7 +136,7 @@ def tune(
                 raise optuna.TrialPruned
 
         run = folder / f"trial-{trial.number}"
-        weights = train(recipe.override(words), source, run, on_epoch=on_epoch)
+        weights = train(recipe.override(words), source, run, teacher=teacher, on_epoch=on_epoch)
         assert weights is not None
         return float(weights.card["validation_accuracy"])
 

@@ -60,7 +60,7 @@ def test_training_decodes_as_the_handler_does(pictures: Path) -> None:
 def test_training_refuses_the_depth_that_serving_refuses(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(
-        ValueError, match=r"deep\.png: expected 8 bits per pixel, got a 16-bit grayscale"
+        ValueError, match=r"deep\.png: expected 8 bits per channel, got a grayscale"
     ):
         data.decode(tmp_path / "deep.png", Decoder())
 
@@ -80,9 +80,13 @@ def test_hidden_files_and_folders_are_passed_over(folder: Path) -> None:
     assert data.load(folder, "train").classes == before.classes
 
 
-def test_other_formats_are_read_where_they_are_allowed(folder: Path) -> None:
+def test_other_formats_are_read_where_they_are_allowed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Image.new("RGB", (9, 7)).save(folder / "train" / "cow" / "new.avif")
     assert len(data.load(folder, "train").pictures) == 60
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 AVIF files are left out; name it in formats" in said
     allowed = (*formats.DEFAULT, "AVIF")
     dataset = data.load(folder, "train", allowed)
     assert len(dataset.pictures) == 61

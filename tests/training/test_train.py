@@ -351,7 +351,8 @@ def test_a_student_learns_from_its_teacher_and_from_no_other(
     finished: Path, colors: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     teacher = finished / "weights.pt"
-    student = recipe.override(["widths=8,8,8", "strided=true", "teacher=champion", "ema_decay=0"])
+    words = ["teacher=champion", "label_smoothing=0"]
+    student = recipe.override(["widths=8,8,8", "strided=true", "ema_decay=0", *words])
     with pytest.raises(ValueError, match="learns from a network of the recipe champion: train one"):
         train(student, colors, tmp_path / "none")
     with pytest.raises(ValueError, match="has no teacher: give none"):
@@ -360,6 +361,8 @@ def test_a_student_learns_from_its_teacher_and_from_no_other(
         train(student.override(["teacher=fast96"]), colors, tmp_path / "other", teacher=teacher)
     with pytest.raises(ValueError, match="the same classes, size and normalization"):
         train(student.override(["size=24,24"]), colors, tmp_path / "sizes", teacher=teacher)
+    with pytest.raises(ValueError, match="expected label_smoothing=0 and cutmix=0 with a teacher"):
+        student.override(["label_smoothing=0.1"])
     # Of labels it is told nothing: where they are shuffled, it learns all the same.
     shutil.copytree(colors, tmp_path / "colors")
     green, red = (tmp_path / "colors" / "train" / name for name in ("green", "red"))
@@ -372,6 +375,18 @@ def test_a_student_learns_from_its_teacher_and_from_no_other(
     dataset = data.load(colors, "test")
     found = evaluate.answers(weights, dataset)[1]
     assert evaluate.score_of(found, torch.from_numpy(dataset.labels)).accuracy > 0.9
+    train(student, tmp_path / "colors", tmp_path / "run", teacher=teacher, resume=True)
+    other = Weights.load(teacher)
+    other.card["pictures"] += 1
+    other.save(tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"other\.pt is not the teacher that this run began with"):
+        train(
+            student,
+            tmp_path / "colors",
+            tmp_path / "run",
+            teacher=tmp_path / "other.pt",
+            resume=True,
+        )
 
 
 def test_photographs_are_turned_as_they_will_be_when_served(
