@@ -19,6 +19,7 @@ from setuptools.command.build_py import build_py
 ROOMS = {
     "falconet.native": "csrc",
     "falconet.model": "model",
+    "falconet.model.importers": "model/importers",
     "falconet.training": "training",
     "falconet.training.recipes": "training/recipes",
     "falconet.handler": "handler",

@@ -1,34 +1,23 @@
 """falconet archive"""
 
-import io
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 import click
-from PIL import Image
 
 from falconet.handler import ENTRY
-from falconet.model.archive import Serving
+from falconet.model.archive import Serving, check
 from falconet.model.archive import archive as pack
 from falconet.native.formats import DEFAULT, FORMATS
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from falconet.handler.network import Precision
     from falconet.model.export import Parity
-    from falconet.model.samples import Sample
-    from falconet.model.weights import Weights
-    from falconet.native.data import Pixels
 
-# Of the pictures that come with weights, as many get the same class in bfloat16, or it is not used.
-AGREEMENT = 0.98
-# So many of them go into the archive, whose probability bfloat16 moves by this at most.
-KNOWN, MOVED = 16, 0.05
+from .trial import SAMPLES, try_out
 
 DEFAULT_OUTPUT = Path("build/model_store/cifar10.mar")
 
@@ -89,7 +78,8 @@ def archive(
     \b
     SOURCE is one of
       a weights file of a training run, which is exported first;
-      a folder with model.pt, any TorchScript image classifier, and spec.json;
+      a folder with model.pt, any TorchScript image classifier, spec.json, and some of its
+      pictures in samples/;
       left out: the CIFAR-10 weights that come along.
     """
     made = make_archive(source, output, version, Serving(**serving), allow)
@@ -103,6 +93,11 @@ def archive(
         click.echo(f"in bfloat16: {made.rounded}")
         if made.serving.precision == "float32":
             click.echo("so it will be served in float32; --precision bfloat16 says otherwise")
+    if made.made:
+        click.echo(
+            f"its samples are made; put some of its pictures into {source}/{SAMPLES}, by which a "
+            "deploy tells whether it is right"
+        )
     click.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -112,12 +107,14 @@ class Made(NamedTuple):
     Attributes:
         serving: how it will be run.
         exported: how the exported file compares with the weights, where there were any.
-        rounded: how bfloat16, in which a CPU may compute it, compares with float32, likewise.
+        rounded: how bfloat16, in which a CPU may compute it, compares with float32, if tried.
+        made: whether its samples are made, as it has none of its own.
     """
 
     serving: Serving
     exported: "Parity | None" = None
     rounded: "Parity | None" = None
+    made: bool = False
 
 
 def make_archive(
@@ -129,62 +126,29 @@ def make_archive(
 ) -> Made:
     """Pack an exported folder, weights, or with ``None`` the weights that come along.
 
-    Weights have pictures with them to compare on. If bfloat16 changes the class of more than one
-    in fifty, ``"auto"`` becomes ``"float32"``.
+    The model is tried before: see :func:`falconet.cli.trial.try_out`.
     """
     serving = serving or Serving()
-    if source is not None and source.is_dir():
-        pack(source, output, handler=ENTRY, version=version, serving=serving, allow=allow)
-        return Made(serving)
-    from falconet.model.export import Parity, export  # imports torch
-
-    from .model import load_weights
-
-    weights = load_weights(source)
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
-        folder = Path(temporary)
-        exported = export(weights, folder)
-        exact = _logits(folder, weights.samples, "float32")
-        as_served, rounded = exact, None
-        if serving.precision != "float32":
-            as_served = _logits(folder, weights.samples, "bfloat16")
-            rounded = Parity.of(exact, as_served)
-            if serving.precision == "auto" and rounded.same_top1 < AGREEMENT * rounded.pictures:
-                serving = replace(serving, precision="float32")
-        known = _known(weights, exact, as_served)
+        exported, pictures = None, []
+        if source is not None and source.is_dir():
+            folder = source
+        else:
+            from falconet.model.export import export  # imports torch
+
+            from .model import load_weights
+
+            folder, weights = Path(temporary), load_weights(source)
+            exported, pictures = export(weights, folder), weights.samples
+        check(folder, output, version)
+        trial = try_out(folder, serving, pictures)
         pack(
             folder,
             output,
             handler=ENTRY,
             version=version,
-            serving=serving,
-            known=known,
+            serving=trial.serving,
+            known=trial.known,
             allow=allow,
         )
-    return Made(serving, exported, rounded)
-
-
-def _logits(folder: Path, pictures: "Sequence[Pixels]", precision: "Precision") -> "Tensor":
-    """What an exported folder says of pictures."""
-    from falconet.handler.classifier import Classifier
-
-    classifier = Classifier(folder, precision=precision)
-    rows = classifier.batch(len(pictures))
-    classifier.prepare(pictures, rows)
-    return classifier.logits(rows)
-
-
-def _known(weights: "Weights", exact: "Tensor", as_served: "Tensor") -> "list[Sample]":
-    """Pictures, as PNG files, with the best class in float32; those that rounding moves are out."""
-    from falconet.model.samples import Sample
-
-    known: list[Sample] = []
-    best, rounded = exact.softmax(1).max(1), as_served.softmax(1).max(1)
-    for i, pixels in enumerate(weights.samples):
-        moved = abs(float(best.values[i] - rounded.values[i]))
-        if best.indices[i] == rounded.indices[i] and moved <= MOVED and len(known) < KNOWN:
-            file = io.BytesIO()
-            Image.fromarray(pixels).save(file, "PNG")
-            label = weights.spec.classes[int(best.indices[i])]
-            known.append(Sample(file.getvalue(), label, round(float(best.values[i]), 6)))
-    return known
+    return Made(trial.serving, exported, trial.rounded, trial.known[0].made)

@@ -8,12 +8,13 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from falconet.model.samples import example
 from falconet.serving.gateway import Gateway, Limits
 from falconet.serving.server import Server
 from falconet.serving.supervisor import supervise
 
 from .deploy import running
-from .serve import ENDINGS, example, ignore_endings, interrupt, state_option, stopped_at_the_end
+from .serve import ENDINGS, ignore_endings, interrupt, state_option, stopped_at_the_end
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LIMITS = Limits()

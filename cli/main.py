@@ -8,7 +8,8 @@ import click
 
 from falconet.handler.priority import at_low_priority
 
-# Each command's module, imported when it is used: most need torch, which takes seconds.
+# Each command's module, imported when it is used, as most need torch, which takes seconds; and its
+# function where that has another name.
 COMMANDS = {
     "recipes": "recipes",
     "show": "recipes",
@@ -19,6 +20,7 @@ COMMANDS = {
     "report": "report",
     "evaluate": "evaluate",
     "export": "export",
+    "import": "importing:import_model",
     "archive": "archive",
     "serve": "serve",
     "stop": "serve",
@@ -45,10 +47,11 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        work = partial(import_module, f".{COMMANDS[name]}", __package__)
+        place, _, function = COMMANDS[name].partition(":")
+        work = partial(import_module, f".{place}", __package__)
         # Used beside a server that answers, whose cores it would take for tenths of a second.
         module = at_low_priority(work) if COMMANDS[name] == "deploy" else work()
-        command = getattr(module, name)
+        command = getattr(module, function or name)
         assert isinstance(command, click.Command)
         return command
 

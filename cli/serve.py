@@ -1,7 +1,6 @@
 """falconet serve, stop and status"""
 
 import contextlib
-import io
 import json
 import shlex
 import signal
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, get_args
 
 import click
-from PIL import Image
 
+from falconet.model.samples import example
 from falconet.serving.configuration import DEFAULT as DEFAULT_CONFIG
 from falconet.serving.configuration import Configuration
 from falconet.serving.errors import ServerError
@@ -224,13 +223,6 @@ def _watch(server: Server, drain_seconds: float) -> NoReturn:
         server.drain(drain_seconds)
         raise
     raise ServerError(f"TorchServe has ended; if nobody stopped it, see {server.folder / 'logs'}")
-
-
-def example() -> bytes:
-    """A picture of nothing in particular."""
-    file = io.BytesIO()
-    Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(file, "PNG")
-    return file.getvalue()
 
 
 def written_example(state: Path) -> Path:

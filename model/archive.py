@@ -111,12 +111,8 @@ def archive(
             is none that TorchServe can hold.
         ArchiveError: torch-model-archiver failed.
     """
-    if output.suffix != ".mar":
-        raise ValueError(f"output: expected a file that ends in .mar, got {output}")
-    check_version(version)
+    check(folder, output, version)
     model = folder / MODEL
-    if not model.is_file():
-        raise FileNotFoundError(f"{folder}: expected the TorchScript file {model.name} in it")
     stated = spec.Spec.load(folder)
     also = [name for name in allow if name not in stated.formats]
     stated = replace(stated, formats=(*stated.formats, *also))
@@ -158,6 +154,15 @@ def archive(
             raise ArchiveError(f"torch-model-archiver failed:\n{finished.stdout.strip()}")
         _store(Path(temporary, output.name), Path(temporary, "stored"))
         Path(temporary, "stored").replace(output)
+
+
+def check(folder: Path, output: Path, version: str) -> None:
+    """Make sure, before any work, that a folder can be packed; raises as :func:`archive` does."""
+    if output.suffix != ".mar":
+        raise ValueError(f"output: expected a file that ends in .mar, got {output}")
+    check_version(version)
+    if not (folder / MODEL).is_file():
+        raise FileNotFoundError(f"{folder}: expected the TorchScript file {MODEL} in it")
 
 
 def _store(archive: Path, output: Path) -> None:

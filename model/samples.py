@@ -1,11 +1,16 @@
 """Pictures in an archive, with what the model is known to say of them."""
 
 import base64
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 FILE_NAME = "samples.json"
 FORMAT = 1
@@ -19,11 +24,41 @@ class Sample:
         picture: the file's bytes.
         label: the most likely class.
         probability: of that class, computed in float32.
+        made: whether the picture is none of the model's own, but made for the trial.
     """
 
     picture: bytes
     label: str
     probability: float
+    made: bool = False
+
+
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """A picture as a file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def example() -> bytes:
+    """A file with a picture of nothing in particular."""
+    return png(made_pictures((64, 64), 1)[0])
+
+
+def made_pictures(size: tuple[int, int], count: int = 8) -> list[npt.NDArray[np.uint8]]:
+    """Soft random colors, of several shapes around a model's ``(height, width)``, the same always.
+
+    Returns:
+        uint8, ``(height, width, 3)`` each.
+    """
+    random = np.random.default_rng(0)
+    found = []
+    for i in range(count):
+        height, width = (max(1, round(side * random.uniform(0.8, 1.6))) for side in size)
+        coarse = random.integers(0, 256, (3 + i, 4 + i, 3), np.uint8)
+        resized = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        found.append(np.asarray(resized))
+    return found
 
 
 def to_json(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -34,6 +69,7 @@ def to_json(samples: Sequence[Sample]) -> dict[str, Any]:
                 "picture": base64.b64encode(each.picture).decode(),
                 "label": each.label,
                 "probability": each.probability,
+                **({"made": True} if each.made else {}),
             }
             for each in samples
         ],
@@ -59,6 +95,7 @@ def from_json(content: Any) -> list[Sample]:
                 base64.b64decode(each["picture"], validate=True),
                 str(each["label"]),
                 float(each["probability"]),
+                bool(each.get("made", False)),
             )
             for each in content["samples"]
         ]

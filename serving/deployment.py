@@ -19,7 +19,7 @@ from .package import Package
 from .processes import yield_to_others
 from .record import Record, Release
 from .server import Server
-from .smoke import smoke_test
+from .smoke import answered, smoke_test
 from .split import Split
 from .store import prune, put
 
@@ -116,7 +116,7 @@ class Deployment:
                 )
             time.sleep(POLL_SECONDS)
         smoke_test(self._client, package)
-        self.say(f"{release.version} is ready, and answers {len(package.samples)} samples rightly")
+        self.say(f"{release.version} is ready, and {answered(package)}")
 
     def share(self, percent: int) -> None:
         """Have the gateway give the coming version so many percent of the requests.

@@ -1,5 +1,7 @@
 """Whether a version answers the samples of its archive as was recorded when it was made."""
 
+from falconet.model.samples import example
+
 from .client import Client, predict
 from .errors import ServerError
 from .package import Package
@@ -16,6 +18,8 @@ def smoke_test(client: Client, package: Package) -> None:
         ServerError: it answers another label, or a probability that is far off.
     """
     url = client.prediction_url(package.model, package.version)
+    if not package.samples:  # of a model that came without; at least it answers
+        predict(url, example(), timeout=TIMEOUT)
     for i, sample in enumerate(package.samples):
         answer = predict(url, sample.picture, timeout=TIMEOUT)
         predictions = answer.get("predictions")
@@ -28,3 +32,11 @@ def smoke_test(client: Client, package: Package) -> None:
                 f"{package.model} {package.version}: expected {sample.label} with probability "
                 f"{sample.probability:.3f} for sample {i}, got {best or answer}"
             )
+
+
+def answered(package: Package) -> str:
+    """What a version that passed has shown."""
+    if not package.samples:
+        return "answers a picture; its archive has no samples to tell whether it is right"
+    made = "made " if package.samples[0].made else ""
+    return f"answers {len(package.samples)} {made}samples rightly"

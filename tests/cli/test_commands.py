@@ -2,12 +2,19 @@
 
 import json
 import shutil
+import warnings
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from falconet.cli.main import COMMANDS, main
+from falconet.model import samples as known
+from falconet.model.spec import Spec
 from falconet.model.weights import Weights
 
 
@@ -123,7 +130,7 @@ def test_an_archive_says_what_it_is_computed_in(
     assert "bfloat16" not in said
     assert exact != rounded
 
-    monkeypatch.setattr("falconet.cli.archive.AGREEMENT", 1.1)  # more than can be
+    monkeypatch.setattr("falconet.cli.trial.AGREEMENT", 1.1)  # more than can be
     said, answer = packed()
     assert "so it will be served in float32; --precision bfloat16 says otherwise" in said
     assert answer == exact
@@ -227,3 +234,67 @@ def test_nothing_to_stop(tmp_path: Path) -> None:
     result = run("status", "--state", tmp_path, "--json")
     assert result.exit_code == 1
     assert json.loads(result.output) == {"running": False, "ready": False, "workers": []}
+
+
+class Fixed(torch.nn.Module):
+    """Returns the same, whatever it is shown."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> Any:
+        means = x.mean((2, 3))
+        if self.kind == "pair":
+            return means, means
+        if self.kind == "nan":
+            return means / 0 - means / 0
+        if self.kind == "five":
+            return torch.cat([means, means[:, :2]], 1)
+        return means * 100
+
+
+def stranger(folder: Path, kind: str, size: tuple[int, int] = (24, 24)) -> Path:
+    """A model that was not made here."""
+    folder.mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(Fixed(kind), torch.rand(1, 3, 24, 24)).save(str(folder / "model.pt"))
+    Spec(size, ("red", "green", "blue")).save(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("pair", "the model returned a tuple; expected one tensor of logits"),
+        ("nan", "the model returned logits that are not finite"),
+        ("five", "the model returned (1, 5) for a batch of 1; expected one number for each of"),
+    ],
+)
+def test_a_model_that_would_not_serve_is_not_packed(
+    kind: str, message: str, tmp_path: Path
+) -> None:
+    mar = tmp_path / "stranger.mar"
+    result = run("archive", stranger(tmp_path / kind, kind), "--output", mar)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split())
+    assert not mar.exists()
+
+
+def test_a_model_without_pictures_is_tried_on_made_ones(tmp_path: Path) -> None:
+    folder, mar = stranger(tmp_path / "good", "good"), tmp_path / "good.mar"
+    said = " ".join(run("archive", folder, "--output", mar).output.split())
+    assert f"its samples are made; put some of its pictures into {folder}/samples" in said
+    with zipfile.ZipFile(mar) as archive:
+        made = known.from_json(json.loads(archive.read("samples.json")))
+    assert made
+    assert all(each.made and each.label in ("red", "green", "blue") for each in made)
+    (folder / "samples").mkdir()
+    for i, color in enumerate([(200, 9, 9), (9, 200, 9)]):
+        Image.new("RGB", (40, 30), color).save(folder / "samples" / f"{i}.png")
+    (folder / "samples" / "notes.txt").write_text("no picture")
+    assert "are made" not in run("archive", folder, "--output", mar).output
+    with zipfile.ZipFile(mar) as archive:
+        own = known.from_json(json.loads(archive.read("samples.json")))
+    assert [(each.label, each.made) for each in own] == [("red", False), ("green", False)]

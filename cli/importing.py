@@ -1,0 +1,73 @@
+"""falconet import"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command("import")
+@click.argument("source")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for model.pt, spec.json, proof.json and samples.",
+)
+@click.option(
+    "--weights",
+    help="A file with the model's state; `random` to try without. [default: those published]",
+)
+@click.option("--size", type=click.IntRange(1), help="Side of the network's input, in pixels.")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A line for each output; or JSON: a list, index_to_name.json, id2label.",
+)
+@click.option(
+    "--samples",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Pictures that the model knows: to compare on, and for deploys.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the proof as JSON.")
+def import_model(
+    source: str,
+    output: Path,
+    weights: str | None,
+    size: int | None,
+    labels: Path | None,
+    samples: Path | None,
+    as_json: bool,
+) -> None:
+    """Take over a model from elsewhere, and prove that it says the same.
+
+    \b
+    falconet import torchvision:resnet50 --output resnet --samples pictures/
+    falconet import timm:convnext_atto --weights mine.pth --labels labels.txt --output mine
+    falconet import python:package.module:function --labels labels.txt --output mine
+    falconet import model.pt --size 299 --labels labels.json --output mine   any TorchScript
+
+    Then: falconet archive FOLDER --output build/model_store/NAME.mar
+    """
+    from falconet.model.importers import load
+    from falconet.model.importers.model import Wanted, read_labels
+    from falconet.model.importing import write
+    from falconet.native.formats import DEFAULT, suffixes
+
+    wanted = Wanted(
+        weights=Path(weights) if weights not in (None, "random") else None,
+        random=weights == "random",
+        size=None if size is None else (size, size),
+        labels=() if labels is None else read_labels(labels),
+    )
+    files = sorted(samples.iterdir()) if samples else []
+    kinds = suffixes(DEFAULT)
+    pictures = [each.read_bytes() for each in files if each.suffix.lower() in kinds]
+    if samples and not pictures:
+        raise click.UsageError(f"{samples}: expected pictures ({', '.join(sorted(kinds))})")
+    proof = write(load(source, wanted), output, pictures)
+    if as_json:
+        click.echo(json.dumps(asdict(proof)))
+        return
+    click.echo(f"{output}: {proof}")

@@ -1,0 +1,136 @@
+"""A model is tried as it will be served, before it is packed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from falconet.model.archive import MODEL, Serving
+from falconet.model.samples import Sample, made_pictures, png
+from falconet.model.spec import Spec
+from falconet.native.formats import suffixes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from falconet.handler.network import Precision
+    from falconet.model.export import Parity
+    from falconet.native.data import Pixels
+
+# Of a model's own pictures, as many get the same class in bfloat16, or it is not used. Of made
+# ones, which a model has no opinion of, as many get nearly the same probability.
+AGREEMENT = 0.98
+# So many pictures go into the archive, whose probability bfloat16 moves by this at most.
+KNOWN, MOVED = 16, 0.05
+SAMPLES = "samples"  # folder beside the model
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a model may be served, and what is known of it.
+
+    Attributes:
+        serving: as was asked for; its precision is float32 if bfloat16 changes what the model says.
+        rounded: how bfloat16 compares with float32, if it was tried.
+        known: pictures, with what the model says of them.
+    """
+
+    serving: Serving
+    rounded: "Parity | None"
+    known: list[Sample]
+
+
+def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -> Trial:
+    """Run a model in each precision that it may be served in.
+
+    Args:
+        folder: with ``model.pt`` and ``spec.json``.
+        serving: how it is to be served.
+        pictures: of its own; else those in its folder ``samples``, or made ones.
+
+    Raises:
+        ValueError: the model cannot be run, returns something else than finite numbers for each of
+            its classes, or is to be served in a precision that it cannot be.
+    """
+    from falconet.model.export import Parity
+
+    spec = Spec.load(folder)
+    files = [png(pixels) for pixels in pictures] or _own(folder, spec)
+    made = not files
+    files = files or [png(pixels) for pixels in made_pictures(spec.size)]
+    exact = _logits(folder, files, spec, "float32")
+    if serving.precision == "float32":
+        return Trial(serving, None, _known(files, spec, exact, exact, made=made))
+    try:
+        as_served = _logits(folder, files, spec, "bfloat16")
+    except ValueError:
+        if serving.precision == "bfloat16":
+            raise
+        exactly = replace(serving, precision="float32")
+        return Trial(exactly, None, _known(files, spec, exact, exact, made=made))
+    rounded = Parity.of(exact, as_served)
+    agree = rounded.same_top1
+    if made:
+        agree = int(((exact.softmax(1) - as_served.softmax(1)).abs().amax(1) <= MOVED).sum())
+    if serving.precision == "auto" and agree < AGREEMENT * len(files):
+        serving = replace(serving, precision="float32")
+        as_served = exact
+    return Trial(serving, rounded, _known(files, spec, exact, as_served, made=made))
+
+
+def _own(folder: Path, spec: Spec) -> list[bytes]:
+    """The pictures in a model's folder."""
+    kinds = suffixes(spec.formats)
+    own = folder / SAMPLES
+    found = sorted(own.iterdir()) if own.is_dir() else []
+    return [path.read_bytes() for path in found if path.suffix.lower() in kinds]
+
+
+def _logits(folder: Path, files: Sequence[bytes], spec: Spec, precision: "Precision") -> "Tensor":
+    """What a model says of pictures, ``(N, classes)``."""
+    import torch
+
+    from falconet.handler.classifier import Classifier
+
+    try:
+        classifier = Classifier(folder, precision=precision)
+        classifier.warm_up(2)
+        found = []
+        for start in range(0, len(files), BATCH):
+            pixels = [classifier.decoder.decode(file) for file in files[start : start + BATCH]]
+            rows = classifier.batch(len(pixels))
+            classifier.prepare(pixels, rows)
+            found.append(classifier.logits(rows))
+        return torch.cat(found)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / MODEL}: {error}") from error
+    except RuntimeError as error:  # of TorchScript, whose last line says what is wrong
+        shape = (1, len(spec.mean), *spec.size)
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(
+            f"{folder / MODEL}: cannot be run in {precision} on a batch of {shape}, as spec.json "
+            f"states: {reason}"
+        ) from error
+
+
+def _known(
+    files: Sequence[bytes], spec: Spec, exact: "Tensor", as_served: "Tensor", *, made: bool
+) -> list[Sample]:
+    """Pictures with the best class in float32; those that rounding moves are out.
+
+    Raises:
+        ValueError: it moves all of them.
+    """
+    known: list[Sample] = []
+    best, rounded = exact.softmax(1).max(1), as_served.softmax(1).max(1)
+    for i, file in enumerate(files):
+        moved = abs(float(best.values[i] - rounded.values[i]))
+        if best.indices[i] == rounded.indices[i] and moved <= MOVED and len(known) < KNOWN:
+            label = spec.classes[int(best.indices[i])]
+            known.append(Sample(file, label, round(float(best.values[i]), 6), made))
+    if not known:
+        raise ValueError(
+            "in bfloat16 the model says something else of every picture; use --precision float32"
+        )
+    return known

@@ -1,0 +1,63 @@
+"""timm's classifiers: ``timm:convnext_atto``."""
+
+import math
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from ..spec import Spec
+from .model import Model, Wanted, made, unique, with_weights
+
+FILTERS = ("bilinear", "bicubic", "lanczos")
+
+
+def load(name: str, wanted: Wanted) -> Model:
+    """A model that ``timm.create_model`` knows, preprocessed as its data configuration says.
+
+    Raises:
+        ValueError: it is preprocessed in a way that a spec does not state: another filter, or a
+            picture that is squashed or padded before it is cropped.
+    """
+    try:
+        import timm
+        from timm import data
+    except ImportError as error:
+        raise ModuleNotFoundError("timm: needs pip install timm") from error
+    if not timm.is_model(name.split(".")[0]):
+        raise ValueError(f"timm has no model {name!r}; see timm.list_models()")
+    take_published = wanted.weights is None and not wanted.random
+    network = timm.create_model(name, pretrained=take_published)
+    config: dict[str, Any] = data.resolve_model_data_config(network)
+    own_size = tuple(config["input_size"][1:])
+    size = wanted.size or own_size
+    filter_, mode, share = config["interpolation"], config["crop_mode"], config["crop_pct"]
+    if filter_ not in FILTERS:
+        raise ValueError(f"timm:{name}: expected a filter of {', '.join(FILTERS)}, got {filter_!r}")
+    resize: int | None = math.floor(min(size) / share)
+    if mode == "squash" and share == 1:
+        resize = None
+    elif mode != "center" or size[0] != size[1]:
+        raise ValueError(
+            f"timm:{name}: expected pictures to be resized in proportion and cropped to a square, "
+            f"or squashed as a whole; got crop_mode={mode!r}, crop_pct={share}, {size[0]}x{size[1]}"
+        )
+    count = network.num_classes
+    names = data.ImageNetInfo().label_descriptions() if count == 1000 else []
+    spec = Spec(
+        (size[0], size[1]),
+        unique([each.split(",")[0] for each in names]) or ("unnamed",),
+        resize=resize,
+        filter=filter_,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
+    transform = data.create_transform(**config, is_training=False)
+
+    def preprocess(picture: Image.Image) -> Tensor:
+        found: Tensor = transform(picture)
+        return found
+
+    return made(
+        with_weights(network, wanted), spec, preprocess if size == own_size else None, wanted
+    )

@@ -1,0 +1,61 @@
+"""torchvision's classifiers: ``torchvision:resnet18``."""
+
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from ..spec import Spec
+from .model import Model, Wanted, made, unique, with_weights
+
+# torchvision's InterpolationMode, in our words.
+FILTERS = {
+    "bilinear": "bilinear",
+    "bicubic": "bicubic",
+    "lanczos": "lanczos",
+    "box": "box",
+    "hamming": "hamming",
+}
+
+
+def load(name: str, wanted: Wanted) -> Model:
+    """A model of torchvision.models, preprocessed as its published weights' ``transforms()``."""
+    try:
+        from torchvision import models
+    except ImportError as error:
+        raise ModuleNotFoundError("torchvision: needs pip install 'falconet[training]'") from error
+    if name not in models.list_models(module=models):
+        raise ValueError(
+            f"torchvision has no classifier {name!r}; see torchvision.models.list_models()"
+        )
+    published: Any = models.get_model_weights(name).DEFAULT
+    take_published = wanted.weights is None and not wanted.random
+    arguments: dict[str, Any] = (
+        {"init_weights": False}
+        if name in ("googlenet", "inception_v3") and not take_published
+        else {}
+    )
+    network = models.get_model(name, weights=published if take_published else None, **arguments)
+    transforms = published.transforms()
+    mode = transforms.interpolation.value
+    if mode not in FILTERS:
+        raise ValueError(
+            f"torchvision:{name}: expected a filter of {', '.join(FILTERS)}, got {mode!r}"
+        )
+    (crop,), (shorter,) = transforms.crop_size, transforms.resize_size
+    size = wanted.size or (crop, crop)
+    spec = Spec(
+        size,
+        unique(published.meta["categories"]),
+        resize=round(shorter * min(size) / crop),
+        filter=FILTERS[mode],  # type: ignore[arg-type]
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+    )
+
+    def preprocess(picture: Image.Image) -> Tensor:
+        found: Tensor = transforms(picture)
+        return found
+
+    own = preprocess if size == (crop, crop) else None
+    return made(with_weights(network, wanted), spec, own, wanted)

@@ -1,0 +1,191 @@
+"""Models from elsewhere, without their weights, beside their own preprocessing."""
+
+import json
+import warnings
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from falconet.handler.classifier import Classifier
+from falconet.model.importers import load
+from falconet.model.importers.model import Wanted, read_labels, unique
+from falconet.model.importing import ImportedModelError, write
+from falconet.model.samples import made_pictures, png
+
+RANDOM = Wanted(random=True)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    ("source", "resize", "filter"),
+    [
+        ("torchvision:squeezenet1_1", 256, "bilinear"),
+        ("torchvision:efficientnet_b0", 256, "bicubic"),
+        ("torchvision:googlenet", 256, "bilinear"),
+        ("timm:test_vit", 168, "bicubic"),
+        ("timm:test_efficientnet", 168, "bicubic"),
+    ],
+)
+def test_a_published_network_says_the_same(
+    source: str, resize: int, filter: str, tmp_path: Path
+) -> None:
+    model = load(source, RANDOM)
+    assert (model.spec.resize, model.spec.filter) == (resize, filter)
+    assert len(model.spec.classes) == 1000
+    proof = write(model, tmp_path)
+    assert proof.made
+    assert proof.same_bytes == proof.same_top1 == proof.pictures == 32
+    assert proof.input_difference is not None
+    assert proof.input_difference < 1e-5
+    assert proof.probability_difference < 1e-4
+    assert json.loads((tmp_path / "proof.json").read_text())["same_bytes"] == 32
+    # And it is served so.
+    picture = made_pictures(model.spec.size)[0]
+    classifier = Classifier(tmp_path, precision="float32")
+    rows = classifier.batch(1)
+    classifier.prepare([picture], rows)
+    x = torch.from_numpy(model.spec.preprocessor()([picture]))
+    with torch.inference_mode():
+        expected = model.network(x).softmax(1)
+    torch.testing.assert_close(classifier.logits(rows).softmax(1), expected, atol=1e-4, rtol=0)
+
+
+Pair = namedtuple("Pair", ["logits", "rest"])
+
+
+class Small(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 1 if kind == "number" else 5, 5, 3)
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Any:
+        logits = self.convolution(x).amax((2, 3), keepdim=self.kind == "map")
+        found: Any = {
+            "tuple": (logits, x),
+            "named": Pair(logits, x),
+            "dict": {"features": x, "logits": logits},
+            "probabilities": logits.softmax(1),
+            "nothing": "no tensor",
+        }
+        return found.get(self.kind, logits)
+
+
+def small(kind: str) -> nn.Module:
+    return Small(kind).eval()
+
+
+@pytest.mark.parametrize(
+    "kind", ["tuple", "named", "dict", "probabilities", "number", "map", "logits"]
+)
+def test_outputs_become_logits(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from tests.model.test_importing import small\n\n"
+        f"def network():\n    return small({kind!r})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
+    labels = ("no", "yes") if kind == "number" else tuple("abcde")
+    model = load("python:mine:network", Wanted(size=(32, 32), labels=labels))
+    x = torch.rand(3, 3, 32, 32)
+    with torch.inference_mode():
+        own = model.network.network(x)  # type: ignore[operator, union-attr]
+        expected = {
+            "tuple": lambda: own[0].softmax(1),
+            "named": lambda: own.logits.softmax(1),
+            "dict": lambda: own["logits"].softmax(1),
+            "probabilities": lambda: own,
+            "number": lambda: torch.cat([1 - own.sigmoid(), own.sigmoid()], 1),
+            "map": lambda: own.flatten(1).softmax(1),
+            "logits": lambda: own.softmax(1),
+        }[kind]()
+        torch.testing.assert_close(model.network(x).softmax(1), expected)
+    proof = write(model, tmp_path / "made", [png(each) for each in made_pictures((40, 50), 3)])
+    assert (proof.pictures, proof.made, proof.same_bytes) == (3, False, None)
+    assert "how the original preprocesses is not known" in str(proof)
+    assert len(list((tmp_path / "made" / "samples").iterdir())) == 3
+
+
+def test_a_torchscript_file_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "given.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(small("logits"), torch.rand(1, 3, 32, 32)).save(str(path))
+    model = load(str(path), Wanted(size=(32, 32), labels=tuple("abcde")))
+    assert write(model, tmp_path / "made").same_top1 == 32
+    with pytest.raises(ValueError, match="expected labels for the model's 5 outputs, got 4"):
+        load(str(path), Wanted(size=(32, 32), labels=tuple("abcd")))
+    with pytest.raises(ValueError, match="leave --weights out"):
+        load(str(path), Wanted(weights=path))
+
+
+def test_weights_of_one_s_own(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    given = load("timm:test_resnet", RANDOM).network.network  # type: ignore[union-attr]
+    torch.save({"state_dict": given.state_dict()}, tmp_path / "own.pth")  # type: ignore[union-attr]
+    model = load("timm:test_resnet", Wanted(weights=tmp_path / "own.pth"))
+    x = torch.rand(2, 3, 160, 160)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.network(x), given(x))  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"own\.pth: .* of its \d+ tensors are missing"):
+        load("timm:test_vit", Wanted(weights=tmp_path / "own.pth"))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("torchvision:resnet19", "torchvision has no classifier 'resnet19'"),
+        ("timm:resnet19", "timm has no model 'resnet19'"),
+        ("python:os", "expected python:MODULE:FUNCTION"),
+        ("python:os:nothing", "python:os:nothing: .*nothing"),
+        ("python:os:getcwd", "expected a torch.nn.Module, got str"),
+        ("keras:vgg", "one of torchvision:NAME, timm:NAME, python:NAME.*got 'keras:vgg'"),
+    ],
+)
+def test_what_is_not_there_is_named(source: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(source, RANDOM)
+
+
+def test_a_file_that_says_something_else_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load("timm:test_resnet", RANDOM)
+    monkeypatch.setattr(torch.jit, "freeze", lambda _: torch.jit.trace(
+        load("timm:test_resnet", RANDOM).network, torch.rand(2, 3, 160, 160)
+    ))  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ImportedModelError, match="differs from the original"):
+            write(model, tmp_path)
+    assert not list(tmp_path.glob("model.pt*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.txt", "crane\ncat\n\ncrane\n"),
+        ("list.json", '["crane", "cat", "crane"]'),
+        ("index_to_name.json", '{"2": ["n3", "crane"], "0": ["n1", "crane"], "1": "cat"}'),
+        ("names.json", '{"object_type_names": ["crane", "cat", "crane"]}'),
+        ("config.json", '{"id2label": {"0": "crane", "1": "cat", "2": "crane"}}'),
+    ],
+)
+def test_labels_are_read_in_all_their_forms(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_labels(tmp_path / name) == ("crane", "cat", "crane (2)")
+    (tmp_path / "gap.json").write_text('{"0": "a", "2": "b"}')
+    with pytest.raises(ValueError, match="a label for each number, '1' is missing"):
+        read_labels(tmp_path / "gap.json")
+    assert unique(["a", "a", "a"]) == ("a", "a (1)", "a (2)")
+    assert np.all(made_pictures((9, 9))[0] == made_pictures((9, 9))[0])
