@@ -73,10 +73,15 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     agree = rounded.same_top1
     if made:
         agree = int(((exact.softmax(1) - as_served.softmax(1)).abs().amax(1) <= MOVED).sum())
-    if serving.precision == "auto" and agree < AGREEMENT * len(files):
+    known = _known(files, spec, exact, as_served, made=made)
+    if serving.precision == "auto" and (agree < AGREEMENT * len(files) or not known):
         serving = replace(serving, precision="float32")
-        as_served = exact
-    return Trial(serving, rounded, _known(files, spec, exact, as_served, made=made))
+        known = _known(files, spec, exact, exact, made=made)
+    if not known:
+        raise ValueError(
+            "in bfloat16 the model says something else of every picture; use --precision float32"
+        )
+    return Trial(serving, rounded, known)
 
 
 def _own(folder: Path, spec: Spec) -> list[bytes]:
@@ -117,11 +122,7 @@ def _logits(folder: Path, files: Sequence[bytes], spec: Spec, precision: "Precis
 def _known(
     files: Sequence[bytes], spec: Spec, exact: "Tensor", as_served: "Tensor", *, made: bool
 ) -> list[Sample]:
-    """Pictures with the best class in float32; those that rounding moves are out.
-
-    Raises:
-        ValueError: it moves all of them.
-    """
+    """Pictures with the best class in float32; those that rounding moves are out."""
     known: list[Sample] = []
     best, rounded = exact.softmax(1).max(1), as_served.softmax(1).max(1)
     for i, file in enumerate(files):
@@ -129,8 +130,4 @@ def _known(
         if best.indices[i] == rounded.indices[i] and moved <= MOVED and len(known) < KNOWN:
             label = spec.classes[int(best.indices[i])]
             known.append(Sample(file, label, round(float(best.values[i]), 6), made))
-    if not known:
-        raise ValueError(
-            "in bfloat16 the model says something else of every picture; use --precision float32"
-        )
     return known

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ..spec import Spec
 
+RANDOM_BATCHES = 4
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -45,12 +47,25 @@ class Model:
     preprocess: Callable[[Image.Image], Tensor] | None
 
 
-def with_weights(network: nn.Module, wanted: Wanted) -> nn.Module:
+def with_weights(network: nn.Module, wanted: Wanted, picture: tuple[int, int, int]) -> nn.Module:
     """The network, in evaluation mode, with the weights of a file, if one is named.
+
+    Of a random one, norms are given statistics of random pictures: with their first ones it would
+    say the same of all.
+
+    Args:
+        network: as its place made it.
+        wanted: as above.
+        picture: channels, height and width of what it takes.
 
     Raises:
         ValueError: the file's weights are not this network's.
     """
+    if wanted.random:
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for _ in range(RANDOM_BATCHES):
+                network.train()(torch.randn(8, *picture, generator=generator))
     if wanted.weights is not None:
         state = torch.load(wanted.weights, map_location="cpu", weights_only=True)
         state = state.get("state_dict", state)
@@ -58,8 +73,9 @@ def with_weights(network: nn.Module, wanted: Wanted) -> nn.Module:
         unlike = [n for n in own if n not in state or own[n].shape != state[n].shape]
         if unlike or len(state) > len(own):
             raise ValueError(
-                f"{wanted.weights}: expected the weights of this network, got others: {len(unlike)} "
-                f"of its {len(own)} tensors are missing or of another shape, like {unlike[:3]}"
+                f"{wanted.weights}: expected the weights of this network, got others: "
+                f"{len(unlike)} of its {len(own)} tensors are missing or of another shape, like "
+                f"{unlike[:3]}"
             )
         network.load_state_dict(state)
     return network.eval()

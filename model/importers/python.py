@@ -26,7 +26,8 @@ def load(name: str, wanted: Wanted) -> Model:
         sys.path.pop(0)
     if not isinstance(network, nn.Module):
         raise ValueError(f"python:{name}: expected a torch.nn.Module, got {type(network).__name__}")
-    return made(with_weights(network, wanted), usual(wanted), None, wanted)
+    spec = usual(wanted)
+    return made(with_weights(network, wanted, (3, *spec.size)), spec, None, wanted)
 
 
 def usual(wanted: Wanted) -> Spec:

@@ -58,6 +58,5 @@ def load(name: str, wanted: Wanted) -> Model:
         found: Tensor = transform(picture)
         return found
 
-    return made(
-        with_weights(network, wanted), spec, preprocess if size == own_size else None, wanted
-    )
+    own = preprocess if size == own_size else None
+    return made(with_weights(network, wanted, (3, *size)), spec, own, wanted)

@@ -58,4 +58,4 @@ def load(name: str, wanted: Wanted) -> Model:
         return found
 
     own = preprocess if size == (crop, crop) else None
-    return made(with_weights(network, wanted), spec, own, wanted)
+    return made(with_weights(network, wanted, (3, *size)), spec, own, wanted)
