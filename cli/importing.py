@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -30,6 +31,11 @@ import click
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Pictures that the model knows: to compare on, and for deploys.",
 )
+@click.option(
+    "--outputs",
+    type=click.Choice(["logits", "probabilities"]),
+    help="What the model returns, where that cannot be told.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the proof as JSON.")
 def import_model(
     source: str,
@@ -38,6 +44,7 @@ def import_model(
     size: int | None,
     labels: Path | None,
     samples: Path | None,
+    outputs: Literal["logits", "probabilities"] | None,
     as_json: bool,
 ) -> None:
     """Take over a model from elsewhere, and prove that it says the same.
@@ -51,7 +58,8 @@ def import_model(
     Then: falconet archive FOLDER --output build/model_store/NAME.mar
     """
     from falconet.model.importers import load
-    from falconet.model.importers.model import Wanted, read_labels
+    from falconet.model.importers.labels import read_labels
+    from falconet.model.importers.model import Wanted
     from falconet.model.importing import write
     from falconet.native.formats import DEFAULT, suffixes
 
@@ -60,14 +68,18 @@ def import_model(
         random=weights == "random",
         size=None if size is None else (size, size),
         labels=() if labels is None else read_labels(labels),
+        outputs=outputs,
     )
     files = sorted(samples.iterdir()) if samples else []
     kinds = suffixes(DEFAULT)
     pictures = [each.read_bytes() for each in files if each.suffix.lower() in kinds]
     if samples and not pictures:
         raise click.UsageError(f"{samples}: expected pictures ({', '.join(sorted(kinds))})")
-    proof = write(load(source, wanted), output, pictures)
+    model = load(source, wanted)
+    proof = write(model, output, pictures)
     if as_json:
         click.echo(json.dumps(asdict(proof)))
         return
-    click.echo(f"{output}: {proof}")
+    first = ", ".join(model.spec.classes[:3])
+    click.echo(f"{output}: {len(model.spec.classes)} classes, {first}, ...")
+    click.echo(str(proof))

@@ -64,7 +64,9 @@ def page(result: dict[str, Any]) -> str:
     rows = []
     for each in result["models"]:
         if "error" in each:
-            rows.append([f"`{each['source']}`", "", "", "", "", "", f"refused: {each['error']}"])
+            rows.append(
+                [f"`{each['source']}`", "", "", "", "", "", "", f"refused: {each['error']}"]
+            )
             continue
         of = each["pictures"]
         rows.append(
@@ -73,18 +75,21 @@ def page(result: dict[str, Any]) -> str:
                 f"{each['resize'] or 'squash'} / {each['size'][0]}, {each['filter']}",
                 f"{each['same_bytes']} of {of}",
                 f"{each['input_difference']:.1e}",
-                f"{each['probability_difference']:.1e}",
+                f"{each['logit_difference']:.1e}",
                 f"{each['same_top1']} of {of}",
+                str(each["classes_named"]),
                 {"auto": "bfloat16 where it is fast"}.get(each["precision"], each["precision"]),
             ]
         )
-    heads = ["model", "resized / cropped to", "same bytes", "input", "probability", "same class"]
+    heads = ["model", "resized / cropped to", "same bytes", "input", "logits", "same class"]
+    heads += ["different ones", "served in"]
     taken = sum("error" not in each for each in result["models"])
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torchvision", "timm"))
     measured = document.measured("models", result["machine"])
     return (
-        f"{table([*heads, 'served in'], rows)}\n\n{taken} of {len(rows)} were taken over. "
-        f"Input and probability: the largest difference. {measured} {versions}.\n"
+        f"{table(heads, rows)}\n\n{taken} of {len(rows)} were taken over. Input: the largest "
+        "difference of two values; logits: of two of them, as a share of the largest. "
+        f"{measured} {versions}.\n"
     )
 
 

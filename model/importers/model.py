@@ -1,17 +1,22 @@
 """What a model from elsewhere comes with."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from ..spec import Spec
+from .state import read_state
+
+Outputs = Literal["logits", "probabilities"]
 
 RANDOM_BATCHES = 4
+# Of probabilities, from 1.
+MOST_OFF = 1e-3
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,23 @@ class Wanted:
         random: no weights at all, to try what is not downloaded.
         size: ``(height, width)`` of its input, where it is not its own.
         labels: the label of each output, in order.
+        outputs: what they are, where that cannot be told from them.
     """
 
     weights: Path | None = None
     random: bool = False
     size: tuple[int, int] | None = None
     labels: tuple[str, ...] = ()
+    outputs: Outputs | None = None
+
+    @property
+    def published(self) -> bool:
+        """Whether the weights are those that its place publishes."""
+        return self.weights is None and not self.random
+
+    def classes(self, published: int) -> int:
+        """How many classes the network has: its own labels', if its weights are not published."""
+        return published if self.published or not self.labels else len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -50,8 +66,8 @@ class Model:
 def with_weights(network: nn.Module, wanted: Wanted, picture: tuple[int, int, int]) -> nn.Module:
     """The network, in evaluation mode, with the weights of a file, if one is named.
 
-    Of a random one, norms are given statistics of random pictures: with their first ones it would
-    say the same of all.
+    A random one is made to say different things of different pictures: norms are given statistics,
+    and last layers that begin with zeros other weights.
 
     Args:
         network: as its place made it.
@@ -61,53 +77,43 @@ def with_weights(network: nn.Module, wanted: Wanted, picture: tuple[int, int, in
     Raises:
         ValueError: the file's weights are not this network's.
     """
+    network = network.to("cpu").float()
     if wanted.random:
         generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for _ in range(RANDOM_BATCHES):
-                network.train()(torch.randn(8, *picture, generator=generator))
+        for layer in network.modules():
+            if isinstance(layer, nn.Linear) and not layer.weight.any():
+                nn.init.normal_(layer.weight, std=0.02, generator=generator)
+        for _ in range(RANDOM_BATCHES):
+            _run(network.train(), torch.randn(8, *picture, generator=generator))
     if wanted.weights is not None:
-        state = torch.load(wanted.weights, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
-        own = network.state_dict()
+        state, own = read_state(wanted.weights), network.state_dict()
         unlike = [n for n in own if n not in state or own[n].shape != state[n].shape]
-        if unlike or len(state) > len(own):
+        unknown = [n for n in state if n not in own]
+        if unlike or unknown:
             raise ValueError(
                 f"{wanted.weights}: expected the weights of this network, got others: "
-                f"{len(unlike)} of its {len(own)} tensors are missing or of another shape, like "
-                f"{unlike[:3]}"
+                f"{len(unlike)} of its {len(own)} tensors are missing or of another shape, "
+                f"{unlike[:3]}, and {len(unknown)} are not its own, {unknown[:3]}; where it has "
+                "classes of its own, name them with --labels"
             )
         network.load_state_dict(state)
     return network.eval()
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """The labels in a file: a line for each, or JSON.
-
-    JSON is a list, or an object of labels by number, as ``index_to_name.json`` and ``id2label``
-    have it; where a label is a list itself, its last entry counts, as for TorchServe.
+def _run(network: nn.Module, pictures: Tensor) -> object:
+    """What a network returns.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it cannot be run.
     """
-    text = path.read_text(encoding="utf-8")
-    if path.suffix != ".json":
-        return unique([line.strip() for line in text.splitlines() if line.strip()])
-    content = json.loads(text)
-    if isinstance(content, dict):
-        content = content.get("id2label", content.get("object_type_names", content))
-    if isinstance(content, dict):
-        try:
-            content = [content[str(i)] for i in range(len(content))]
-        except KeyError as error:
-            raise ValueError(
-                f"{path}: expected a label for each number, {error} is missing"
-            ) from None
-    if not isinstance(content, list):
-        raise ValueError(f"{path}: expected a list of labels, or an object of them by number")
-    return unique(
-        [str(each[-1]) if isinstance(each, list) and each else str(each) for each in content]
-    )
+    try:
+        with torch.no_grad():
+            return network(pictures)
+    except Exception as error:  # whatever a network raises
+        raise ValueError(
+            f"the model cannot be run on {tuple(pictures.shape)}: {type(error).__name__}: {error}; "
+            "if it takes another size, name it with --size"
+        ) from error
 
 
 def unique(labels: Sequence[str]) -> tuple[str, ...]:
@@ -123,65 +129,63 @@ def unique(labels: Sequence[str]) -> tuple[str, ...]:
 class Logits(nn.Module):
     """A network that returns one tensor of logits, ``(N, classes)``, whatever it was before.
 
-    A tuple's, a named tuple's or a dict's first tensor counts, or what is called ``logits``.
-    ``(N, classes, 1, 1)`` is flattened. Of one number ``x`` per picture, as of two classes by a
-    sigmoid, the logits are ``(0, x)``; of probabilities their logarithms: a softmax gives the same
-    again.
+    A tuple's, a named tuple's or a dict's first tensor counts, or what is called ``logits``. Of
+    one number ``x`` per picture, as of two classes by a sigmoid, the logits are ``(0, x)``; of
+    probabilities their logarithms: a softmax gives the same again.
     """
 
-    def __init__(self, network: nn.Module, probabilities: bool = False) -> None:
+    def __init__(self, network: nn.Module, outputs: Outputs) -> None:
         super().__init__()
         self.network = network
-        self.probabilities = probabilities
+        self.outputs = outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        found = first_tensor(self.network(x)).flatten(1)
+        found = numbers(self.network(x), x)
+        if self.outputs == "probabilities":
+            if found.shape[1] == 1:
+                found = torch.cat([1 - found, found], 1)
+            return found.clamp_min(1e-30).log()
         if found.shape[1] == 1:
             found = torch.cat([torch.zeros_like(found), found], 1)
-        if self.probabilities:
-            found = found.clamp_min(1e-30).log()
         return found
 
 
-def first_tensor(output: object) -> Tensor:
-    """The tensor that an output is, or holds.
+def numbers(output: object, pictures: Tensor) -> Tensor:
+    """What a network says of each picture, ``(N, numbers)`` float32.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no tensor in its output.
     """
-    if isinstance(output, Tensor):
-        return output
-    named = getattr(output, "logits", None)
-    if named is None and isinstance(output, dict):
-        named = output.get("logits", next(iter(output.values()), None))
-    if named is None and isinstance(output, tuple | list) and output:
-        named = output[0]
-    if isinstance(named, Tensor):
-        return named
-    raise ValueError(
-        f"expected the model to return a tensor, or one in a tuple or dict, got {output!r}"
-    )
+    found: object = output
+    if not isinstance(found, Tensor):
+        found = getattr(output, "logits", None)
+    if found is None and isinstance(output, dict):
+        found = output.get("logits", next(iter(output.values()), None))
+    if found is None and isinstance(output, tuple | list) and output:
+        found = output[0]
+    if not isinstance(found, Tensor):
+        raise ValueError(
+            "expected the model to return a tensor, or one in a tuple or a dict, got a "
+            f"{type(output).__name__}"
+        )
+    return found.float().reshape(pictures.shape[0], -1)
 
 
-def unwrapped(network: nn.Module, channels: int, size: tuple[int, int]) -> Logits:
-    """The network with one tensor of logits; probabilities are found by running it.
+def kind_of(found: Tensor) -> Outputs:
+    """What numbers, ``(N, numbers)``, of random pictures are.
 
     Raises:
-        ValueError: it cannot be run on pictures of this size.
+        ValueError: it cannot be told: a single number from 0 to 1 may be either.
     """
-    generator = torch.Generator().manual_seed(0)
-    pictures = torch.randn(4, channels, *size, generator=generator)
-    plain = Logits(network)
-    try:
-        with torch.inference_mode():
-            found = plain(pictures)
-    except RuntimeError as error:
-        raise ValueError(f"the model cannot be run on {tuple(pictures.shape)}: {error}") from None
-    sums = found.sum(1)
-    shares = (
-        found.shape[1] > 2 and bool((found >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all())
-    )
-    return Logits(network, probabilities=shares)
+    if found.shape[1] > 1:
+        shares = bool((found >= 0).all()) and bool(((found.sum(1) - 1).abs() < MOST_OFF).all())
+        return "probabilities" if shares else "logits"
+    if bool(((found >= 0) & (found <= 1)).all()):
+        raise ValueError(
+            "expected to know whether the model's number is a logit or a probability, got numbers "
+            f"from {float(found.min()):.2f} to {float(found.max()):.2f}; say so with --outputs"
+        )
+    return "logits"
 
 
 def made(
@@ -190,14 +194,16 @@ def made(
     preprocess: Callable[[Image.Image], Tensor] | None,
     wanted: Wanted,
 ) -> Model:
-    """The model, with labels that are as many as its outputs.
+    """The model, with one tensor of logits, and labels that are as many.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are not, or it cannot be run on pictures of this size.
     """
-    logits = unwrapped(network, len(spec.mean), spec.size)
-    with torch.inference_mode():
-        outputs = logits(torch.zeros(1, len(spec.mean), *spec.size)).shape[1]
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randn(4, len(spec.mean), *spec.size, generator=generator)
+    found = numbers(_run(network, pictures), pictures)
+    logits = Logits(network, wanted.outputs or kind_of(found)).eval()
+    outputs = max(2, found.shape[1])
     labels = wanted.labels or (spec.classes if len(spec.classes) == outputs else ())
     if not labels and wanted.random:
         labels = tuple(f"class {i}" for i in range(outputs))
@@ -206,4 +212,5 @@ def made(
             f"expected labels for the model's {outputs} outputs, got {len(labels)}: name them with "
             "--labels FILE"
         )
-    return Model(logits.eval(), replace(spec, classes=labels), preprocess)
+    own = preprocess if wanted.weights is None else None  # a file's may have been another
+    return Model(logits, replace(spec, classes=labels), own)

@@ -1,4 +1,4 @@
-"""torchvision's classifiers: ``torchvision:resnet18``."""
+"""torchvision's classifiers: ``torchvision:resnet18``, ``torchvision:resnet50:IMAGENET1K_V1``."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..spec import Spec
 from .model import Model, Wanted, made, unique, with_weights
+from .state import read_state
 
 # torchvision's InterpolationMode, in our words.
 FILTERS = {
@@ -24,18 +25,25 @@ def load(name: str, wanted: Wanted) -> Model:
         from torchvision import models
     except ImportError as error:
         raise ModuleNotFoundError("torchvision: needs pip install 'falconet[training]'") from error
+    name, _, entry = name.partition(":")
     if name not in models.list_models(module=models):
         raise ValueError(
             f"torchvision has no classifier {name!r}; see torchvision.models.list_models()"
         )
-    published: Any = models.get_model_weights(name).DEFAULT
-    take_published = wanted.weights is None and not wanted.random
-    arguments: dict[str, Any] = (
-        {"init_weights": False}
-        if name in ("googlenet", "inception_v3") and not take_published
-        else {}
-    )
-    network = models.get_model(name, weights=published if take_published else None, **arguments)
+    entries: Any = models.get_model_weights(name)
+    if entry and entry not in entries.__members__:
+        known = ", ".join(entries.__members__)
+        raise ValueError(f"torchvision:{name}: expected one of {known}, got {entry!r}")
+    published = entries[entry] if entry else entries.DEFAULT
+    arguments: dict[str, Any] = {}
+    if not wanted.published:
+        arguments["num_classes"] = wanted.classes(len(published.meta["categories"]))
+        if name in ("googlenet", "inception_v3"):
+            # As networks are that were trained from the published weights.
+            arguments |= {"init_weights": False, "transform_input": True}
+        if name == "googlenet" and wanted.weights is not None:
+            arguments["aux_logits"] = any(n.startswith("aux") for n in read_state(wanted.weights))
+    network = models.get_model(name, weights=published if wanted.published else None, **arguments)
     transforms = published.transforms()
     mode = transforms.interpolation.value
     if mode not in FILTERS:

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 
 from falconet.handler.classifier import Classifier
 from falconet.model.importers import load
-from falconet.model.importers.model import Wanted, read_labels, unique
+from falconet.model.importers.labels import read_labels
+from falconet.model.importers.model import Logits, Model, Wanted, unique
+from falconet.model.importers.state import read_state
 from falconet.model.importing import ImportedModelError, write
 from falconet.model.samples import made_pictures, png
 
@@ -47,7 +50,7 @@ def test_a_published_network_says_the_same(
     assert proof.same_bytes == proof.same_top1 == proof.pictures == 32
     assert proof.input_difference is not None
     assert proof.input_difference < 1e-5
-    assert proof.probability_difference < 1e-4
+    assert proof.logit_difference < 1e-4
     assert json.loads((tmp_path / "proof.json").read_text())["same_bytes"] == 32
     # And it is served so.
     picture = made_pictures(model.spec.size)[0]
@@ -66,7 +69,8 @@ Pair = namedtuple("Pair", ["logits", "rest"])
 class Small(nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(3, 1 if kind == "number" else 5, 5, 3)
+        outputs = {"number": 1, "one": 1, "sigmoid": 1, "softmax of two": 2}.get(kind, 5)
+        self.convolution = nn.Conv2d(3, outputs, 5, 3)
         self.kind = kind
 
     def forward(self, x: Tensor) -> Any:
@@ -76,6 +80,9 @@ class Small(nn.Module):
             "named": Pair(logits, x),
             "dict": {"features": x, "logits": logits},
             "probabilities": logits.softmax(1),
+            "softmax of two": logits.softmax(1),
+            "sigmoid": logits.sigmoid(),
+            "one": logits.squeeze(),
             "nothing": "no tensor",
         }
         return found.get(self.kind, logits)
@@ -95,8 +102,13 @@ def test_outputs_become_logits(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
-    labels = ("no", "yes") if kind == "number" else tuple("abcde")
-    model = load("python:mine:network", Wanted(size=(32, 32), labels=labels))
+    two = kind in ("number", "one", "sigmoid", "softmax of two")
+    wanted = Wanted(size=(32, 32), labels=("no", "yes") if two else tuple("abcde"))
+    if kind == "sigmoid":
+        with pytest.raises(ValueError, match="a logit or a probability, got numbers from 0"):
+            load("python:mine:network", wanted)
+        wanted = replace(wanted, outputs="probabilities")
+    model = load("python:mine:network", wanted)
     x = torch.rand(3, 3, 32, 32)
     with torch.inference_mode():
         own = model.network.network(x)  # type: ignore[operator, union-attr]
@@ -106,6 +118,9 @@ def test_outputs_become_logits(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
             "dict": lambda: own["logits"].softmax(1),
             "probabilities": lambda: own,
             "number": lambda: torch.cat([1 - own.sigmoid(), own.sigmoid()], 1),
+            "one": lambda: torch.stack([1 - own.sigmoid(), own.sigmoid()], 1),
+            "sigmoid": lambda: torch.cat([1 - own, own], 1),
+            "softmax of two": lambda: own,
             "map": lambda: own.flatten(1).softmax(1),
             "logits": lambda: own.softmax(1),
         }[kind]()
@@ -131,14 +146,36 @@ def test_a_torchscript_file_is_taken_over(tmp_path: Path) -> None:
 
 def test_weights_of_one_s_own(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    given = load("timm:test_resnet", RANDOM).network.network  # type: ignore[union-attr]
-    torch.save({"state_dict": given.state_dict()}, tmp_path / "own.pth")  # type: ignore[union-attr]
-    model = load("timm:test_resnet", Wanted(weights=tmp_path / "own.pth"))
+    labels = tuple("abcde")
+    given: Any = load("timm:test_resnet", Wanted(random=True, labels=labels)).network.network
+    state = given.state_dict()
+    wrapped = {f"module.{name}": tensor for name, tensor in state.items()}
     x = torch.rand(2, 3, 160, 160)
-    with torch.inference_mode():
-        torch.testing.assert_close(model.network(x), given(x))  # type: ignore[operator]
-    with pytest.raises(ValueError, match=r"own\.pth: .* of its \d+ tensors are missing"):
-        load("timm:test_vit", Wanted(weights=tmp_path / "own.pth"))
+    for content in (state, {"state_dict": state, "epoch": 3}, {"model": wrapped}):
+        torch.save(content, tmp_path / "own.pth")
+        model = load("timm:test_resnet", Wanted(weights=tmp_path / "own.pth", labels=labels))
+        assert model.spec.classes == labels
+        assert model.preprocess is None  # that of these weights may have been another
+        with torch.inference_mode():
+            torch.testing.assert_close(model.network(x), given(x))
+    with pytest.raises(ValueError, match=r"own\.pth: .* name them with --labels"):
+        load("timm:test_resnet", Wanted(weights=tmp_path / "own.pth"))
+    for content in ([1, 2], {"state_dict": {"a": 1}}, given):
+        torch.save(content, tmp_path / "other.pth")
+        with pytest.raises(ValueError, match=r"other\.pth: expected"):
+            read_state(tmp_path / "other.pth")
+
+
+def test_networks_that_turn_their_input_do_so_with_weights_of_one_s_own(tmp_path: Path) -> None:
+    labels = tuple("abc")
+    state = load("torchvision:googlenet", Wanted(random=True, labels=labels)).network.network
+    kept = {n: t for n, t in state.state_dict().items() if not n.startswith("aux")}  # type: ignore[operator, union-attr]
+    torch.save(kept, tmp_path / "own.pth")
+    network: Any = load(
+        "torchvision:googlenet", Wanted(weights=tmp_path / "own.pth", labels=labels)
+    ).network.network
+    assert network.transform_input
+    assert network.aux1 is None
 
 
 @pytest.mark.parametrize(
@@ -146,6 +183,7 @@ def test_weights_of_one_s_own(tmp_path: Path) -> None:
     [
         ("torchvision:resnet19", "torchvision has no classifier 'resnet19'"),
         ("timm:resnet19", "timm has no model 'resnet19'"),
+        ("torchvision:resnet18:V9", "expected one of IMAGENET1K_V1, DEFAULT, got 'V9'"),
         ("python:os", "expected python:MODULE:FUNCTION"),
         ("python:os:nothing", "python:os:nothing: .*nothing"),
         ("python:os:getcwd", "expected a torch.nn.Module, got str"),
@@ -155,6 +193,23 @@ def test_weights_of_one_s_own(tmp_path: Path) -> None:
 def test_what_is_not_there_is_named(source: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load(source, RANDOM)
+
+
+def test_a_network_that_needs_another_size_is_told_so() -> None:
+    with pytest.raises(ValueError, match="if it takes another size, name it with --size"):
+        load("torchvision:vit_b_16", Wanted(random=True, size=(100, 100)))
+
+
+class OfTwo(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) + torch.arange(2).sum() * int(x.shape[0] == 2)
+
+
+def test_a_trace_that_keeps_the_size_of_its_batch_is_refused(tmp_path: Path) -> None:
+    spec = load("timm:test_resnet", Wanted(random=True, labels=tuple("abc"))).spec
+    model = Model(Logits(OfTwo(), "logits").eval(), replace(spec, classes=("a", "b", "c")), None)
+    with pytest.raises(ImportedModelError, match="differs from the original"):
+        write(model, tmp_path)
 
 
 def test_a_file_that_says_something_else_is_not_left(
@@ -178,6 +233,8 @@ def test_a_file_that_says_something_else_is_not_left(
         ("list.json", '["crane", "cat", "crane"]'),
         ("index_to_name.json", '{"2": ["n3", "crane"], "0": ["n1", "crane"], "1": "cat"}'),
         ("names.json", '{"object_type_names": ["crane", "cat", "crane"]}'),
+        ("class_to_idx.JSON", '{"crane": 0, "cat": 1, "crane (2)": 2}'),
+        ("windows.txt", "\ufeffcrane\r\ncat\r\ncrane"),
         ("config.json", '{"id2label": {"0": "crane", "1": "cat", "2": "crane"}}'),
     ],
 )

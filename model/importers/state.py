@@ -1,0 +1,36 @@
+"""Weights as others save them."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+# What trainers put the state under, and before its names.
+_UNDER = ("state_dict", "model_state_dict", "model")
+_BEFORE = ("module.", "_orig_mod.", "model.")
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """A network's state, by name, from a file of ``torch.save``; nothing in it is executed.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path}: expected a state dict, got a file that holds something else, or more; save "
+            "model.state_dict() by itself with torch.save"
+        ) from error
+    for name in _UNDER:
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+            break
+    if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
+        raise ValueError(f"{path}: expected tensors by name, got a {type(state).__name__}")
+    for before in _BEFORE:
+        if state and all(name.startswith(before) for name in state):
+            state = {name.removeprefix(before): tensor for name, tensor in state.items()}
+    return state
