@@ -12,12 +12,13 @@ import click
 from falconet.handler import ENTRY
 from falconet.model.archive import Serving, check
 from falconet.model.archive import archive as pack
+from falconet.model.samples import FOLDER
 from falconet.native.formats import DEFAULT, FORMATS
+
+from .trial import try_out
 
 if TYPE_CHECKING:
     from falconet.model.export import Parity
-
-from .trial import SAMPLES, try_out
 
 DEFAULT_OUTPUT = Path("build/model_store/cifar10.mar")
 
@@ -95,7 +96,7 @@ def archive(
             click.echo("so it will be served in float32; --precision bfloat16 says otherwise")
     if made.made:
         click.echo(
-            f"its samples are made; put some of its pictures into {source}/{SAMPLES}, by which a "
+            f"its samples are made; put some of its pictures into {source}/{FOLDER}, by which a "
             "deploy tells whether it is right"
         )
     click.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")

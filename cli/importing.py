@@ -61,6 +61,7 @@ def import_model(
     from falconet.model.importers.labels import read_labels
     from falconet.model.importers.model import Wanted
     from falconet.model.importing import write
+    from falconet.model.samples import in_folder
     from falconet.native.formats import DEFAULT, suffixes
 
     wanted = Wanted(
@@ -70,11 +71,10 @@ def import_model(
         labels=() if labels is None else read_labels(labels),
         outputs=outputs,
     )
-    files = sorted(samples.iterdir()) if samples else []
-    kinds = suffixes(DEFAULT)
-    pictures = [each.read_bytes() for each in files if each.suffix.lower() in kinds]
+    pictures = in_folder(samples, DEFAULT) if samples else []
     if samples and not pictures:
-        raise click.UsageError(f"{samples}: expected pictures ({', '.join(sorted(kinds))})")
+        kinds = ", ".join(sorted(suffixes(DEFAULT)))
+        raise click.UsageError(f"{samples}: expected pictures ({kinds})")
     model = load(source, wanted)
     proof = write(model, output, pictures)
     if as_json:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falconet.model.archive import MODEL, Serving
-from falconet.model.samples import Sample, made_pictures, png
+from falconet.model.samples import FOLDER, Sample, in_folder, made_pictures, png
 from falconet.model.spec import Spec
-from falconet.native.formats import suffixes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 AGREEMENT = 0.98
 # So many pictures go into the archive, whose probability bfloat16 moves by this at most.
 KNOWN, MOVED = 16, 0.05
-SAMPLES = "samples"  # folder beside the model
 BATCH = 8
 
 
@@ -56,23 +54,22 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     from falconet.model.export import Parity
 
     spec = Spec.load(folder)
-    files = [png(pixels) for pixels in pictures] or _own(folder, spec)
+    files = [png(pixels) for pixels in pictures] or in_folder(folder / FOLDER, spec.formats)
     made = not files
     files = files or [png(pixels) for pixels in made_pictures(spec.size)]
     exact = _logits(folder, files, spec, "float32")
-    if serving.precision == "float32":
-        return Trial(serving, None, _known(files, spec, exact, exact, made=made))
-    try:
-        as_served = _logits(folder, files, spec, "bfloat16")
-    except ValueError:
-        if serving.precision == "bfloat16":
-            raise
-        exactly = replace(serving, precision="float32")
-        return Trial(exactly, None, _known(files, spec, exact, exact, made=made))
-    rounded = Parity.of(exact, as_served)
-    agree = rounded.same_top1
-    if made:
-        agree = int(((exact.softmax(1) - as_served.softmax(1)).abs().amax(1) <= MOVED).sum())
+    as_served, rounded, agree = exact, None, len(files)
+    if serving.precision != "float32":
+        try:
+            as_served = _logits(folder, files, spec, "bfloat16")
+        except ValueError:
+            if serving.precision == "bfloat16":
+                raise
+            serving = replace(serving, precision="float32")
+        else:
+            rounded = Parity.of(exact, as_served)
+            moved = (exact.softmax(1) - as_served.softmax(1)).abs().amax(1)
+            agree = int((moved <= MOVED).sum()) if made else rounded.same_top1
     known = _known(files, spec, exact, as_served, made=made)
     if serving.precision == "auto" and (agree < AGREEMENT * len(files) or not known):
         serving = replace(serving, precision="float32")
@@ -82,14 +79,6 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
             "in bfloat16 the model says something else of every picture; use --precision float32"
         )
     return Trial(serving, rounded, known)
-
-
-def _own(folder: Path, spec: Spec) -> list[bytes]:
-    """The pictures in a model's folder."""
-    kinds = suffixes(spec.formats)
-    own = folder / SAMPLES
-    found = sorted(own.iterdir()) if own.is_dir() else []
-    return [path.read_bytes() for path in found if path.suffix.lower() in kinds]
 
 
 def _logits(folder: Path, files: Sequence[bytes], spec: Spec, precision: "Precision") -> "Tensor":

@@ -65,7 +65,8 @@ class Decoder:
 
     def __post_init__(self) -> None:
         check_decoding(self.formats, self.orientation)
-        formats.make_ready(self.formats)
+        for name in self.formats:
+            formats.FORMATS[name].ready()
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "Decoder":

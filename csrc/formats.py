@@ -23,6 +23,8 @@ class Format:
         certain: whether nothing but a picture begins like this.
         prepare: gives the file without what a decoder does without; raises a PictureError for one
             that costs too much.
+        ready: sets the decoder up, to run in the thread that asks; raises a ModuleNotFoundError
+            where it is not installed.
         exif: finds the Exif in the file.
         exif_by_pillow: whether Pillow finds it when it reads the header. TIFF and HEIC pictures are
             turned by their decoders, whatever a spec says; GIF and BMP have no orientation.
@@ -35,12 +37,37 @@ class Format:
     pillow: str = ""
     certain: bool = True
     prepare: Callable[[Data], Data] = lambda data: data
+    ready: Callable[[], None] = lambda: None
     exif: Callable[[Data], Data | None] | None = None
     exif_by_pillow: bool = False
 
 
 def _begins(signature: bytes) -> re.Pattern[bytes]:
     return re.compile(signature, re.DOTALL)
+
+
+def _ready_avif() -> None:
+    from PIL import AvifImagePlugin
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+
+def _ready_tiff() -> None:
+    # libtiff reads it; scans of the JPEGs in it.
+    os.environ.setdefault("LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER", str(JPEG_PASSES))
+
+
+def _ready_heic() -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "HEIC pictures need pillow-heif: pip install 'falconet[heic]'"
+        ) from error
+    pillow_heif.options.DECODE_THREADS = 1
+    pillow_heif.options.THUMBNAILS = False
+    pillow_heif.options.DEPTH_IMAGES = pillow_heif.options.AUX_IMAGES = False
+    pillow_heif.register_heif_opener()
 
 
 FORMATS = {
@@ -65,6 +92,7 @@ FORMATS = {
             (".avif",),
             divisor=2,
             prepare=isobmff.prepare,
+            ready=_ready_avif,
             exif_by_pillow=True,
         ),
         Format(
@@ -73,6 +101,7 @@ FORMATS = {
             (".tif", ".tiff"),
             divisor=2,
             prepare=tiff.prepare,
+            ready=_ready_tiff,
         ),
         Format(
             "HEIC",
@@ -81,6 +110,7 @@ FORMATS = {
             divisor=2,
             pillow="HEIF",
             prepare=isobmff.prepare,
+            ready=_ready_heic,
         ),
     )
 }
@@ -111,29 +141,3 @@ def check_formats(names: Iterable[str]) -> None:
         raise ValueError(
             f"expected formats to be some of {', '.join(FORMATS)}, got {', '.join(map(str, names))}"
         )
-
-
-def make_ready(names: Iterable[str]) -> None:
-    """Load the decoders of formats, each to run in the thread that asks.
-
-    Raises:
-        ModuleNotFoundError: one is not installed.
-    """
-    if "AVIF" in names:
-        from PIL import AvifImagePlugin
-
-        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    if "TIFF" in names:
-        # libtiff reads it; scans of the JPEGs in it, and bytes for the coefficients of one.
-        os.environ.setdefault("LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER", str(JPEG_PASSES))
-    if "HEIC" in names:
-        try:
-            import pillow_heif
-        except ImportError as error:
-            raise ModuleNotFoundError(
-                "HEIC pictures need pillow-heif: pip install 'falconet[heic]'"
-            ) from error
-        pillow_heif.options.DECODE_THREADS = 1
-        pillow_heif.options.THUMBNAILS = False
-        pillow_heif.options.DEPTH_IMAGES = pillow_heif.options.AUX_IMAGES = False
-        pillow_heif.register_heif_opener()

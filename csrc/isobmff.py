@@ -13,6 +13,7 @@ from .budget import ITEM_BOXES, ITEM_BYTES, ITEMS
 from .data import Data
 from .errors import DamagedPictureError
 
+_TWICE = "the picture is damaged: it says twice what it is"
 _TILES = 2  # a grid's pictures together, as a multiple of it; and some more of a small one
 _SMALL = 1 << 20
 
@@ -132,9 +133,10 @@ class _Meta:
 
     def _read_properties(self, box: _Box) -> None:
         parts = list(self._boxes(box.start, box.end))
-        (properties,) = [list(self._boxes(p.start, p.end)) for p in parts if p.kind == b"ipco"] or [
-            []
-        ]
+        containers = [part for part in parts if part.kind == b"ipco"]
+        if len(containers) > 1:
+            raise DamagedPictureError(_TWICE)
+        properties = [box for each in containers for box in self._boxes(each.start, each.end)]
         for part in parts:
             if part.kind == b"ipma":
                 self._read_associations(part, properties)

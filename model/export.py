@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .archive import MODEL
 from .folding import fold
@@ -50,6 +50,25 @@ class Parity:
         )
 
 
+def write_script(network: nn.Module, example: Tensor, path: Path) -> nn.Module:
+    """Write a network as frozen TorchScript, and give it as it is read back.
+
+    Args:
+        network: in evaluation mode; what it does not do for the example is lost.
+        example: ``(2, C, height, width)``.
+        path: of the file. Who calls compares what it says with the network, in inference mode.
+    """
+    with warnings.catch_warnings():
+        # Deprecated since torch 2.11, and still the format that TorchServe loads.
+        warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        # That comparison is stricter than the tracer's, which imports torch.distributed.
+        traced = torch.jit.trace(network, example, check_trace=False)
+        torch.jit.freeze(traced).save(str(path))
+        script: nn.Module = torch.jit.load(str(path))
+    return script
+
+
 def export(weights: Weights, folder: Path) -> Parity:
     """Write ``model.pt`` (frozen TorchScript) and ``spec.json`` into a folder.
 
@@ -63,14 +82,8 @@ def export(weights: Weights, folder: Path) -> Parity:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MODEL
     partial = path.with_suffix(".partial")
-    with warnings.catch_warnings(), torch.inference_mode():
-        # Deprecated since torch 2.11, and still the format that TorchServe loads.
-        warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
-        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        # The check below is stricter than the tracer's, which imports torch.distributed.
-        traced = torch.jit.trace(fold(weights.network), pictures[:2], check_trace=False)
-        torch.jit.freeze(traced).save(str(partial))
-        script = torch.jit.load(str(partial))
+    with torch.inference_mode():
+        script = write_script(fold(weights.network), pictures[:2], partial)
         parity = Parity.of(weights.network(pictures), script(pictures))
     if not parity.max_difference <= MAX_DIFFERENCE or parity.same_top1 != parity.pictures:
         partial.unlink()

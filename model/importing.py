@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from .archive import MODEL
+from .export import write_script
 from .importers.model import Model
-from .samples import made_pictures, png
+from .samples import FOLDER, made_pictures, png
 
 PROOF = "proof.json"
-SAMPLES = "samples"
 # Of sums in another order, in float32.
 MOST_MOVED = 1e-3
 BATCH = 8
@@ -93,11 +93,10 @@ def write(model: Model, folder: Path, files: Sequence[bytes] = ()) -> Proof:
     partial = folder / f"{MODEL}.partial"
     try:
         with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # torch.jit is deprecated; and tracers warn of much
+            warnings.simplefilter("ignore")  # tracers warn of much
             example = torch.randn(2, len(model.spec.mean), *model.spec.size)
-            traced = torch.jit.trace(model.network, example, check_trace=False)
-            torch.jit.freeze(traced).save(str(partial))
-            proof = compare(model, torch.jit.load(str(partial)), pictures, made=not files)
+            script = write_script(model.network, example, partial)
+            proof = compare(model, script, pictures, made=not files)
     except RuntimeError as error:
         partial.unlink(missing_ok=True)
         raise ImportedModelError(
@@ -111,8 +110,8 @@ def write(model: Model, folder: Path, files: Sequence[bytes] = ()) -> Proof:
     model.spec.save(folder)
     (folder / PROOF).write_text(json.dumps(asdict(proof), indent=2) + "\n")
     for i, pixels in enumerate(pictures if files else []):
-        (folder / SAMPLES).mkdir(exist_ok=True)
-        (folder / SAMPLES / f"{i:03}.png").write_bytes(png(pixels))
+        (folder / FOLDER).mkdir(exist_ok=True)
+        (folder / FOLDER / f"{i:03}.png").write_bytes(png(pixels))
     return proof
 
 

@@ -12,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from falconet.native.formats import suffixes
+
 FILE_NAME = "samples.json"
+FOLDER = "samples"  # beside a model that is to be packed
 FORMAT = 1
 
 
@@ -33,11 +36,18 @@ class Sample:
     made: bool = False
 
 
-def png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """A picture as a file."""
+def png(pixels: npt.NDArray[np.uint8], **options: int) -> bytes:
+    """A picture as a file; options are Pillow's."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    Image.fromarray(pixels).save(file, "PNG", **options)
     return file.getvalue()
+
+
+def in_folder(folder: Path, formats: Sequence[str]) -> list[bytes]:
+    """The files of pictures in these formats, by name; none where there is no folder."""
+    kinds = suffixes(formats)
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path.read_bytes() for path in found if path.suffix.lower() in kinds]
 
 
 def example() -> bytes:

@@ -1,7 +1,6 @@
 """Labelled pictures: a folder per class, or CIFAR-10 and CIFAR-100 from torchvision's download."""
 
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 
+from falconet.model.samples import png
 from falconet.model.spec import Spec
 from falconet.native import formats
 from falconet.native.data import Pixels
@@ -108,8 +107,9 @@ def _folder_per_class(folder: Path, allowed: Sequence[str]) -> Dataset:
     pictures: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        files = [file for file in _visible(folder / name) if file.suffix.lower() in suffixes]
-        others.update(file.suffix.lower() for file in _visible(folder / name))
+        listed = list(_visible(folder / name))
+        files = [file for file in listed if file.suffix.lower() in suffixes]
+        others.update(file.suffix.lower() for file in listed)
         if not files:
             raise FileNotFoundError(
                 f"{folder / name}: expected pictures ({', '.join(sorted(suffixes))}), found none"
@@ -168,9 +168,7 @@ def encode(picture: Picture) -> bytes:
     """The picture as a client would send it: the file as it is, pixels as PNG."""
     if isinstance(picture, Path):
         return picture.read_bytes()
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG", compress_level=1)
-    return file.getvalue()
+    return png(picture, compress_level=1)
 
 
 def decode_all(dataset: Dataset, indices: npt.NDArray[np.int64], decoder: Decoder) -> list[Pixels]:

@@ -20,8 +20,14 @@ from .schedule import CosineRestarts, Schedule, Triangle
 from .split import HoldOut
 
 NOT_A_CHOICE = (
-    *("name", "about", "network", "arguments", "reference", "assumed"),
-    *("space", "after"),
+    "name",
+    "about",
+    "network",
+    "arguments",
+    "reference",
+    "assumed",
+    "space",
+    "after",
 )
 
 

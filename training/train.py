@@ -246,9 +246,11 @@ def _train(
             total.zero_()
             order = torch.randperm(len(train_x), generator=random)[: batches * recipe.batch_size]
             chances = torch.rand(len(order), augment.COLUMNS, generator=random).to(device)
-            share = recipe.augmentation.cutmix or 1.0
-            places = [augment.draw_box(share, *recipe.size, random) for _ in range(batches)]
-            boxes = torch.stack(places).to(device)
+            boxes = torch.zeros(batches, 4, dtype=torch.int64)
+            if share := recipe.augmentation.cutmix:
+                drawn_boxes = [augment.draw_box(share, *recipe.size, random) for _ in boxes]
+                boxes = torch.stack(drawn_boxes)
+            boxes = boxes.to(device)
             mirrors = (mirrored[order] ^ (epoch % 2 == 1)).to(device)
             order = order.to(device)
             for batch in range(batches):

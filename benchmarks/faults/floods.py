@@ -17,6 +17,7 @@ from .damage import SIDES, black, chunk, png
 
 MOST_ZIPPED = 200 << 20  # bytes, unpacked
 SIDE = SIDES[0]
+ALSO = ("AVIF", "TIFF")  # formats that are to be allowed, to be attacked too
 SHARED_SIDE = 5_000  # of formats that may have half of the pixels
 FORM = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
 

@@ -22,12 +22,12 @@ from ..load_generator.load import Target
 from ..system import READY_SECONDS, System, predictions_label, shipped, warm_up
 from ..task import Task, cifar
 from ..usage import usage
+from .floods import ALSO
 
 # As many clients as it takes that none of them alone asks for more than a gateway grants it.
 KEYS = tuple(f"client-{i}" for i in range(32))
 HOSTILE_KEY = "hostile"
 POLL_SECONDS = 0.05
-ALSO = ("AVIF", "TIFF")  # formats that are decoded besides the usual ones, to be attacked too
 
 
 @dataclass

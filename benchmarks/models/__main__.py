@@ -64,9 +64,7 @@ def page(result: dict[str, Any]) -> str:
     rows = []
     for each in result["models"]:
         if "error" in each:
-            rows.append(
-                [f"`{each['source']}`", "", "", "", "", "", "", f"refused: {each['error']}"]
-            )
+            rows.append([f"`{each['source']}`", *[""] * 6, f"refused: {each['error']}"])
             continue
         of = each["pictures"]
         rows.append(

@@ -23,7 +23,7 @@ from falconet.model.weights import Weights
 from falconet.native.formats import DEFAULT
 
 from .. import document
-from ..faults.floods import KINDS, Flood
+from ..faults.floods import ALSO, KINDS, Flood
 from ..progress import progress
 from ..table import table
 
@@ -31,7 +31,6 @@ LARGEST = 20 << 20
 SMALLEST = 1 << 12
 SHOWN = 12
 BATCH = 16
-ALL = (*DEFAULT, "AVIF", "TIFF")
 
 
 def context(folder: Path, headers: list[dict[str, str]]) -> Context:
@@ -88,7 +87,7 @@ def search(draws: int, seed: int = 0) -> dict[str, Any]:
     with TemporaryDirectory(prefix="falconet-") as temporary, progress() as bars:
         folder = Path(temporary)
         weights = Weights.load()
-        export(replace(weights, spec=replace(weights.spec, formats=ALL)), folder)
+        export(replace(weights, spec=replace(weights.spec, formats=(*DEFAULT, *ALSO))), folder)
         service = Service(context(folder, []))
         cost(service, folder, [KINDS["JPEG: large"](0)])
         for kind, size in bars.track(drawn, description="requests"):

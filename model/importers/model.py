@@ -42,9 +42,10 @@ class Wanted:
         """Whether the weights are those that its place publishes."""
         return self.weights is None and not self.random
 
-    def classes(self, published: int) -> int:
-        """How many classes the network has: its own labels', if its weights are not published."""
-        return published if self.published or not self.labels else len(self.labels)
+    @property
+    def head(self) -> dict[str, int]:
+        """What to make a network with, for as many classes as labels, if not as published."""
+        return {} if self.published or not self.labels else {"num_classes": len(self.labels)}
 
 
 @dataclass(frozen=True)

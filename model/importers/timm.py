@@ -27,8 +27,7 @@ def load(name: str, wanted: Wanted) -> Model:
     elsewhere = name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
     if not elsewhere and not timm.is_model(name.split(".")[0]):
         raise ValueError(f"timm has no model {name!r}; see timm.list_models()")
-    head = {} if wanted.published or not wanted.labels else {"num_classes": len(wanted.labels)}
-    network = timm.create_model(name, pretrained=wanted.published, **head)
+    network = timm.create_model(name, pretrained=wanted.published, **wanted.head)
     config: dict[str, Any] = data.resolve_model_data_config(network)
     own_size = tuple(config["input_size"][1:])
     size = wanted.size or own_size

@@ -5,18 +5,11 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from falconet.native import FILTERS
+
 from ..spec import Spec
 from .model import Model, Wanted, made, unique, with_weights
 from .state import read_state
-
-# torchvision's InterpolationMode, in our words.
-FILTERS = {
-    "bilinear": "bilinear",
-    "bicubic": "bicubic",
-    "lanczos": "lanczos",
-    "box": "box",
-    "hamming": "hamming",
-}
 
 
 def load(name: str, wanted: Wanted) -> Model:
@@ -35,9 +28,8 @@ def load(name: str, wanted: Wanted) -> Model:
         known = ", ".join(entries.__members__)
         raise ValueError(f"torchvision:{name}: expected one of {known}, got {entry!r}")
     published = entries[entry] if entry else entries.DEFAULT
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = wanted.head
     if not wanted.published:
-        arguments["num_classes"] = wanted.classes(len(published.meta["categories"]))
         if name in ("googlenet", "inception_v3"):
             # As networks are that were trained from the published weights.
             arguments |= {"init_weights": False, "transform_input": True}
@@ -56,7 +48,7 @@ def load(name: str, wanted: Wanted) -> Model:
         size,
         unique(published.meta["categories"]),
         resize=round(shorter * min(size) / crop),
-        filter=FILTERS[mode],  # type: ignore[arg-type]
+        filter=mode,
         mean=tuple(transforms.mean),
         std=tuple(transforms.std),
     )
