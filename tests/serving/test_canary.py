@@ -1,5 +1,6 @@
 """A version on trial, with a real server and gateway; test_verdicts.py has all verdicts."""
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -70,8 +71,9 @@ def gateway(running: Server, picture: bytes, tmp_path: Path) -> Iterator[Gateway
     thread = threading.Thread(target=supervise_it)
     thread.start()
     yield gateway
+    gateway.child.send_signal(signal.SIGQUIT)
+    thread.join()  # before stop(), which removes the files that supervise() touches
     gateway.stop()
-    thread.join()
     assert ended == [f"nginx has ended; see {gateway.folder / 'error.log'}"]
 
 
