@@ -142,10 +142,10 @@ class Recipe:
         if self.snapshots and (self.keep == "best" or self.patience):
             raise ValueError("recipe: expected keep=last and patience=0 with snapshots")
         check_decoding(self.formats, self.orientation)
-        if self.teacher and (self.label_smoothing or self.augmentation.cutmix):
+        if self.teacher and self.label_smoothing:
             raise ValueError(
-                "recipe: expected label_smoothing=0 and cutmix=0 with a teacher, whose answers "
-                "take the place of labels"
+                "recipe: expected label_smoothing=0 with a teacher, whose answers take the place "
+                "of labels"
             )
         least = min(self.size)
         if self.augmentation.cutout > least or self.augmentation.translate >= least:
