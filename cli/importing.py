@@ -3,9 +3,10 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import click
+
+from falconet.native.output import OUTPUTS, Output
 
 
 @click.command("import")
@@ -33,8 +34,8 @@ import click
 )
 @click.option(
     "--outputs",
-    type=click.Choice(["logits", "probabilities"]),
-    help="What the model returns, where that cannot be told.",
+    type=click.Choice(OUTPUTS),
+    help="What the model returns, where that cannot be told; sigmoid: logits of several labels.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the proof as JSON.")
 def import_model(
@@ -44,7 +45,7 @@ def import_model(
     size: int | None,
     labels: Path | None,
     samples: Path | None,
-    outputs: Literal["logits", "probabilities"] | None,
+    outputs: Output | None,
     as_json: bool,
 ) -> None:
     """Take over a model from elsewhere, and prove that it says the same.
@@ -82,4 +83,5 @@ def import_model(
         return
     first = ", ".join(model.spec.classes[:3])
     click.echo(f"{output}: {len(model.spec.classes)} classes, {first}, ...")
+    click.echo(f"returns {model.returns}")
     click.echo(str(proof))

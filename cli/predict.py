@@ -52,6 +52,7 @@ def _asked(pictures: tuple[Path, ...], url: str) -> list[dict[str, Any]]:
 
 
 def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]]:
+    from falconet.handler.answer import Served
     from falconet.handler.errors import request_error
     from falconet.handler.plain import Plain  # imports torch
     from falconet.native.errors import PictureError
@@ -65,7 +66,7 @@ def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]
             (file,) = request.pictures()
             try:
                 pixels = classifier.decode(classifier.open(file, MAX_PIXELS))
-                answers.append(request.success(classifier.classify([pixels]), "", ""))
+                answers.append(request.success(classifier.classify([pixels]), Served("", "")))
             except PictureError as error:
                 answers.append(request.failure(request_error(error)))
     return answers

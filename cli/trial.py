@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falconet.model.archive import MODEL, Serving
 from falconet.model.samples import FOLDER, Sample, in_folder, made_pictures, png
 from falconet.model.spec import Spec
+from falconet.native.output import probabilities
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +59,7 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     files = [png(pixels) for pixels in pictures] or in_folder(folder / FOLDER, spec.formats)
     made = not files
     files = files or [png(pixels) for pixels in made_pictures(spec.size)]
+    said = partial(probabilities, spec.output)
     exact = _logits(folder, files, spec, "float32")
     as_served, rounded, agree = exact, None, len(files)
     if serving.precision != "float32":
@@ -68,7 +71,7 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
             serving = replace(serving, precision="float32")
         else:
             rounded = Parity.of(exact, as_served)
-            moved = (exact.softmax(1) - as_served.softmax(1)).abs().amax(1)
+            moved = (said(exact) - said(as_served)).abs().amax(1)
             agree = int((moved <= MOVED).sum()) if made else rounded.same_top1
     known = _known(files, spec, exact, as_served, made=made)
     if serving.precision == "auto" and (agree < AGREEMENT * len(files) or not known):
@@ -113,7 +116,8 @@ def _known(
 ) -> list[Sample]:
     """Pictures with the best class in float32; those that rounding moves are out."""
     known: list[Sample] = []
-    best, rounded = exact.softmax(1).max(1), as_served.softmax(1).max(1)
+    best = probabilities(spec.output, exact).max(1)
+    rounded = probabilities(spec.output, as_served).max(1)
     for i, file in enumerate(files):
         moved = abs(float(best.values[i] - rounded.values[i]))
         if best.indices[i] == rounded.indices[i] and moved <= MOVED and len(known) < KNOWN:

@@ -1,16 +1,20 @@
 """The JSON that goes back."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .classifier import Prediction
+from .class_number import class_number
 from .errors import RequestError
+from .labels import labels
+
+if TYPE_CHECKING:
+    from .classifier import Prediction
 
 CONTENT_TYPE = "application/json"
 
 
-def entries(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+def entries(predictions: "Sequence[Prediction]") -> list[dict[str, Any]]:
     """``[{"label": ..., "probability": ...}, ...]``."""
     return [
         {"label": prediction.label, "probability": round(prediction.probability, 6)}
@@ -18,12 +22,40 @@ def entries(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     ]
 
 
+def success(predictions: "Sequence[Prediction]") -> dict[str, Any]:
+    """``{"success": true, "predictions": [{"label": ..., "probability": ...}, ...]}``."""
+    return {"success": True, "predictions": entries(predictions)}
+
+
+Form = Callable[["Sequence[Prediction]"], Any]
+# What the answer to a single picture looks like, by the spec's ``answer``.
+FORMS: dict[str, Form] = {
+    "falconet": success,
+    "torchserve": labels,
+    "class_number": class_number,
+}
+
+
+class Served(NamedTuple):
+    """The model that answers.
+
+    Attributes:
+        model: its name.
+        version: likewise.
+        form: of the answer to a request in no protocol of its own.
+    """
+
+    model: str
+    version: str
+    form: Form = success
+
+
 def failure(error: RequestError) -> dict[str, Any]:
     """``{"success": false, "error": {"code": ..., "message": ...}}``."""
     return {"success": False, "error": {"code": error.status.value, "message": error.message}}
 
 
-def encode(answer: dict[str, Any]) -> bytes:
+def encode(answer: Any) -> bytes:
     """As JSON, in UTF-8.
 
     Raises:

@@ -16,12 +16,14 @@ from falconet.native import Preprocessor
 from falconet.native.data import Data, Pixels
 from falconet.native.decode import Decoded, Decoder, Encoded
 from falconet.native.errors import DamagedPictureError
+from falconet.native.output import check_output, probabilities
 
+from .answer import FORMS
 from .network import Network, Precision
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # of spec.json
+READABLE = (1, 2)  # formats of spec.json
 
 # Shrinking while decoding leaves this many times the sides that the picture is resized to, so that
 # the resize has something to filter.
@@ -34,10 +36,11 @@ Rows = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
 
 
 class Prediction(NamedTuple):
-    """One class and how likely it is, from 0 to 1."""
+    """One class, how likely it is, from 0 to 1, and its number, from 0."""
 
     label: str
     probability: float
+    number: int
 
 
 class Classifier:
@@ -46,7 +49,7 @@ class Classifier:
     Args:
         folder: holds the model and ``spec.json``, as an unpacked archive does.
         model: name of the TorchScript file. It takes ``(N, C, height, width)`` float32 and
-            returns ``(N, classes)`` logits.
+            returns ``(N, classes)`` of what the spec's ``output`` says.
         threads: for preprocessing; 0 is one for each core.
         precision: of the model, see :class:`falconet.handler.network.Network`.
         device: of the model, likewise.
@@ -66,10 +69,10 @@ class Classifier:
         device: str = "cpu",
     ) -> None:
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-        if spec.get("format") != FORMAT:
+        if spec.get("format") not in READABLE:
             raise ValueError(
-                f"spec.json: expected format {FORMAT}, got {spec.get('format')!r}; the archive "
-                "was made by another version of falconet"
+                f"spec.json: expected a format of {READABLE}, got {spec.get('format')!r}; the "
+                "archive was made by another version of falconet"
             )
         self._spec, self._threads = spec, threads
         checked = Preprocessor.from_spec(spec, threads=1)
@@ -83,6 +86,14 @@ class Classifier:
             )
         self.decoder = Decoder.from_spec(spec)
         self.fast_decoding = spec.get("decode", "exact") == "fast"
+        self.output: str = spec.get("output", "logits")
+        check_output(self.output)
+        form = spec.get("answer", "falconet")
+        if form not in FORMS:
+            raise ValueError(
+                f"spec.json: expected answer to be one of {', '.join(FORMS)}, got {form!r}"
+            )
+        self.form = FORMS[form]
         self.classes: list[str] = spec["classes"]
         self.top_k = min(spec["top_k"], len(self.classes))
         try:
@@ -183,6 +194,11 @@ class Classifier:
         """``(N, classes)`` float32 for a batch, in one forward pass."""
         return self.network(_tensor(batch).permute(0, 3, 1, 2))
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of each class, ``(N, classes)``."""
+        found: Tensor = probabilities(self.output, logits)
+        return found
+
     def predict(self, batch: Rows) -> list[list[Prediction]]:
         """The most likely classes of each row of a batch, best first.
 
@@ -191,14 +207,12 @@ class Classifier:
         """
         if len(batch) == 0:
             return []
-        best = self.logits(batch).softmax(1).topk(self.top_k)
+        best = self.probabilities(self.logits(batch)).topk(self.top_k)
         if not best.values.isfinite().all():
-            raise ValueError("the model returned logits that are not finite")
+            raise ValueError("the model returned numbers that are not finite")
         return [
-            [Prediction(self.classes[i], p) for i, p in zip(indices, probabilities, strict=True)]
-            for indices, probabilities in zip(
-                best.indices.tolist(), best.values.tolist(), strict=True
-            )
+            [Prediction(self.classes[i], p, i) for i, p in zip(numbers, found, strict=True)]
+            for numbers, found in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
     def classify(self, pictures: Sequence[Pixels]) -> list[list[Prediction]]:

@@ -48,7 +48,7 @@ class Instances:
         return f"instances[{index}]: "
 
     def success(
-        self, found: Sequence[Sequence[Prediction]], model: str, version: str
+        self, found: Sequence[Sequence[Prediction]], served: answer.Served
     ) -> dict[str, Any]:
         every = [answer.entries(predictions) for predictions in found]
         return {"success": True, "predictions": [{**best[0], "top": best} for best in every]}

@@ -21,6 +21,7 @@ import numpy as np
 
 from falconet.native.data import Data, Pixels
 
+from .answer import Served
 from .base64_text import from_base64
 from .budget import ID, PICTURES, SIDE
 from .classifier import Prediction
@@ -73,16 +74,14 @@ class OpenInference:
     def name(self, index: int) -> str:
         return f"inputs[0][{index}]: "
 
-    def success(
-        self, found: Sequence[Sequence[Prediction]], model: str, version: str
-    ) -> dict[str, Any]:
+    def success(self, found: Sequence[Sequence[Prediction]], served: Served) -> dict[str, Any]:
         shape = [len(found), len(found[0])]
         every = [prediction for one in found for prediction in one]
         labels = [prediction.label for prediction in every]
         probabilities = [round(prediction.probability, 6) for prediction in every]
         return {
-            "model_name": model,
-            "model_version": version,
+            "model_name": served.model,
+            "model_version": served.version,
             **({} if self._id is None else {"id": self._id}),
             "outputs": [
                 {"name": "label", "datatype": "BYTES", "shape": shape, "data": labels},

@@ -11,10 +11,7 @@ from .errors import RequestError
 
 
 class Plain:
-    """A request with one picture.
-
-    The answer is ``{"success": true, "predictions": [{"label": ..., "probability": ...}, ...]}``.
-    """
+    """A request with one picture, whose answer has the form that the model's spec names."""
 
     def __init__(self, file: Data) -> None:
         self._files: list[Data | Pixels] = [file]
@@ -26,11 +23,9 @@ class Plain:
     def name(self, index: int) -> str:
         return ""
 
-    def success(
-        self, found: Sequence[Sequence[Prediction]], model: str, version: str
-    ) -> dict[str, Any]:
+    def success(self, found: Sequence[Sequence[Prediction]], served: answer.Served) -> Any:
         (only,) = found
-        return {"success": True, "predictions": answer.entries(only)}
+        return served.form(only)
 
     def failure(self, error: RequestError) -> dict[str, Any]:
         return answer.failure(error)

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from falconet.native.data import Data, Pixels
 
+from .answer import Served
 from .classifier import Prediction
 from .errors import RequestError
 
@@ -24,10 +25,8 @@ class Request(Protocol):
         """What a message about one of its pictures begins with."""
         ...
 
-    def success(
-        self, found: Sequence[Sequence[Prediction]], model: str, version: str
-    ) -> dict[str, Any]:
-        """The answer, of the predictions of each picture, best first."""
+    def success(self, found: Sequence[Sequence[Prediction]], served: Served) -> Any:
+        """The answer in JSON, of the predictions of each picture, best first."""
         ...
 
     def failure(self, error: RequestError) -> dict[str, Any]:

@@ -80,9 +80,10 @@ class Service:
             _device(context.system_properties.get("gpu_id")),
         )
         wire.install()
-        self._model = context.model_name, str(context.manifest["model"].get("modelVersion", ""))
-        self._metrics = Metrics(self._model)
-        self._tracer = tracer(self._model)
+        model = context.model_name, str(context.manifest["model"].get("modelVersion", ""))
+        self._served = answer.Served(*model, self.classifier.form)
+        self._metrics = Metrics(model)
+        self._tracer = tracer(model)
         self._trace: Trace | None = None  # of the batch in hand, if there are traces
         self._pool = ThreadPoolExecutor(self.threads, "preprocess")
         self._one_large_picture = Lock()
@@ -115,7 +116,7 @@ class Service:
             outcomes = [(None, _failed("a batch could not be answered"))] * len(batch)
         # The only place where outcomes become responses.
         for i, (request, outcome) in enumerate(outcomes):
-            status, body = _response(request, outcome, self._model)
+            status, body = _response(request, outcome, self._served)
             if status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 # What was wrong is above; this is for whoever has the gateway's log.
                 request_id = context.get_request_header(i, "X-Request-Id")
@@ -259,13 +260,13 @@ def _device(gpu: int | None) -> str:
 
 
 def _response(
-    request: Request | None, outcome: list[list[Prediction]] | RequestError, model: tuple[str, str]
+    request: Request | None, outcome: list[list[Prediction]] | RequestError, served: answer.Served
 ) -> tuple[HTTPStatus, bytes]:
     """Status and body of an answer."""
     if not isinstance(outcome, RequestError):
         try:
             assert request is not None
-            return HTTPStatus.OK, answer.encode(request.success(outcome, *model))
+            return HTTPStatus.OK, answer.encode(request.success(outcome, served))
         except Exception:
             outcome = _failed("a request could not be answered")
     failure = answer.failure if request is None else request.failure

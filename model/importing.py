@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from falconet.native.output import probabilities
+
 from .archive import MODEL
 from .export import write_script
 from .importers.model import Model
@@ -37,8 +39,8 @@ class Proof:
             preprocessing is not known.
         input_difference: the largest of two normalized values; likewise.
         probability_difference: the largest of two probabilities.
-        logit_difference: the largest of two logits, as a share of the largest of any picture from
-            their mean.
+        logit_difference: the largest of two numbers that the networks return, as a share of the
+            largest of any picture from their mean.
         same_top1: on how many both name the same class, or one that is as likely.
         classes_named: how many different ones.
     """
@@ -152,7 +154,8 @@ def compare(
     spread = float((logits - logits.mean(1, keepdim=True)).abs().max())
     off = float((logits - found).abs().max())
     count = len(pictures)
-    likely, named = logits[:count].softmax(1), found[:count].argmax(1)
+    expected_share = probabilities(spec.output, logits)
+    likely, named = expected_share[:count], found[:count].argmax(1)
     as_likely = likely.amax(1) - likely.gather(1, named[:, None])[:, 0] <= MOST_MOVED / 10
     same = (likely.argmax(1) == named) | as_likely
     known = model.preprocess is not None
@@ -161,7 +164,9 @@ def compare(
         made=made,
         same_bytes=same_bytes if known else None,
         input_difference=moved if known else None,
-        probability_difference=float((logits.softmax(1) - found.softmax(1)).abs().max()),
+        probability_difference=float(
+            (expected_share - probabilities(spec.output, found)).abs().max()
+        ),
         logit_difference=off / spread if spread else off,
         same_top1=int(same.sum()),
         classes_named=len(named.unique()),

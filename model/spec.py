@@ -8,8 +8,10 @@ from typing import Any, Literal
 from falconet.native import IMAGENET_MEAN, IMAGENET_STD, Filter, Preprocessor, Reference
 from falconet.native.decode import Decoder, Orientation, check_decoding
 from falconet.native.formats import DEFAULT
+from falconet.native.output import Output, check_output
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # whose fields are a part of those of today
 FILE_NAME = "spec.json"
 
 
@@ -35,6 +37,10 @@ class Spec:
             they are stored, as torchvision does, but for TIFF and HEIC; see
             :class:`falconet.native.decode.Decoder`.
         formats: of files that are decoded; see :data:`falconet.native.formats.FORMATS`.
+        output: what the network returns for each class: ``"logits"`` of classes of which one is
+            right, ``"sigmoid"`` for logits of several labels at once, or ``"probabilities"``.
+        answer: the form of an answer to a picture alone, see :data:`falconet.handler.answer.FORMS`;
+            ``"torchserve"`` is that of TorchServe's ``image_classifier``.
         top_k: how many labels an answer lists at most.
 
     Raises:
@@ -52,12 +58,15 @@ class Spec:
     decode: Literal["exact", "fast"] = "exact"
     orientation: Orientation = "ignore"
     formats: tuple[str, ...] = DEFAULT
+    output: Output = "logits"
+    answer: str = "falconet"
     top_k: int = 5
 
     def __post_init__(self) -> None:
         if not self.classes or not all(isinstance(name, str) and name for name in self.classes):
             raise ValueError(f"spec: expected at least one class name, got {self.classes!r}")
-        if len(set(self.classes)) != len(self.classes):
+        # TorchServe's form is for what has been served so, such as ImageNet's two cranes.
+        if len(set(self.classes)) != len(self.classes) and self.answer != "torchserve":
             twice = next(name for name in self.classes if self.classes.count(name) > 1)
             raise ValueError(f"spec: the class {twice!r} is listed twice")
         if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1:
@@ -65,6 +74,7 @@ class Spec:
         if self.decode not in ("exact", "fast"):
             raise ValueError(f"spec: expected decode to be 'exact' or 'fast', got {self.decode!r}")
         try:
+            check_output(self.output)
             check_decoding(self.formats, self.orientation)
         except ValueError as error:
             raise ValueError(f"spec: {error}") from None
@@ -94,9 +104,9 @@ class Spec:
             ValueError: not JSON, an unknown format, a missing or an unknown field.
         """
         data = json.loads(text)
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
+        if not isinstance(data, dict) or data.get("format") not in READABLE:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
-            raise ValueError(f"spec: expected an object with format {FORMAT}, got {found!r}")
+            raise ValueError(f"spec: expected an object with a format of {READABLE}, got {found!r}")
         del data["format"]
         known = {field.name for field in fields(cls)}
         if unknown := data.keys() - known:

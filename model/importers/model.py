@@ -3,20 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from falconet.native.output import Output
+
 from ..spec import Spec
+from .outputs import OneTensor, numbers, output_of, stated
 from .state import read_state
 
-Outputs = Literal["logits", "probabilities"]
-
 RANDOM_BATCHES = 4
-# Of probabilities, from 1.
-MOST_OFF = 1e-3
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Wanted:
     random: bool = False
     size: tuple[int, int] | None = None
     labels: tuple[str, ...] = ()
-    outputs: Outputs | None = None
+    outputs: Output | None = None
 
     @property
     def published(self) -> bool:
@@ -57,11 +55,13 @@ class Model:
         spec: the same preprocessing in our words.
         preprocess: its own: of an RGB picture to ``(C, height, width)`` float32; ``None`` where
             it is not known.
+        returns: what it returns, in words.
     """
 
     network: nn.Module
     spec: Spec
     preprocess: Callable[[Image.Image], Tensor] | None
+    returns: str
 
 
 def with_weights(network: nn.Module, wanted: Wanted, picture: tuple[int, int, int]) -> nn.Module:
@@ -127,75 +127,13 @@ def unique(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-class Logits(nn.Module):
-    """A network that returns one tensor of logits, ``(N, classes)``, whatever it was before.
-
-    A tuple's, a named tuple's or a dict's first tensor counts, or what is called ``logits``. Of
-    one number ``x`` per picture, as of two classes by a sigmoid, the logits are ``(0, x)``; of
-    probabilities their logarithms: a softmax gives the same again.
-    """
-
-    def __init__(self, network: nn.Module, outputs: Outputs) -> None:
-        super().__init__()
-        self.network = network
-        self.outputs = outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        found = numbers(self.network(x), x)
-        if self.outputs == "probabilities":
-            if found.shape[1] == 1:
-                found = torch.cat([1 - found, found], 1)
-            return found.clamp_min(1e-30).log()
-        if found.shape[1] == 1:
-            found = torch.cat([torch.zeros_like(found), found], 1)
-        return found
-
-
-def numbers(output: object, pictures: Tensor) -> Tensor:
-    """What a network says of each picture, ``(N, numbers)`` float32.
-
-    Raises:
-        ValueError: there is no tensor in its output.
-    """
-    found: object = output
-    if not isinstance(found, Tensor):
-        found = getattr(output, "logits", None)
-    if found is None and isinstance(output, dict):
-        found = output.get("logits", next(iter(output.values()), None))
-    if found is None and isinstance(output, tuple | list) and output:
-        found = output[0]
-    if not isinstance(found, Tensor):
-        raise ValueError(
-            "expected the model to return a tensor, or one in a tuple or a dict, got a "
-            f"{type(output).__name__}"
-        )
-    return found.float().reshape(pictures.shape[0], -1)
-
-
-def kind_of(found: Tensor) -> Outputs:
-    """What numbers, ``(N, numbers)``, of random pictures are.
-
-    Raises:
-        ValueError: it cannot be told: a single number from 0 to 1 may be either.
-    """
-    if found.shape[1] > 1:
-        shares = bool((found >= 0).all()) and bool(((found.sum(1) - 1).abs() < MOST_OFF).all())
-        return "probabilities" if shares else "logits"
-    if bool(((found >= 0) & (found <= 1)).all()):
-        raise ValueError(
-            "expected to know whether the model's number is a logit or a probability, got numbers "
-            f"from {float(found.min()):.2f} to {float(found.max()):.2f}; say so with --outputs"
-        )
-    return "logits"
-
-
 def made(
     network: nn.Module,
     spec: Spec,
     preprocess: Callable[[Image.Image], Tensor] | None,
     wanted: Wanted,
 ) -> Model:
-    """The model, with one tensor of logits, and labels that are as many.
+    """The model, with one tensor of numbers, and labels that are as many.
 
     Raises:
         ValueError: they are not, or it cannot be run on pictures of this size.
@@ -203,8 +141,11 @@ def made(
     generator = torch.Generator().manual_seed(0)
     pictures = torch.randn(4, len(spec.mean), *spec.size, generator=generator)
     found = numbers(_run(network, pictures), pictures)
-    logits = Logits(network, wanted.outputs or kind_of(found)).eval()
+    output = wanted.outputs or output_of(network, pictures, found)
+    returns = stated(output, found)
     outputs = max(2, found.shape[1])
+    if found.shape[1] == 1 and output == "sigmoid":
+        output = "logits"  # a softmax of (0, x) is the sigmoid of x
     labels = wanted.labels or (spec.classes if len(spec.classes) == outputs else ())
     if not labels and wanted.random:
         labels = tuple(f"class {i}" for i in range(outputs))
@@ -214,4 +155,5 @@ def made(
             "--labels FILE"
         )
     own = preprocess if wanted.weights is None else None  # a file's may have been another
-    return Model(logits, replace(spec, classes=labels), own)
+    made_spec = replace(spec, classes=labels, output=output)
+    return Model(OneTensor(network, output).eval(), made_spec, own, returns)

@@ -1,5 +1,6 @@
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,30 @@ def test_any_torchscript_classifier(tmp_path: Path) -> None:
     ]
 
 
+class Same(nn.Module):
+    """Says the same of every picture."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([0.5, 0.25]).expand(x.shape[0], 2)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("logits", [1 / (1 + math.exp(-0.25)), 1 / (1 + math.exp(0.25))]),
+        ("sigmoid", [1 / (1 + math.exp(-0.5)), 1 / (1 + math.exp(-0.25))]),
+        ("probabilities", [0.5, 0.25]),
+    ],
+)
+def test_the_output_is_read_as_the_spec_says(
+    tmp_path: Path, output: str, expected: list[float]
+) -> None:
+    classifier = Classifier(folder_with(tmp_path, Same(), format=2, output=output))
+    (found,) = classifier.classify([np.zeros((5, 5, 3), np.uint8)])
+    assert [(each.label, each.number) for each in found] == [("dark", 0), ("bright", 1)]
+    assert [each.probability for each in found] == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_model_of_gray_pictures_sees_gray(tmp_path: Path) -> None:
     class Spy(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -134,8 +159,14 @@ def test_a_model_of_gray_pictures_sees_gray(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_said_before_serving(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected format 1, got 2; the archive was made by"):
-        Classifier(folder_with(tmp_path, Mean(), format=2))
+    with pytest.raises(
+        ValueError, match=r"expected a format of \(1, 2\), got 3; the archive was made by"
+    ):
+        Classifier(folder_with(tmp_path, Mean(), format=3))
+    with pytest.raises(ValueError, match=r"expected output to be one of logits, .*got 'scores'"):
+        Classifier(folder_with(tmp_path, Mean(), output="scores"))
+    with pytest.raises(ValueError, match="expected answer to be one of falconet, torchserve, "):
+        Classifier(folder_with(tmp_path, Mean(), answer="xml"))
     with pytest.raises(ValueError, match=r"gray or RGB pictures, .*, got 4"):
         Classifier(folder_with(tmp_path, Mean(), mean=[0.0] * 4, std=[1.0] * 4))
     wrong = Classifier(folder_with(tmp_path, Mean(), classes=["a", "b", "c"]))
@@ -154,7 +185,7 @@ def test_a_model_that_returns_no_logits_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TypeError, match="returned a tuple; expected one tensor of logits"):
         Classifier(folder_with(tmp_path, Pair()))
-    with pytest.raises(ValueError, match="logits that are not finite"):
+    with pytest.raises(ValueError, match="numbers that are not finite"):
         Classifier(folder_with(tmp_path, Endless())).warm_up(1)
 
 
@@ -167,7 +198,7 @@ def test_a_model_may_divide_by_a_picture_s_contrast(tmp_path: Path) -> None:
 
     classifier = Classifier(folder_with(tmp_path, Contrast()))
     classifier.warm_up(1)
-    with pytest.raises(ValueError, match="logits that are not finite"):
+    with pytest.raises(ValueError, match="numbers that are not finite"):
         classifier.classify([np.full((9, 12, 3), 20, np.uint8)])
 
 

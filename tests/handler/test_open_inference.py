@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falconet.handler import answer, reading
+from falconet.handler.answer import Served
 from falconet.handler.budget import PICTURES
 from falconet.handler.classifier import Prediction
 from falconet.handler.errors import RequestError
@@ -143,9 +144,9 @@ def test_files_with_their_lengths_are_read_and_any_other_data_is_refused(
 
 
 def test_an_answer() -> None:
-    found = [[Prediction("cat", 0.75), Prediction("dog", 0.25)]] * 2
+    found = [[Prediction("cat", 0.75, 0), Prediction("dog", 0.25, 1)]] * 2
     request = read(tensor("BYTES", [2], TEXTS), id="mine")
-    made = json.loads(answer.encode(request.success(found, "pets", "1.0")))
+    made = json.loads(answer.encode(request.success(found, Served("pets", "1.0"))))
     assert made == {
         "model_name": "pets",
         "model_version": "1.0",
@@ -165,7 +166,7 @@ def test_an_answer() -> None:
             },
         ],
     }
-    assert "id" not in read([]).success(found, "pets", "1.0")
+    assert "id" not in read([]).success(found, Served("pets", "1.0"))
 
 
 def test_an_id_comes_back_and_may_not_be_long() -> None:
@@ -176,7 +177,7 @@ def test_an_id_comes_back_and_may_not_be_long() -> None:
 
 def test_an_id_that_is_no_text_comes_back_as_it_was() -> None:
     """Half of a surrogate pair, which JSON can say and UTF-8 cannot."""
-    found = [[Prediction("cat", 1.0)]]
+    found = [[Prediction("cat", 1.0, 0)]]
     request = read(tensor("BYTES", [1], TEXTS[:1]), id="\ud800")
-    made = answer.encode(request.success(found, "pets", "1.0"))
+    made = answer.encode(request.success(found, Served("pets", "1.0")))
     assert json.loads(made)["id"] == "\ud800"

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from falconet.handler.classifier import Classifier
 from falconet.model.importers import load
 from falconet.model.importers.labels import read_labels
-from falconet.model.importers.model import Logits, Model, Wanted, unique
+from falconet.model.importers.model import Model, Wanted, unique
+from falconet.model.importers.outputs import OneTensor
 from falconet.model.importers.state import read_state
 from falconet.model.importing import ImportedModelError, write
 from falconet.model.samples import made_pictures, png
+from falconet.native.output import probabilities
 
 RANDOM = Wanted(random=True)
 
@@ -69,7 +71,9 @@ Pair = namedtuple("Pair", ["logits", "rest"])
 class Small(nn.Module):
     def __init__(self, kind: str) -> None:
         super().__init__()
-        outputs = {"number": 1, "one": 1, "sigmoid": 1, "softmax of two": 2}.get(kind, 5)
+        outputs = {"number": 1, "one": 1, "sigmoid": 1, "between": 1, "softmax of two": 2}.get(
+            kind, 5
+        )
         self.convolution = nn.Conv2d(3, outputs, 5, 3)
         self.kind = kind
 
@@ -82,6 +86,8 @@ class Small(nn.Module):
             "probabilities": logits.softmax(1),
             "softmax of two": logits.softmax(1),
             "sigmoid": logits.sigmoid(),
+            "between": logits.clamp(0, 1),
+            "several": logits.sigmoid().flatten(1).float(),
             "one": logits.squeeze(),
             "nothing": "no tensor",
         }
@@ -93,19 +99,35 @@ def small(kind: str) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    "kind", ["tuple", "named", "dict", "probabilities", "number", "map", "logits"]
+    "kind",
+    [
+        "tuple",
+        "named",
+        "dict",
+        "probabilities",
+        "number",
+        "one",
+        "sigmoid",
+        "between",
+        "several",
+        "softmax of two",
+        "map",
+        "logits",
+    ],
 )
-def test_outputs_become_logits(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_become_probabilities(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mine.py").write_text(
         "from tests.model.test_importing import small\n\n"
         f"def network():\n    return small({kind!r})\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
-    two = kind in ("number", "one", "sigmoid", "softmax of two")
+    two = kind in ("number", "one", "sigmoid", "between", "softmax of two")
     wanted = Wanted(size=(32, 32), labels=("no", "yes") if two else tuple("abcde"))
-    if kind == "sigmoid":
-        with pytest.raises(ValueError, match="a logit or a probability, got numbers from 0"):
+    if kind == "between":
+        with pytest.raises(ValueError, match="a logit or a probability, got numbers from"):
             load("python:mine:network", wanted)
         wanted = replace(wanted, outputs="probabilities")
     model = load("python:mine:network", wanted)
@@ -120,11 +142,14 @@ def test_outputs_become_logits(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
             "number": lambda: torch.cat([1 - own.sigmoid(), own.sigmoid()], 1),
             "one": lambda: torch.stack([1 - own.sigmoid(), own.sigmoid()], 1),
             "sigmoid": lambda: torch.cat([1 - own, own], 1),
+            "between": lambda: torch.cat([1 - own, own], 1),
+            "several": lambda: own,
             "softmax of two": lambda: own,
             "map": lambda: own.flatten(1).softmax(1),
             "logits": lambda: own.softmax(1),
         }[kind]()
-        torch.testing.assert_close(model.network(x).softmax(1), expected)
+        found = probabilities(model.spec.output, model.network(x))
+        torch.testing.assert_close(found, expected)
     proof = write(model, tmp_path / "made", [png(each) for each in made_pictures((40, 50), 3)])
     assert (proof.pictures, proof.made, proof.same_bytes) == (3, False, None)
     assert "how the original preprocesses is not known" in str(proof)
@@ -207,7 +232,8 @@ class OfTwo(nn.Module):
 
 def test_a_trace_that_keeps_the_size_of_its_batch_is_refused(tmp_path: Path) -> None:
     spec = load("timm:test_resnet", Wanted(random=True, labels=tuple("abc"))).spec
-    model = Model(Logits(OfTwo(), "logits").eval(), replace(spec, classes=("a", "b", "c")), None)
+    spec = replace(spec, classes=("a", "b", "c"))
+    model = Model(OneTensor(OfTwo(), "logits").eval(), spec, None, "")
     with pytest.raises(ImportedModelError, match="differs from the original"):
         write(model, tmp_path)
 

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from falconet.handler.classifier import FORMAT as HANDLER_FORMAT
-from falconet.model.spec import FORMAT, Spec
+from falconet.handler.classifier import READABLE as HANDLER_READABLE
+from falconet.model.spec import FORMAT, READABLE, Spec
 from falconet.native import Preprocessor
 from falconet.native.decode import Decoder
 from falconet.native.formats import DEFAULT
@@ -36,7 +37,22 @@ def test_survives_a_folder(tmp_path: Path) -> None:
 
 
 def test_writer_and_reader_agree_on_the_format() -> None:
-    assert FORMAT == HANDLER_FORMAT
+    assert READABLE == HANDLER_READABLE
+    assert FORMAT in READABLE
+
+
+def test_the_specs_of_earlier_versions_are_read() -> None:
+    content = json.loads(SPEC.to_json())
+    for new in ("output", "answer"):
+        del content[new]
+    assert Spec.from_json(json.dumps({**content, "format": 1})) == SPEC
+
+
+def test_labels_may_repeat_only_where_torchserve_has_answered_so() -> None:
+    with pytest.raises(ValueError, match="the class 'crane' is listed twice"):
+        replace(SPEC, classes=("crane", "crane"))
+    repeated = replace(SPEC, classes=("crane", "crane"), answer="torchserve")
+    assert Spec.from_json(repeated.to_json()) == repeated
 
 
 def test_preprocesses_as_it_says() -> None:
@@ -54,10 +70,11 @@ def changed(**fields: object) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "expected an object with format 1, got 'list'"),
-        ("{}", "format 1, got None"),
+        ("[]", "expected an object with a format of (1, 2), got 'list'"),
+        ("{}", "format of (1, 2), got None"),
         ("not json", "Expecting value"),
-        (changed(format=2), "format 1, got 2"),
+        (changed(output="logit"), "expected output to be one of logits, probabilities, sigmoid"),
+        (changed(format=3), "format of (1, 2), got 3"),
         (changed(colour="RGB"), "unknown field 'colour'"),
         ('{"format": 1, "classes": ["a"]}', "the field 'size' is missing"),
         (changed(classes="ab"), "expected classes to be a list, got 'ab'"),
