@@ -6,7 +6,7 @@ Imports nothing else of Falconet, so that a TorchServe worker loads only this an
 from importlib.metadata import version
 
 from .cores import available_cores
-from .preprocessor import IMAGENET_MEAN, IMAGENET_STD, Preprocessor
+from .preprocessor import IMAGENET_MEAN, IMAGENET_STD, Crop, Fit, Preprocessor
 from .resize import FILTERS, REFERENCES, Filter, Reference, implementations, resize
 
 __version__ = version("falconet")
@@ -16,7 +16,9 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "REFERENCES",
+    "Crop",
     "Filter",
+    "Fit",
     "Preprocessor",
     "Reference",
     "__version__",

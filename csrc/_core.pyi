@@ -18,7 +18,10 @@ class Preprocessor:
     def __init__(
         self,
         size: Sequence[int],
-        resize: int | None,
+        resize: int | Sequence[int] | None,
+        fit: str,
+        crop: str,
+        fill: int | Sequence[int],
         filter: str,
         reference: str,
         mean: Sequence[float],
@@ -33,5 +36,7 @@ class Preprocessor:
         self, images: Sequence[npt.NDArray[np.uint8]], out: npt.NDArray[Any] | None
     ) -> npt.NDArray[Any]: ...
     def resized(self, height: int, width: int) -> tuple[int, int]: ...
+    @property
+    def fill(self) -> tuple[int, ...]: ...
     @property
     def implementation(self) -> str: ...

@@ -62,9 +62,13 @@ std::string string_from(py::handle value, const std::string& what) {
   return value.cast<std::string>();
 }
 
+bool is_pair(py::handle value) {
+  return (py::isinstance<py::tuple>(value) || py::isinstance<py::list>(value)) &&
+         py::len(value) == 2;
+}
+
 Size size_from(py::handle value) {
-  if ((!py::isinstance<py::tuple>(value) && !py::isinstance<py::list>(value)) ||
-      py::len(value) != 2) {
+  if (!is_pair(value)) {
     throw py::type_error("size: expected (height, width), got " +
                          py::repr(value).cast<std::string>());
   }
@@ -165,35 +169,90 @@ py::array resize_bound(py::handle picture, py::handle size_argument, py::handle 
   return out;
 }
 
-Layout layout_from(py::handle value) {
-  const std::string name = string_from(value, "layout");
-  if (name == "NCHW") return Layout::nchw;
-  if (name == "NHWC") return Layout::nhwc;
-  throw py::value_error("layout: expected 'NCHW' or 'NHWC', got '" + name + "'");
+// The name of a pair of names, as its place among them.
+int choice_from(py::handle value, const std::string& what, const char* first, const char* second) {
+  const std::string name = string_from(value, what);
+  if (name == first) return 0;
+  if (name == second) return 1;
+  throw py::value_error(what + ": expected '" + first + "' or '" + second + "', got '" + name +
+                        "'");
 }
 
-std::optional<int> resize_from(py::handle value) {
-  if (value.is_none()) return std::nullopt;
-  return side_from(value, "resize, the shorter side");
+struct Resizing {
+  Fit fit;
+  Size to;
+};
+
+Resizing resizing_from(py::handle resize, py::handle fit_argument, Size size) {
+  const bool longer = choice_from(fit_argument, "fit", "shorter", "longer") == 1;
+  const bool both = resize.is_none() || is_pair(resize);
+  if (both && longer) {
+    throw py::value_error("fit: 'longer' expects resize to be the longer side's length, got " +
+                          py::repr(resize).cast<std::string>());
+  }
+  if (resize.is_none()) return {Fit::both, size};
+  if (both) {
+    const auto pair = py::reinterpret_borrow<py::sequence>(resize);
+    return {
+        Fit::both,
+        {side_from(pair[0], "resize[0], the height"), side_from(pair[1], "resize[1], the width")}};
+  }
+  if (PyIndex_Check(resize.ptr()) == 0) {
+    throw py::type_error("resize: expected None, an integer or (height, width), got " +
+                         py::repr(resize).cast<std::string>());
+  }
+  const int side =
+      side_from(resize, std::string("resize, the ") + (longer ? "longer" : "shorter") + " side");
+  return {longer ? Fit::longer : Fit::shorter, {side, side}};
 }
 
-Element element_from(py::handle value) {
-  const std::string name = string_from(value, "dtype");
-  if (name == "float32") return Element::float32;
-  if (name == "bfloat16") return Element::bfloat16;
-  throw py::value_error("dtype: expected 'float32' or 'bfloat16', got '" + name + "'");
+std::vector<std::uint8_t> fill_from(py::handle value, std::size_t channels) {
+  const auto byte_from = [](py::handle byte) {
+    return static_cast<std::uint8_t>(integer_from(byte, 0, 255, "fill"));
+  };
+  if (PyIndex_Check(value.ptr()) != 0) return std::vector<std::uint8_t>(channels, byte_from(value));
+  if (!py::isinstance<py::tuple>(value) && !py::isinstance<py::list>(value)) {
+    throw py::type_error("fill: expected a byte, or one per channel, got " +
+                         py::repr(value).cast<std::string>());
+  }
+  std::vector<std::uint8_t> fill;
+  for (const py::handle byte : value) fill.push_back(byte_from(byte));
+  return fill;
+}
+
+Preprocessor::Options options_from(py::handle size_argument, py::handle resize, py::handle fit,
+                                   py::handle crop, py::handle fill, py::handle filter,
+                                   py::handle reference, const std::vector<double>& mean,
+                                   const std::vector<double>& std, py::handle layout,
+                                   py::handle dtype, py::handle implementation) {
+  Preprocessor::Options options;
+  options.size = size_from(size_argument);
+  const Resizing resizing = resizing_from(resize, fit, options.size);
+  options.fit = resizing.fit;
+  options.resize = resizing.to;
+  options.crop =
+      choice_from(crop, "crop", "center", "center_floor") == 0 ? Crop::center : Crop::center_floor;
+  options.fill = fill_from(fill, mean.size());
+  options.filter = filter_from_name(string_from(filter, "filter"));
+  options.reference = reference_from_name(string_from(reference, "reference"));
+  options.mean = mean;
+  options.std = std;
+  options.layout = choice_from(layout, "layout", "NCHW", "NHWC") == 0 ? Layout::nchw : Layout::nhwc;
+  options.element = choice_from(dtype, "dtype", "float32", "bfloat16") == 0 ? Element::float32
+                                                                            : Element::bfloat16;
+  options.kernels = &kernels_from(implementation);
+  return options;
 }
 
 class BoundPreprocessor {
  public:
-  BoundPreprocessor(py::handle size, py::handle resize, py::handle filter, py::handle reference,
+  BoundPreprocessor(py::handle size, py::handle resize, py::handle fit, py::handle crop,
+                    py::handle fill, py::handle filter, py::handle reference,
                     const std::vector<double>& mean, const std::vector<double>& std,
                     py::handle layout, py::handle dtype, py::handle threads,
                     py::handle implementation, py::handle min_parallel_bytes)
-      : preprocessor_({size_from(size), resize_from(resize),
-                       filter_from_name(string_from(filter, "filter")),
-                       reference_from_name(string_from(reference, "reference")), mean, std,
-                       layout_from(layout), element_from(dtype), &kernels_from(implementation)}),
+      : preprocessor_(options_from(size, resize, fit, crop, fill, filter, reference, mean, std,
+                                   layout, dtype, implementation)),
         threads_(integer_from(threads, 1, kMaxThreads, "threads")),
         min_parallel_bytes_(integer_from(min_parallel_bytes, 0, std::numeric_limits<int>::max(),
                                          "min_parallel_bytes")) {}
@@ -253,6 +312,12 @@ class BoundPreprocessor {
 
   // Bytes read and written for which it pays to wake threads up.
   static constexpr int kMinParallelBytes = 1 << 20;
+
+  py::tuple fill() const {
+    py::list bytes;
+    for (const std::uint8_t byte : preprocessor_.options().fill) bytes.append(int{byte});
+    return py::tuple(bytes);
+  }
 
  private:
   static constexpr int kMaxThreads = 1024;
@@ -328,14 +393,15 @@ PYBIND11_MODULE(_core, module) {
   module.def("resize", &falconet::resize_bound, py::arg("image"), py::arg("size"),
              py::arg("filter"), py::arg("reference"), py::arg("implementation"));
   py::class_<BoundPreprocessor>(module, "Preprocessor")
-      .def(py::init<py::handle, py::handle, py::handle, py::handle, const std::vector<double>&,
-                    const std::vector<double>&, py::handle, py::handle, py::handle, py::handle,
-                    py::handle>(),
-           py::arg("size"), py::arg("resize"), py::arg("filter"), py::arg("reference"),
-           py::arg("mean"), py::arg("std"), py::arg("layout"), py::arg("dtype"), py::arg("threads"),
-           py::arg("implementation"),
+      .def(py::init<py::handle, py::handle, py::handle, py::handle, py::handle, py::handle,
+                    py::handle, const std::vector<double>&, const std::vector<double>&, py::handle,
+                    py::handle, py::handle, py::handle, py::handle>(),
+           py::arg("size"), py::arg("resize"), py::arg("fit"), py::arg("crop"), py::arg("fill"),
+           py::arg("filter"), py::arg("reference"), py::arg("mean"), py::arg("std"),
+           py::arg("layout"), py::arg("dtype"), py::arg("threads"), py::arg("implementation"),
            py::arg("min_parallel_bytes") = BoundPreprocessor::kMinParallelBytes)
       .def("__call__", &BoundPreprocessor::call, py::arg("images"), py::arg("out"))
       .def("resized", &BoundPreprocessor::resized, py::arg("height"), py::arg("width"))
+      .def_property_readonly("fill", &BoundPreprocessor::fill)
       .def_property_readonly("implementation", &BoundPreprocessor::implementation);
 }

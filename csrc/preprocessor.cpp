@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 
@@ -18,11 +17,11 @@ struct Span {
   int padding;
 };
 
-// torchvision's CenterCrop: halves of an odd remainder round to even; what is too small is padded,
-// the odd pixel after it.
-Span center(int available, int wanted) {
-  if (wanted >= available) return {0, available, (wanted - available) / 2};
-  return {static_cast<int>(std::nearbyint((available - wanted) / 2.0)), wanted, 0};
+Span center(int available, int wanted, Crop crop) {
+  const bool floor = crop == Crop::center_floor;
+  if (wanted >= available) return {0, available, (wanted - available + (floor ? 1 : 0)) / 2};
+  const double half = (available - wanted) / 2.0;
+  return {static_cast<int>(floor ? half : std::nearbyint(half)), wanted, 0};
 }
 
 void check(const Preprocessor::Options& options) {
@@ -50,12 +49,28 @@ void check(const Preprocessor::Options& options) {
                                   std::to_string(std[c]));
     }
   }
+  if (options.fill.size() != mean.size()) {
+    throw std::invalid_argument("fill: expected one byte per channel, got " +
+                                std::to_string(options.fill.size()) + " for " +
+                                std::to_string(mean.size()));
+  }
   if (options.reference == Reference::torch) check_torch_filter(options.filter);
   const int longest = longest_side(options.reference);
-  if (std::max({options.size.height, options.size.width, options.resize.value_or(1)}) > longest) {
+  if (std::max({options.size.height, options.size.width, options.resize.height,
+                options.resize.width}) > longest) {
     throw std::invalid_argument("size and resize: expected at most " + std::to_string(longest) +
                                 " pixels with the reference 'torch'");
   }
+}
+
+// In timm's order of operations, on which the last bit of a quotient depends.
+Size with_longer_side(Size image, int longer_side) {
+  const double ratio = std::max(image.height / static_cast<double>(longer_side),
+                                image.width / static_cast<double>(longer_side));
+  const auto scaled = [&](int side) {
+    return std::max(1, static_cast<int>(std::nearbyint(side / ratio)));
+  };
+  return {scaled(image.height), scaled(image.width)};
 }
 
 }  // namespace
@@ -78,8 +93,9 @@ Preprocessor::Preprocessor(const Options& options) : options_(options) {
 }
 
 Size Preprocessor::resized(Size image) const {
-  if (!options_.resize) return options_.size;
-  const int shorter_side = *options_.resize;
+  if (options_.fit == Fit::both) return options_.resize;
+  if (options_.fit == Fit::longer) return with_longer_side(image, options_.resize.height);
+  const int shorter_side = options_.resize.height;
   const bool portrait = image.width <= image.height;
   const int shorter = portrait ? image.width : image.height;
   const int longer = portrait ? image.height : image.width;
@@ -99,8 +115,8 @@ Size Preprocessor::resized(Size image) const {
 void Preprocessor::run(const Image& image, void* out) const {
   const Size size = options_.size;
   const Size full = resized({image.height, image.width});
-  const Span rows = center(full.height, size.height);
-  const Span columns = center(full.width, size.width);
+  const Span rows = center(full.height, size.height, options_.crop);
+  const Span columns = center(full.width, size.width, options_.crop);
   const Window window{rows.start, columns.start, rows.length, columns.length};
   if (!(Size{window.height, window.width} == size)) pad(out);
 
@@ -115,17 +131,17 @@ void Preprocessor::run(const Image& image, void* out) const {
                 {first_row, size.width * per_pixel, &normalization_});
 }
 
-// All black, row by row.
+// All of one color, row by row.
 void Preprocessor::pad(void* out) const {
   const std::ptrdiff_t width = options_.size.width;
   const std::ptrdiff_t plane = width * options_.size.height;
   const std::ptrdiff_t row = options_.layout == Layout::nchw ? width : width * channels();
   const std::size_t bytes = static_cast<std::size_t>(width) * channels();
-  std::uint8_t* black = Workspace::of_thread().rows.get(bytes);
-  std::memset(black, 0, bytes);
+  std::uint8_t* color = Workspace::of_thread().rows.get(bytes);
+  for (std::size_t i = 0; i < bytes; ++i) color[i] = options_.fill[i % options_.fill.size()];
   for (std::ptrdiff_t y = 0; y < options_.size.height; ++y) {
     char* start = static_cast<char*>(out) + y * row * bytes_of(options_.element);
-    options_.kernels->normalize(black, width, normalization_,
+    options_.kernels->normalize(color, width, normalization_,
                                 {start, options_.element, options_.layout, plane});
   }
 }

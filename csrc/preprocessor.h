@@ -1,11 +1,22 @@
 #pragma once
 
-#include <optional>
+#include <cstdint>
 #include <vector>
 
 #include "pipeline.h"
 
 namespace falconet {
+
+// Which sides of a picture are resized to a given length: both, or the shorter or the longer one,
+// which the other follows in proportion.
+enum class Fit { both, shorter, longer };
+
+// How the center of a resized picture is found where an odd number of pixels is left over. A
+// picture that is too small is padded in the same way.
+enum class Crop {
+  center,        // torchvision's and timm's: halves round to even, an odd pixel is padded after
+  center_floor,  // Hugging Face's with NumPy: halves round down, an odd pixel is padded before
+};
 
 // Turns one picture of any size into one normalized picture of a fixed size.
 // Immutable once made: any number of threads may share one.
@@ -13,9 +24,10 @@ class Preprocessor {
  public:
   struct Options {
     Size size;
-    // Nothing squashes the whole picture to `size`; a length resizes the shorter side to it and
-    // keeps the center.
-    std::optional<int> resize;
+    Fit fit;
+    Size resize;  // of the whole picture; its height counts where `fit` names one side
+    Crop crop;
+    std::vector<std::uint8_t> fill;  // what is padded, a byte per channel
     Filter filter;
     Reference reference;
     // Per channel, in units of the pixel range [0, 1].
@@ -38,9 +50,10 @@ class Preprocessor {
   }
   const Normalization& normalization() const { return normalization_; }
 
-  // What a picture is resized to, before the crop. The longer side grows in proportion and is cut
-  // to whole pixels, as torchvision's Resize does. Throws std::invalid_argument if it gets longer
-  // than longest_side().
+  // What a picture is resized to, before the crop. By its shorter side, the longer one is cut to
+  // whole pixels, as by torchvision's Resize, and std::invalid_argument thrown if it gets longer
+  // than longest_side(). By its longer side, the shorter one is rounded, halves to even, as by
+  // timm's ResizeKeepRatio, and at least 1, where timm fails.
   Size resized(Size image) const;
 
   // Writes elements_per_image() elements. `image.channels` has to equal channels(), and resized()

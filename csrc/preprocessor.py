@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,8 @@ from .resize import Filter, Reference
 
 Layout = Literal["NCHW", "NHWC"]
 DType = Literal["float32", "bfloat16"]
+Fit = Literal["shorter", "longer"]
+Crop = Literal["center", "center_floor"]
 
 # torchvision's normalization for models trained on ImageNet.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -28,9 +31,9 @@ class Preprocessor:
 
     Args:
         size: ``(height, width)`` of every picture in the batch.
-        resize: ``None`` squashes the whole picture to ``size``. A number resizes the shorter side
-            to that many pixels, in proportion, and keeps the center; what is then smaller than
-            ``size`` is padded with black.
+        resize: what the whole picture is resized to, before its center is kept: ``None`` for
+            ``size``, ``(height, width)``, or the length of one side, which the other follows in
+            proportion.
         filter: see :func:`falconet.native.resize`.
         mean: one number per channel (1, 3 or 4), for pixels in the range 0 to 1.
         std: likewise.
@@ -42,6 +45,16 @@ class Preprocessor:
         dtype: of the batch: ``"float32"``, or ``"bfloat16"``, the nearest to it.
         reference: see :func:`falconet.native.resize`.
         implementation: one of :func:`falconet.native.implementations`, or ``None`` for the fastest.
+        fit: which side has the length ``resize``. ``"shorter"``: the longer one is cut to whole
+            pixels, as by torchvision's ``Resize``. ``"longer"``: the shorter one is rounded, halves
+            to even, as by timm's ``ResizeKeepRatio(longest=1)``, but not to less than 1.
+        crop: how the center is found where an odd number of pixels is left over. ``"center"``:
+            halves round to even, and an odd pixel is padded after the picture, as by torchvision's
+            ``CenterCrop`` and timm's ``CenterCropOrPad``. ``"center_floor"``: halves round down,
+            and an odd pixel is padded before, as by ``center_crop`` of
+            ``transformers.image_transforms``.
+        fill: what is padded where the resized picture is smaller than ``size``: one byte (0 to
+            255) for all channels, or one per channel.
 
     The normalized value of a byte is ``fma(byte, 1 / (255 * std), -mean / std)``, in float32.
 
@@ -52,7 +65,7 @@ class Preprocessor:
     def __init__(
         self,
         size: tuple[int, int],
-        resize: int | None = None,
+        resize: int | tuple[int, int] | None = None,
         filter: Filter = "bilinear",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
@@ -61,6 +74,10 @@ class Preprocessor:
         dtype: DType = "float32",
         reference: Reference = "pillow",
         implementation: str | None = None,
+        *,
+        fit: Fit = "shorter",
+        crop: Crop = "center",
+        fill: int | Sequence[int] = 0,
     ) -> None:
         self.mean = _numbers("mean", mean)
         self.std = _numbers("std", std)
@@ -68,6 +85,9 @@ class Preprocessor:
         self._core = _core.Preprocessor(
             size,
             resize,
+            fit,
+            crop,
+            fill,
             filter,
             reference,
             self.mean,
@@ -78,7 +98,10 @@ class Preprocessor:
             implementation,
         )
         self.size = (int(size[0]), int(size[1]))
-        self.resize = resize
+        self.resize = _side_or_sides(resize)
+        self.fit = fit
+        self.crop = crop
+        self.fill = self._core.fill
         self.filter = filter
         self.layout = layout
         self.dtype = dtype
@@ -99,18 +122,20 @@ class Preprocessor:
         layout and the dtype are how the same numbers lie in memory.
 
         Raises:
-            ValueError: a field is missing, or asks for a crop that this version does not know.
+            ValueError: a field is missing, or asks for what this version does not know.
         """
-        missing = {"size", "resize", "crop", "filter", "mean", "std"} - spec.keys()
+        missing = {"size", "filter", "mean", "std"} - spec.keys()
         if missing:
             raise ValueError(f"spec: expected the field {min(missing)!r}, got {sorted(spec)}")
-        if spec["crop"] != "center":
-            raise ValueError(f"spec: expected the crop 'center', got {spec['crop']!r}")
         return cls(
             size=tuple(spec["size"]),
-            resize=spec["resize"],
+            # Specs of earlier versions have not all of these.
+            resize=spec.get("resize"),
+            fit=spec.get("fit", "shorter"),
+            crop=spec.get("crop", "center"),
+            fill=spec.get("fill", 0),
+            reference=spec.get("reference", "pillow"),
             filter=spec["filter"],
-            reference=spec.get("reference", "pillow"),  # specs of earlier versions have none
             mean=spec["mean"],
             std=spec["std"],
             layout=layout,
@@ -152,11 +177,20 @@ class Preprocessor:
 
     def __repr__(self) -> str:
         return (
-            f"Preprocessor(size={self.size}, resize={self.resize}, filter={self.filter!r}, "
+            f"Preprocessor(size={self.size}, resize={self.resize}, fit={self.fit!r}, "
+            f"crop={self.crop!r}, fill={self.fill}, filter={self.filter!r}, "
             f"mean={self.mean}, std={self.std}, layout={self.layout!r}, threads={self.threads}, "
             f"dtype={self.dtype!r}, reference={self.reference!r}, "
             f"implementation={self.implementation!r})"
         )
+
+
+def _side_or_sides(resize: int | Sequence[int] | None) -> int | tuple[int, int] | None:
+    if resize is None:
+        return None
+    if isinstance(resize, (tuple, list)):
+        return int(resize[0]), int(resize[1])
+    return index(resize)  # type: ignore[arg-type]
 
 
 def _numbers(name: str, values: Sequence[float]) -> tuple[float, ...]:

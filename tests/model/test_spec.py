@@ -84,7 +84,7 @@ def changed(**fields: object) -> str:
         (changed(classes=["a", "b", "a"]), "'a' is listed twice"),
         (changed(top_k=0), "top_k to be a whole number from 1"),
         (changed(filter="nearest"), "got 'nearest'"),
-        (changed(crop="left"), "crop 'center', got 'left'"),
+        (changed(crop="left"), "crop: expected 'center' or 'center_floor', got 'left'"),
         (changed(reference="cv2"), "'pillow' or 'torch', got 'cv2'"),
         (changed(decode="quick"), "decode to be 'exact' or 'fast', got 'quick'"),
         (changed(orientation="right"), "spec: expected orientation .*, got 'right'"),

@@ -196,7 +196,10 @@ class Picture {
 // What is to be made of a picture, and where it goes.
 struct Job {
   bool whole_preprocessor;  // Preprocessor::run instead of run
-  std::optional<int> resize;
+  Fit fit;
+  Size resize;
+  Crop crop;
+  std::vector<std::uint8_t> fill;
   Filter filter;
   Reference reference;
   std::vector<double> mean;
@@ -205,7 +208,7 @@ struct Job {
   Layout layout;
   Size full;  // what the picture is resized to
   Size size;  // what is kept of that,
-  int top;    // from here on; less than zero where black is put before it
+  int top;    // from here on; less than zero where the fill is put before it
   int left;
   std::ptrdiff_t row_stride;  // of the output, in elements
   std::ptrdiff_t plane;
@@ -213,12 +216,15 @@ struct Job {
 };
 
 Preprocessor::Options options_of(const Job& job, const Kernels& kernels) {
-  return {job.size, job.resize, job.filter,  job.reference, job.mean,
-          job.std,  job.layout, job.element, &kernels};
+  return {job.size,      job.fit,  job.resize, job.crop,   job.fill,    job.filter,
+          job.reference, job.mean, job.std,    job.layout, job.element, &kernels};
 }
 
-// Where torchvision's CenterCrop begins.
-int centered(int available, int wanted) {
+// Where the crop begins: torchvision's CenterCrop, or Python's (available - wanted) // 2.
+int centered(int available, int wanted, Crop crop) {
+  if (crop == Crop::center_floor) {
+    return static_cast<int>(std::floor((available - wanted) / 2.0));
+  }
   if (wanted >= available) return -((wanted - available) / 2);
   return static_cast<int>(std::nearbyint((available - wanted) / 2.0));
 }
@@ -256,7 +262,10 @@ Job job_from(Choices* choices, Size image, int channels) {
     job.element = choices->one_in(2) ? Element::bfloat16 : Element::float32;
     job.size = size_from(choices);
     if (choices->one_in(6)) job.size = image;
-    if (!choices->one_in(4)) job.resize = choices->between(1, 200);
+    job.fit = static_cast<Fit>(choices->up_to(2));
+    job.resize = choices->one_in(2) ? job.size : size_from(choices);
+    job.crop = static_cast<Crop>(choices->up_to(1));
+    for (int c = 0; c < channels; ++c) job.fill.push_back(choices->byte());
   } else {
     job.element = static_cast<Element>(choices->up_to(2));
     job.full = full_from(choices, image);
@@ -273,8 +282,8 @@ Job job_from(Choices* choices, Size image, int channels) {
   }
   if (job.whole_preprocessor) {
     job.full = Preprocessor(options_of(job, kScalarKernels)).resized(image);
-    job.top = centered(job.full.height, job.size.height);
-    job.left = centered(job.full.width, job.size.width);
+    job.top = centered(job.full.height, job.size.height, job.crop);
+    job.left = centered(job.full.width, job.size.width, job.crop);
   }
   if (choices->one_in(3) && torch_can(job)) job.reference = Reference::torch;
   if (job.element == Element::uint8) job.layout = Layout::nhwc;
@@ -411,7 +420,7 @@ Expected expected(const Job& job, const Picture& picture) {
           from_y >= 0 && from_y < window.height && from_x >= 0 && from_x < window.width;
       const std::ptrdiff_t pixel = std::ptrdiff_t{from_y} * window.width + from_x;
       for (int c = 0; c < channels; ++c) {
-        const int byte = inside ? resized[pixel * channels + c] : 0;
+        const int byte = inside ? resized[pixel * channels + c] : job.fill[c];
         const std::ptrdiff_t at =
             y * job.row_stride + (planar ? c * job.plane + x : x * channels + c);
         std::memcpy(&result.bytes[at * width], elements[256 * c + byte].data(), width);

@@ -47,7 +47,10 @@ class Batches {
  public:
   explicit Batches(const Kernels& kernels)
       : preprocessor_({{12, 10},
-                       14,
+                       Fit::shorter,
+                       {14, 14},
+                       Crop::center,
+                       {0, 0, 0},
                        Filter::bicubic,
                        Reference::pillow,
                        {0.1, 0.5, 0.9},

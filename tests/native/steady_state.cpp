@@ -42,6 +42,7 @@ namespace {
 
 constexpr Size kSize{24, 32};
 constexpr int kWidest = 100;
+const std::vector<std::uint8_t> kBlack(3, 0);
 
 // With one color for all, so that any strides can share it.
 const std::vector<std::uint8_t> pixels(std::size_t{kWidest} * kWidest * 4, 7);
@@ -71,10 +72,20 @@ const Image unseen = packed(61, 99);
 class Preprocessors {
  public:
   explicit Preprocessors(const Kernels& kernels)
-      : squashing_({kSize, std::nullopt, Filter::bilinear, Reference::pillow, mean_, std_,
-                    Layout::nchw, Element::float32, &kernels}),
-        cropping_({kSize, 20, Filter::bicubic, Reference::torch, mean_, std_, Layout::nhwc,
-                   Element::bfloat16, &kernels}) {}
+      : squashing_({kSize, Fit::both, kSize, Crop::center, kBlack, Filter::bilinear,
+                    Reference::pillow, mean_, std_, Layout::nchw, Element::float32, &kernels}),
+        cropping_({kSize,
+                   Fit::shorter,
+                   {20, 20},
+                   Crop::center,
+                   kBlack,
+                   Filter::bicubic,
+                   Reference::torch,
+                   mean_,
+                   std_,
+                   Layout::nhwc,
+                   Element::bfloat16,
+                   &kernels}) {}
 
   void run(const Image& image, std::vector<float>* out) const {
     squashing_.run(image, out->data());

@@ -39,6 +39,9 @@ def core(
     return _core.Preprocessor(
         size,
         resize,
+        "shorter",
+        "center",
+        0,
         filter,
         "pillow",
         IMAGENET_MEAN,
