@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "export": "export",
     "import": "importing:import_model",
+    "migrate": "migrate",
     "archive": "archive",
     "serve": "serve",
     "stop": "serve",

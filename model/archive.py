@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from . import samples, spec
 MODEL = "model.pt"
 # Of every other file in the archive, by name.
 CHECKSUMS = "checksums.json"
+# How the model compares with its original, if it comes from elsewhere.
+PROOF = "proof.json"
 
 
 class ArchiveError(RuntimeError):
@@ -91,7 +94,7 @@ def archive(
     known: Sequence[samples.Sample] = (),
     allow: Sequence[str] = (),
 ) -> None:
-    """Pack ``model.pt`` and ``spec.json`` of a folder into the archive ``output``.
+    """Pack ``model.pt``, ``spec.json`` and ``proof.json``, if any, into the archive ``output``.
 
     The model may be any TorchScript file that takes ``(N, C, height, width)`` float32 and returns
     ``(N, classes)`` logits. The model's name is that of the output file, without ``.mar``.
@@ -126,6 +129,9 @@ def archive(
         config.write_text((serving or Serving()).to_yaml(), encoding="utf-8")
         samples.save(known, Path(temporary))
         extra = [spec.FILE_NAME, samples.FILE_NAME]
+        if (folder / PROOF).is_file():
+            shutil.copyfile(folder / PROOF, Path(temporary, PROOF))
+            extra.append(PROOF)
         packed = [model, handler, config, *(Path(temporary, name) for name in extra)]
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in packed}
         Path(temporary, CHECKSUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")

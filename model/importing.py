@@ -13,12 +13,11 @@ from PIL import Image
 
 from falconet.native.output import probabilities
 
-from .archive import MODEL
+from .archive import MODEL, PROOF
 from .export import write_script
 from .importers.model import Model
 from .samples import FOLDER, made_pictures, png
 
-PROOF = "proof.json"
 # Of sums in another order, in float32.
 MOST_MOVED = 1e-3
 BATCH = 8

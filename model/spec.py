@@ -5,7 +5,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from falconet.native import IMAGENET_MEAN, IMAGENET_STD, Filter, Preprocessor, Reference
+from falconet.native import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Crop,
+    Filter,
+    Fit,
+    Preprocessor,
+    Reference,
+)
 from falconet.native.decode import Decoder, Orientation, check_decoding
 from falconet.native.formats import DEFAULT
 from falconet.native.output import Output, check_output
@@ -24,8 +32,13 @@ class Spec:
     Attributes:
         size: ``(height, width)`` of the network's input, in pixels.
         classes: the label of each output, in order.
-        resize: ``None`` squashes a picture to ``size``; a number resizes its shorter side to that.
-        crop: which part of a resized picture is kept; ``"center"`` is torchvision's CenterCrop.
+        resize: what an image is resized to before its center is kept: ``None`` for ``size``,
+            ``(height, width)``, or the length of one side, which the other follows in proportion.
+        fit: which side that is, ``"shorter"`` or ``"longer"``.
+        crop: how the center is found, see :class:`falconet.native.Preprocessor`; ``"center"`` is
+            torchvision's CenterCrop, ``"center_floor"`` that of Hugging Face.
+        fill: what is padded where the resized image is smaller than ``size``: one byte for all
+            channels, or one for each.
         filter: one of :data:`falconet.native.FILTERS`.
         mean: per channel, for pixels in the range 0 to 1; subtracted first.
         std: per channel; divided by.
@@ -49,8 +62,10 @@ class Spec:
 
     size: tuple[int, int]
     classes: tuple[str, ...]
-    resize: int | None = None
-    crop: Literal["center"] = "center"
+    resize: int | tuple[int, int] | None = None
+    fit: Fit = "shorter"
+    crop: Crop = "center"
+    fill: int | tuple[int, ...] = 0
     filter: Filter = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD

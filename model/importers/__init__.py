@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from . import python, timm, torchscript, torchvision
+from . import hf, python, timm, torchscript, torchvision
 from .model import Model, Wanted
 
 # By what stands before the colon; a path without one is a TorchScript file.
 SOURCES: dict[str, Callable[[str, Wanted], Model]] = {
     "torchvision": torchvision.load,
     "timm": timm.load,
+    "hf": hf.load,
     "python": python.load,
     "torchscript": torchscript.load,
 }
@@ -19,7 +20,7 @@ def load(source: str, wanted: Wanted) -> Model:
     """A model, with its preprocessing and labels.
 
     Args:
-        source: like ``torchvision:resnet18``, ``timm:convnext_atto``,
+        source: like ``torchvision:resnet18``, ``timm:convnext_atto``, ``hf:FOLDER``,
             ``python:package.module:function``, or the path of a TorchScript file.
         wanted: what its own configuration does not say, or says otherwise.
 

@@ -40,6 +40,10 @@ class Wanted:
         """Whether the weights are those that its place publishes."""
         return self.weights is None and not self.random
 
+    def returning(self, output: Output) -> "Wanted":
+        """The same of a model that is known to return this."""
+        return replace(self, outputs=output)
+
     @property
     def head(self) -> dict[str, int]:
         """What to make a network with, for as many classes as labels, if not as published."""

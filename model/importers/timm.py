@@ -16,8 +16,8 @@ def load(name: str, wanted: Wanted) -> Model:
     """A model that ``timm.create_model`` knows, preprocessed as its data configuration says.
 
     Raises:
-        ValueError: it is preprocessed in a way that a spec does not state: another filter, or a
-            picture that is squashed or padded before it is cropped.
+        ValueError: it is preprocessed in a way that a spec does not state: by another filter, or
+            in proportion to a size that is not square.
     """
     try:
         import timm
@@ -34,20 +34,27 @@ def load(name: str, wanted: Wanted) -> Model:
     filter_, mode, share = config["interpolation"], config["crop_mode"], config["crop_pct"]
     if filter_ not in FILTERS:
         raise ValueError(f"timm:{name}: expected a filter of {', '.join(FILTERS)}, got {filter_!r}")
-    resize: int | None = math.floor(min(size) / share)
-    if mode == "squash" and share == 1:
-        resize = None
-    elif mode != "center" or size[0] != size[1]:
+    # As timm.data.transforms_factory.transforms_imagenet_eval has it.
+    scale = (math.floor(size[0] / share), math.floor(size[1] / share))
+    resize: int | tuple[int, int] = scale[0]
+    fill: int | tuple[int, ...] = 0
+    if mode == "squash":
+        resize = scale
+    elif size[0] != size[1]:
         raise ValueError(
-            f"timm:{name}: expected pictures to be resized in proportion and cropped to a square, "
-            f"or squashed as a whole; got crop_mode={mode!r}, crop_pct={share}, {size[0]}x{size[1]}"
+            f"timm:{name}: expected images to be resized in proportion to a square, or squashed, "
+            f"got crop_mode={mode!r} for {size[0]}x{size[1]}"
         )
+    elif mode == "border":
+        fill = tuple(round(255 * each) for each in config["mean"])
     count = network.num_classes
     names = data.ImageNetInfo().label_descriptions() if count == 1000 else []
     spec = Spec(
         (size[0], size[1]),
         unique([each.split(",")[0] for each in names]) or ("unnamed",),
         resize=resize,
+        fit="longer" if mode == "border" else "shorter",
+        fill=fill,
         filter=filter_,
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),

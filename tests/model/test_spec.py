@@ -70,11 +70,11 @@ def changed(**fields: object) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "expected an object with a format of (1, 2), got 'list'"),
-        ("{}", "format of (1, 2), got None"),
+        ("[]", "expected an object with a format of .1, 2., got 'list'"),
+        ("{}", "format of .1, 2., got None"),
         ("not json", "Expecting value"),
         (changed(output="logit"), "expected output to be one of logits, probabilities, sigmoid"),
-        (changed(format=3), "format of (1, 2), got 3"),
+        (changed(format=3), "format of .1, 2., got 3"),
         (changed(colour="RGB"), "unknown field 'colour'"),
         ('{"format": 1, "classes": ["a"]}', "the field 'size' is missing"),
         (changed(classes="ab"), "expected classes to be a list, got 'ab'"),

@@ -1,0 +1,185 @@
+"""falconet migrate"""
+
+import io
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from falconet.handler import ENTRY
+from falconet.model.archive import PROOF
+from falconet.model.archive import archive as pack
+from falconet.model.migration import MigrationError
+from falconet.model.samples import FOLDER, in_folder, made_pictures
+from falconet.native import available_cores
+from falconet.native.formats import DEFAULT, FORMATS
+
+from .trial import try_out
+
+if TYPE_CHECKING:
+    from falconet.model.agreement import Agreement
+    from falconet.model.archive_process import ArchiveProcess
+
+# Images that are made where none are given, and what TorchServe's handler resizes to.
+MADE, UNKNOWN_SIZE = 96, (256, 256)
+KINDS = (
+    *(("JPEG", "RGB"), ("PNG", "RGB"), ("JPEG", "L"), ("PNG", "L"), ("WEBP", "RGB")),
+    *(("PNG", "RGBA"), ("PNG", "P"), ("JPEG", "CMYK"), ("GIF", "P"), ("PNG", "LA")),
+)
+# Requests to one handler before it is the other's turn, and before any counts.
+TURN, WARM_UP = 16, 8
+# Samples that are packed.
+KEPT = 16
+
+
+@click.command()
+@click.argument("old", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The archive; its name without .mar is the model's.",
+)
+@click.option("--version", help="Version of the model.  [default: the old one's]")
+@click.option(
+    "--samples",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Images that the model knows: to compare on, and for deploys.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(1),
+    help="Side of the network's input in pixels, for a handler that does not resize.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="With which both handlers compute here.  [default: one for each core]",
+)
+@click.option(
+    "--allow",
+    type=click.Choice([name for name in FORMATS if name not in DEFAULT], case_sensitive=False),
+    multiple=True,
+    help="An image format to decode besides the usual ones; may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def migrate(
+    old: Path,
+    output: Path,
+    version: str | None,
+    samples: Path | None,
+    size: int | None,
+    threads: int | None,
+    allow: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Take over an archive of TorchServe's image_classifier, and prove that it answers the same.
+
+    \b
+    falconet migrate old.mar --samples images/ --output build/model_store/resnet.mar
+
+    The new archive answers as the old one does, {"tabby": 0.41, ...}, computed in float32. Both
+    run side by side here, each in a process of its own; the code in OLD is run.
+    """
+    from falconet.model.archive_process import ArchiveProcess
+    from falconet.model.migration import take_over, unpack
+
+    shape = None if size is None else (size, size)
+    files = in_folder(samples, (*DEFAULT, *allow)) if samples else []
+    if samples and not files:
+        raise click.UsageError(f"{samples}: expected images in it")
+    with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
+        folder, packed = Path(temporary, "model"), Path(temporary, output.name)
+        old_folder, new_folder = Path(temporary, "old"), Path(temporary, "new")
+        was = unpack(old, old_folder)
+        with ArchiveProcess(old_folder, threads or available_cores()) as process:
+            images = files or made_files(shape or UNKNOWN_SIZE, same_size=shape is not None)
+            take_over(was, process, folder, images, shape)
+            (folder / FOLDER).mkdir()
+            for i, file in enumerate(files[:KEPT]):
+                (folder / FOLDER / f"{i:03}.{kind(file).split()[0].lower()}").write_bytes(file)
+            trial = try_out(folder, was.serving)
+
+            def write(path: Path) -> None:
+                pack(
+                    folder,
+                    path,
+                    handler=ENTRY,
+                    version=version or was.version,
+                    serving=trial.serving,
+                    known=trial.known,
+                    allow=allow,
+                )
+
+            write(packed)
+            unpack(packed, new_folder)
+            with ArchiveProcess(new_folder, threads or available_cores()) as new_process:
+                agreement = compared(process, new_process, images, quiet=as_json)
+        if not agreement.holds:
+            raise MigrationError(f"the new archive does not answer as the old one: {agreement}")
+        (folder / PROOF).write_text(json.dumps(agreement.to_json(), indent=2) + "\n")
+        write(output)
+    if as_json:
+        click.echo(json.dumps(agreement.to_json()))
+        return
+    click.echo(str(agreement))
+    if was.ignored:
+        click.echo(f"of the old model-config.yaml left out: {', '.join(was.ignored)}")
+    if not files:
+        click.echo("images were made for this; name some of the model's with --samples")
+    click.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def compared(
+    old: "ArchiveProcess", new: "ArchiveProcess", images: Sequence[bytes], *, quiet: bool
+) -> "Agreement":
+    """Ask two handlers about the same images, in turns."""
+    from falconet.model.agreement import Agreement
+
+    agreement = Agreement()
+    for process in (old, new):  # the first requests optimize a network
+        process.ask(images[:WARM_UP])
+    turns = range(0, len(images), TURN)
+    for start in track(turns, "comparing", console=Console(stderr=True), disable=quiet):
+        some = images[start : start + TURN]
+        theirs, old_seconds = old.ask(some)
+        ours, new_seconds = new.ask(some)
+        agreement.add([kind(each) for each in some], theirs, ours)
+        agreement.old_seconds += old_seconds
+        agreement.new_seconds += new_seconds
+    return agreement
+
+
+def kind(file: bytes) -> str:
+    """Format and mode of an image, as Pillow calls them."""
+    try:
+        with Image.open(io.BytesIO(file)) as image:
+            return f"{image.format} {image.mode}"
+    except (OSError, SyntaxError, ValueError):
+        return "damaged"
+
+
+def made_files(size: tuple[int, int], count: int = MADE, *, same_size: bool) -> list[bytes]:
+    """Made images in the formats and modes that clients send.
+
+    Args:
+        size: ``(height, width)``.
+        count: how many.
+        same_size: all have it; else many around it.
+    """
+    files = []
+    for i, pixels in enumerate(made_pictures(size, count)):
+        format, mode = KINDS[i % len(KINDS)]
+        image = Image.fromarray(pixels)
+        if same_size:
+            image = image.resize(size[::-1])
+        file = io.BytesIO()
+        image.convert(mode).save(file, format)
+        files.append(file.getvalue())
+    return files

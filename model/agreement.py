@@ -1,0 +1,106 @@
+"""How the answers of two handlers compare."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .archive_process import Answer
+
+# Of two probabilities in float32 that were computed in another order.
+MOST_MOVED = 1e-5
+
+
+@dataclass
+class Agreement:
+    """Answers of an old and a new handler to the same images.
+
+    Attributes:
+        images: that both were asked about.
+        answered: by the old one.
+        same: of those, how many the new one answered alike: the same labels, but for ties, and
+            probabilities within 1e-5.
+        difference: the largest of two probabilities of the same label.
+        gained: images that only the new one answers, by their kind.
+        lost: what the new one says where only the old one answers.
+        old_seconds: that the old one took for all.
+        new_seconds: likewise.
+    """
+
+    images: int = 0
+    answered: int = 0
+    same: int = 0
+    difference: float = 0.0
+    gained: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    old_seconds: float = 0.0
+    new_seconds: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether whoever was answered is answered alike."""
+        return self.same == self.answered
+
+    def add(self, kinds: Sequence[str], old: Sequence[Answer], new: Sequence[Answer]) -> None:
+        """Count answers to some images.
+
+        Args:
+            kinds: of the images, like ``"PNG, RGBA"``.
+            old: the answers of the old handler.
+            new: likewise.
+        """
+        for kind, theirs, ours in zip(kinds, old, new, strict=True):
+            self.images += 1
+            if theirs.status != 200:
+                self.gained[kind] += ours.status == 200
+                continue
+            self.answered += 1
+            if ours.status != 200:
+                self.lost[_message(ours.content)] += 1
+                continue
+            moved = difference(theirs.content, ours.content)
+            if moved is not None:
+                self.difference = max(self.difference, moved)
+                self.same += moved <= MOST_MOVED
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "gained": dict(self.gained), "lost": dict(self.lost)}
+
+    def __str__(self) -> str:
+        lines = [
+            f"the same answer on {self.same} of {self.answered} images, probabilities differ by at "
+            f"most {self.difference:.1g}"
+        ]
+        lines += [f"only the old one answers {count}: {why}" for why, count in self.lost.items()]
+        gained = ", ".join(f"{count} {kind}" for kind, count in self.gained.items() if count)
+        if gained:
+            lines.append(f"only the new one answers: {gained}")
+        if self.old_seconds and self.new_seconds:
+            lines.append(
+                f"one request after another, without the server: {self.images / self.old_seconds:.1f}"
+                f" a second by the old handler, {self.images / self.new_seconds:.1f} by the new one"
+            )
+        return "\n".join(lines)
+
+
+def difference(old: Any, new: Any) -> float | None:
+    """The largest of two probabilities of the same label; ``None`` where the answers differ.
+
+    A label that only one of them lists counts as likely as the last one of the other.
+    """
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return 0.0 if old == new and type(old) is type(new) else None
+    if len(old) != len(new) or not old:
+        return None
+    moved = [abs(old[label] - new[label]) for label in old.keys() & new.keys()]
+    moved += [abs(new[label] - min(old.values())) for label in new.keys() - old.keys()]
+    moved += [abs(old[label] - min(new.values())) for label in old.keys() - new.keys()]
+    # Clients may take the first one for the best.
+    for mine, theirs in zip(old.values(), new.values(), strict=True):
+        moved.append(abs(mine - theirs))
+    return max(moved)
+
+
+def _message(content: Any) -> str:
+    error = content.get("error") if isinstance(content, dict) else None
+    return str(error["message"]) if isinstance(error, dict) else str(content)

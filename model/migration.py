@@ -1,0 +1,135 @@
+"""Taking over an archive of TorchServe's own ``image_classifier``."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .archive import MODEL, Serving
+from .archive_process import Answer, ArchiveProcess, ArchiveProcessError
+from .spec import Spec
+
+MANIFEST = Path("MAR-INF", "MANIFEST.json")
+# In TorchServe's model-config.yaml, and what they are in ours.
+OPTIONS = {
+    "maxWorkers": "workers",
+    "batchSize": "batch_size",
+    "maxBatchDelay": "max_batch_delay",
+    "responseTimeout": "response_timeout",
+    "startupTimeout": "startup_timeout",
+}
+
+
+class MigrationError(ValueError):
+    """The archive cannot be taken over."""
+
+
+@dataclass(frozen=True)
+class Old:
+    """An archive of TorchServe's, unpacked.
+
+    Attributes:
+        folder: where.
+        version: of the model.
+        handler: its name.
+        serving: what its ``model-config.yaml`` says, in our words; it computes in float32.
+        ignored: what that says besides.
+    """
+
+    folder: Path
+    version: str
+    handler: str
+    serving: Serving
+    ignored: tuple[str, ...]
+
+
+def unpack(archive: Path, folder: Path) -> Old:
+    """Unpack an archive into a folder that is empty.
+
+    Raises:
+        MigrationError: it is none, or has no PyTorch model.
+    """
+    try:
+        with zipfile.ZipFile(archive) as mar:
+            mar.extractall(folder)  # which lets no name out of the folder
+        model = json.loads((folder / MANIFEST).read_text())["model"]
+        file, handler = str(model["serializedFile"]), str(model["handler"])
+    except (zipfile.BadZipFile, OSError, KeyError, ValueError) as error:
+        raise MigrationError(
+            f"{archive}: expected an archive of torch-model-archiver: {error}"
+        ) from error
+    if not file.endswith((".pt", ".pth", ".bin")):
+        raise MigrationError(f"{archive}: expected a PyTorch model, a .pt file, got {file}")
+    config = {}
+    if "configFile" in model:
+        config = yaml.safe_load((folder / model["configFile"]).read_text()) or {}
+    known = {OPTIONS[name]: value for name, value in config.items() if name in OPTIONS}
+    return Old(
+        folder,
+        str(model.get("modelVersion", "1.0")),
+        handler,
+        Serving(precision="float32", **known),
+        tuple(name for name in config if name not in OPTIONS and name != "minWorkers"),
+    )
+
+
+def take_over(
+    old: Old,
+    process: ArchiveProcess,
+    folder: Path,
+    images: Sequence[bytes],
+    size: tuple[int, int] | None = None,
+) -> Spec:
+    """Write ``model.pt`` and ``spec.json`` that do as the old handler does.
+
+    Args:
+        old: the archive.
+        process: that runs it.
+        folder: to write into.
+        images: files, of which the handler answers at least one.
+        size: ``(height, width)`` of the network's input, for a handler that does not resize.
+
+    Raises:
+        MigrationError: the handler's answer has a form that is not known, or it answers nothing.
+        ArchiveProcessError: the handler is no image classifier, or cannot be stated as a spec.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        found = process.describe(size, folder / MODEL)
+    except ArchiveProcessError as error:
+        raise ArchiveProcessError(f"{old.handler}: {error}") from None
+    names = found["labels"] or {}
+    labels = [names.get(str(i), str(i)) for i in range(found["outputs"])]
+    answers, _ = process.ask(images)
+    spec = Spec(
+        **{name: _frozen(value) for name, value in found["arguments"].items()},
+        classes=tuple(labels),
+        answer=_form([each for each in answers if each.status == 200], answers),
+        top_k=found["top_k"],
+    )
+    spec.save(folder)
+    return spec
+
+
+def _form(good: Sequence[Answer], every: Sequence[Answer]) -> str:
+    if not good:
+        raise MigrationError(
+            f"the old handler answers none of {len(every)} images: {every[0].content}"
+        )
+    content = good[0].content
+    if isinstance(content, dict) and all(isinstance(each, float) for each in content.values()):
+        return "torchserve"
+    if isinstance(content, int):
+        return "class_number"
+    raise MigrationError(
+        "expected the old handler to answer probabilities by label, or a class's number, got "
+        f"{json.dumps(content)[:200]}"
+    )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
