@@ -68,6 +68,7 @@ def test_the_wheel_holds_the_namespace_alone(dist: Path, repository: Path) -> No
         tops = {name.split("/")[0] for name in names}
         assert {top.partition("-")[0] for top in tops} == {"falconet"}
         assert "falconet/__init__.py" not in names
+        assert not {name for name in names if name.endswith((".cpp", ".h"))}
         assert "falconet/native/_core.pyi" in names
         assert "falconet/model/pretrained/cifar10.pt" in names
         configured = {name.rpartition("/")[2] for name in names if "/serving/conf/" in name}
