@@ -96,7 +96,7 @@ $(VENV)/.core: pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; (3, 10) <= sys.version_info < (3, 14) or sys.exit("Python 3.10 to 3.13 is needed, this is " + sys.version + "; name another with: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet 'torch==2.14.*' 'torchvision==0.29.*'
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[serve]'
 	@touch $@ $(VENV)/.built
 
 $(VENV)/.built: $(VENV)/.core $(wildcard csrc/*.cpp csrc/*.h)
@@ -104,7 +104,7 @@ $(VENV)/.built: $(VENV)/.core $(wildcard csrc/*.cpp csrc/*.h)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core $(VENV)/.built
-	$(BIN)/pip install --quiet --editable '.[dev,training]'
+	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
 $(ARCHIVE): $(VENV)/.core $(VENV)/.built $(wildcard model/*.py model/pretrained/* handler/torchserve_entry.py)

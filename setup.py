@@ -92,6 +92,7 @@ def generate_stubs(folder: Path) -> None:
 setup(
     packages=list(ROOMS),
     package_dir=ROOMS,
+    include_package_data=False,  # MANIFEST.in is for the sdist: no C++ in the wheel
     package_data={
         "": ["py.typed"],
         "falconet.native": ["_core.pyi"],

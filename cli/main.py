@@ -36,8 +36,6 @@ COMMANDS = {
     "predict": "predict",
 }
 
-TRAINING_EXTRA = ("jinja2", "matplotlib", "optuna", "torchvision")
-
 
 class LazyGroup(click.Group):
     """Imports a command's module on its first use, and turns expected errors into messages."""
@@ -63,9 +61,8 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except ModuleNotFoundError as error:
-            hint = "; pip install 'falconet[training]'" if error.name in TRAINING_EXTRA else ""
-            raise click.ClickException(f"{error}{hint}") from error
+        except ModuleNotFoundError:
+            raise  # for __main__.py, which knows the extras
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise click.ClickException(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""From the bytes of a picture file to pixels."""
+"""From the bytes of a picture file to pixels. Needs the extra ``serve``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-import simplejpeg
-from PIL import Image, UnidentifiedImageError
-from PIL.ImageFile import ImageFile
+
+try:
+    import simplejpeg
+    from PIL import Image, UnidentifiedImageError
+    from PIL.ImageFile import ImageFile
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "decoding needs Pillow and simplejpeg: pip install 'falconet[serve]'", name=error.name
+    ) from error
 
 from . import exif, formats, jpeg
 from .budget import JPEG_PASSES, KEPT_OPEN, PIXELS, RLE_PIXELS, RLE_READS, SHARE_OF_RARE_JPEG

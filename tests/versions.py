@@ -31,7 +31,7 @@ def test_pair(uv: str, pair: str) -> None:
     if not folder.exists():
         run(uv, "venv", "--python", python, folder)
     install = [uv, "pip", "install", "--quiet", "--reinstall-package", "falconet"]
-    run(*install, *pins, ".[dev,training]", VIRTUAL_ENV=str(folder))
+    run(*install, *pins, ".[dev]", VIRTUAL_ENV=str(folder))
     run(
         folder / "bin" / "pytest",
         "-n",

@@ -137,7 +137,7 @@ def _download(name: str, split: str) -> Dataset:
         from torchvision import datasets
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"downloading {name} needs torchvision: pip install 'falconet[training]', or name a "
+            f"downloading {name} needs torchvision: pip install 'falconet[train]', or name a "
             "folder of pictures with --data"
         ) from error
     try:

@@ -17,7 +17,7 @@ def load(name: str, wanted: Wanted) -> Model:
     try:
         from torchvision import models
     except ImportError as error:
-        raise ModuleNotFoundError("torchvision: needs pip install 'falconet[training]'") from error
+        raise ModuleNotFoundError("torchvision: needs pip install 'falconet[train]'") from error
     name, _, entry = name.partition(":")
     if name not in models.list_models(module=models):
         raise ValueError(

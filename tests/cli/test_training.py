@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -226,12 +225,3 @@ def test_seeds_go_on_where_they_were(own: Path, tmp_path: Path) -> None:
     result = run(*words, "--seeds", 3)
     assert len([line for line in result.stdout.splitlines() if "weights.pt" in line]) == 3
     assert (tmp_path / "seed-2" / "weights.pt").exists()
-
-
-def test_what_is_not_installed_is_named(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.delitem(sys.modules, "falconet.training.tune", raising=False)
-    monkeypatch.delattr("falconet.training.tune", raising=False)
-    result = CliRunner().invoke(main, ["tune", "fast94", "epochs=2..3", "--data", str(own)])
-    assert result.exit_code == 1
-    assert "pip install 'falconet[training]'" in result.output

@@ -7,9 +7,16 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from falconet.native import Preprocessor
+
+# Of a download: falconet's wheel and NumPy's, which is the largest part by far.
+BARE_BYTES = 40e6
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,7 @@ def test_the_wheel_holds_the_namespace_alone(dist: Path, repository: Path) -> No
         tops = {name.split("/")[0] for name in names}
         assert {top.partition("-")[0] for top in tops} == {"falconet"}
         assert "falconet/__init__.py" not in names
+        assert not {name for name in names if name.endswith((".cpp", ".h"))}
         assert "falconet/native/_core.pyi" in names
         assert "falconet/model/pretrained/cifar10.pt" in names
         configured = {name.rpartition("/")[2] for name in names if "/serving/conf/" in name}
@@ -105,11 +113,32 @@ def clean(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def run(python: Path, *arguments: str, cwd: Path) -> str:
+@pytest.fixture(scope="module")
+def bare(clean: Path, dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the wheel and NumPy, and nothing else, not even pip."""
+    environment = tmp_path_factory.mktemp("bare") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    python = environment / "bin" / "python"
+    (wheel,) = dist.glob("*.whl")
+    pip = [clean, "-m", "pip", "--python", str(python)]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", wheel], check=True)
+    program = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(subprocess.check_output([python, "-c", program], text=True).strip())
+    installed = metadata.distribution("numpy")
+    for name in {file.parts[0] for file in installed.files or ()} - {".."}:
+        (site / name).symlink_to(Path(str(installed.locate_file(name))))
+    return python
+
+
+def finish(python: Path, *arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    finished = subprocess.run(
+    return subprocess.run(
         [python, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def run(python: Path, *arguments: str, cwd: Path) -> str:
+    finished = finish(python, *arguments, cwd=cwd)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 
@@ -135,3 +164,61 @@ def test_the_wheel_predicts_by_itself(clean: Path, samples: list[Path], tmp_path
     output = run(clean, str(falconet), "predict", "--json", str(samples[4]), cwd=tmp_path)
     assert '"label": "frog"' in output.split("}")[0]
     assert run(clean, str(falconet), "--version", cwd=tmp_path).startswith("falconet, version ")
+
+
+def test_numpy_is_all_that_is_required(dist: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
+    (found,) = metadata.distributions(path=[str(wheel)])
+    required = [each for each in found.requires or () if "extra ==" not in each]
+    assert required == ["numpy>=1.26"]
+    assert {"serve", "train", "training", "all"} <= set(found.metadata.get_all("Provides-Extra"))
+
+
+def test_the_bare_wheel_preprocesses_with_numpy_alone(bare: Path, tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
+    np.save(tmp_path / "picture.npy", picture)
+    program = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from falconet.native import Preprocessor\n"
+        "preprocess = Preprocessor((224, 224), resize=256)\n"
+        "np.save('batch.npy', preprocess([np.load('picture.npy')]))\n"
+        "print(*{name.partition('.')[0] for name, module in sys.modules.items()\n"
+        "        if 'site-packages' in str(getattr(module, '__file__', ''))})\n"
+    )
+    assert set(run(bare, "-c", program, cwd=tmp_path).split()) == {"falconet", "numpy"}
+    expected = Preprocessor((224, 224), resize=256)([picture])
+    np.testing.assert_array_equal(np.load(tmp_path / "batch.npy"), expected)
+
+
+def test_the_bare_wheel_is_a_small_download(dist: Path, tmp_path: Path) -> None:
+    """What pip fetches; NumPy's wheel is made again from what is installed of it."""
+    (wheel,) = dist.glob("*.whl")
+    installed = metadata.distribution("numpy")
+    packed = tmp_path / "numpy.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+        for each in installed.files or ():
+            if each.suffix != ".pyc":
+                file.write(str(installed.locate_file(each)))
+    assert wheel.stat().st_size + packed.stat().st_size <= BARE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "falconet: needs click; pip install 'falconet[serve]'"),
+        (("train", "elu"), "falconet train: needs click; pip install 'falconet[train]'"),
+    ],
+)
+def test_a_bare_command_names_its_extra(
+    bare: Path, arguments: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    finished = finish(bare, str(bare.parent / "falconet"), *arguments, cwd=tmp_path)
+    assert (finished.returncode, finished.stderr) == (1, f"{sentence}\n")
+
+
+def test_decoding_names_its_extra(bare: Path, tmp_path: Path) -> None:
+    finished = finish(bare, "-c", "import falconet.native.decode", cwd=tmp_path)
+    assert finished.stderr.endswith(
+        "ModuleNotFoundError: decoding needs Pillow and simplejpeg: pip install 'falconet[serve]'\n"
+    )
