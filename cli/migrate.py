@@ -100,7 +100,7 @@ def migrate(
         was = unpack(old, old_folder)
         with ArchiveProcess(old_folder, threads or available_cores()) as process:
             images = files or made_files(shape or UNKNOWN_SIZE, same_size=shape is not None)
-            take_over(was, process, folder, images, shape)
+            spec = take_over(was, process, folder, images, shape)
             (folder / FOLDER).mkdir()
             for i, file in enumerate(files[:KEPT]):
                 (folder / FOLDER / f"{i:03}.{kind(file).split()[0].lower()}").write_bytes(file)
@@ -120,7 +120,8 @@ def migrate(
             write(packed)
             unpack(packed, new_folder)
             with ArchiveProcess(new_folder, threads or available_cores()) as new_process:
-                agreement = compared(process, new_process, images, quiet=as_json)
+                mode = "L" if len(spec.mean) == 1 else "RGB"
+                agreement = compared(process, new_process, images, mode, quiet=as_json)
         if not agreement.holds:
             raise MigrationError(f"the new archive does not answer as the old one: {agreement}")
         (folder / PROOF).write_text(json.dumps(agreement.to_json(), indent=2) + "\n")
@@ -137,7 +138,12 @@ def migrate(
 
 
 def compared(
-    old: "ArchiveProcess", new: "ArchiveProcess", images: Sequence[bytes], *, quiet: bool
+    old: "ArchiveProcess",
+    new: "ArchiveProcess",
+    images: Sequence[bytes],
+    mode: str,
+    *,
+    quiet: bool,
 ) -> "Agreement":
     """Ask two handlers about the same images, in turns."""
     from falconet.model.agreement import Agreement
@@ -148,11 +154,7 @@ def compared(
     turns = range(0, len(images), TURN)
     for start in track(turns, "comparing", console=Console(stderr=True), disable=quiet):
         some = images[start : start + TURN]
-        theirs, old_seconds = old.ask(some)
-        ours, new_seconds = new.ask(some)
-        agreement.add([kind(each) for each in some], theirs, ours)
-        agreement.old_seconds += old_seconds
-        agreement.new_seconds += new_seconds
+        agreement.add([kind(each) for each in some], mode, old.ask(some), new.ask(some))
     return agreement
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from .archive_process import Answer
@@ -17,13 +17,16 @@ class Agreement:
 
     Attributes:
         images: that both were asked about.
-        answered: by the old one.
+        answered: by the old one, as they are meant.
         same: of those, how many the new one answered alike: the same labels, but for ties, and
             probabilities within 1e-5.
         difference: the largest of two probabilities of the same label.
         gained: images that only the new one answers, by their kind.
+        misread: images of another mode than the network's, whose numbers the old one takes for
+            another color than they stand for, such as a palette's.
         lost: what the new one says where only the old one answers.
-        old_seconds: that the old one took for all.
+        timed: how many both answered.
+        old_seconds: that the old one took for those.
         new_seconds: likewise.
     """
 
@@ -32,7 +35,9 @@ class Agreement:
     same: int = 0
     difference: float = 0.0
     gained: Counter[str] = field(default_factory=Counter)
+    misread: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
+    timed: int = 0
     old_seconds: float = 0.0
     new_seconds: float = 0.0
 
@@ -41,11 +46,14 @@ class Agreement:
         """Whether whoever was answered is answered alike."""
         return self.same == self.answered
 
-    def add(self, kinds: Sequence[str], old: Sequence[Answer], new: Sequence[Answer]) -> None:
+    def add(
+        self, kinds: Sequence[str], mode: str, old: Sequence[Answer], new: Sequence[Answer]
+    ) -> None:
         """Count answers to some images.
 
         Args:
-            kinds: of the images, like ``"PNG, RGBA"``.
+            kinds: of the images, like ``"PNG RGBA"``.
+            mode: of Pillow, that the network takes: ``"RGB"`` or ``"L"``.
             old: the answers of the old handler.
             new: likewise.
         """
@@ -54,17 +62,24 @@ class Agreement:
             if theirs.status != 200:
                 self.gained[kind] += ours.status == 200
                 continue
-            self.answered += 1
             if ours.status != 200:
+                self.answered += 1
                 self.lost[_message(ours.content)] += 1
                 continue
             moved = difference(theirs.content, ours.content)
-            if moved is not None:
-                self.difference = max(self.difference, moved)
-                self.same += moved <= MOST_MOVED
+            same = moved is not None and moved <= MOST_MOVED
+            if not same and kind.split()[-1] != mode:
+                self.misread[kind] += 1
+                continue
+            self.answered += 1
+            self.same += same
+            self.difference = max(self.difference, moved or 0.0)
+            self.old_seconds += theirs.seconds
+            self.new_seconds += ours.seconds
+            self.timed += 1
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "gained": dict(self.gained), "lost": dict(self.lost)}
+        return dict(vars(self))  # asdict() would make counters of pairs
 
     def __str__(self) -> str:
         lines = [
@@ -72,13 +87,15 @@ class Agreement:
             f"most {self.difference:.1g}"
         ]
         lines += [f"only the old one answers {count}: {why}" for why, count in self.lost.items()]
-        gained = ", ".join(f"{count} {kind}" for kind, count in self.gained.items() if count)
-        if gained:
-            lines.append(f"only the new one answers: {gained}")
-        if self.old_seconds and self.new_seconds:
+        if self.gained.total():
+            lines.append(f"only the new one answers: {_counts(self.gained)}")
+        if self.misread:
+            lines.append(f"the old one takes for other colors: {_counts(self.misread)}")
+        if self.timed:
+            old, new = (self.timed / each for each in (self.old_seconds, self.new_seconds))
             lines.append(
-                f"one request after another, without the server: {self.images / self.old_seconds:.1f}"
-                f" a second by the old handler, {self.images / self.new_seconds:.1f} by the new one"
+                f"requests a second, one after another and without the server: {old:.1f} by the "
+                f"old handler, {new:.1f} by the new one"
             )
         return "\n".join(lines)
 
@@ -99,6 +116,10 @@ def difference(old: Any, new: Any) -> float | None:
     for mine, theirs in zip(old.values(), new.values(), strict=True):
         moved.append(abs(mine - theirs))
     return max(moved)
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counter.items() if count)
 
 
 def _message(content: Any) -> str:

@@ -29,10 +29,12 @@ class Answer(NamedTuple):
     Attributes:
         status: of HTTP; 503 where the handler raised an exception, as TorchServe answers then.
         content: of the body's JSON; of an exception its text.
+        seconds: that it took.
     """
 
     status: int
     content: Any
+    seconds: float
 
 
 class ArchiveProcess:
@@ -88,13 +90,12 @@ class ArchiveProcess:
         found: dict[str, Any] = self._answer(ANSWER_SECONDS)
         return found
 
-    def ask(self, files: Sequence[bytes]) -> tuple[list[Answer], float]:
-        """Each file as a request of its own, and the seconds that all took."""
+    def ask(self, files: Sequence[bytes]) -> list[Answer]:
+        """Each file as a request of its own."""
         self._send({"files": len(files)})
         for file in files:
             self._connection.send_bytes(file)
-        answers = [Answer(*self._answer(ANSWER_SECONDS)) for _ in files]
-        return answers, float(self._answer(ANSWER_SECONDS))
+        return [Answer(*self._answer(ANSWER_SECONDS)) for _ in files]
 
     def _send(self, message: dict[str, Any]) -> None:
         self._connection.send_bytes(json.dumps(message).encode())
@@ -123,8 +124,10 @@ def _serve(connection: Connection, folder: str, threads: int) -> None:
         connection.send_bytes(json.dumps({"error": text}).encode())
 
     os.environ[THREADS] = str(threads)
-    # What a handler prints is nobody's output.
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    # What somebody's handler prints is not the output of whoever asks it.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
     try:
         service = _load(Path(folder), threads)
     except Exception as error:
@@ -140,13 +143,10 @@ def _serve(connection: Connection, folder: str, threads: int) -> None:
                 except Exception as error:
                     fail(error)
                 continue
-            files = [connection.recv_bytes() for _ in range(message["files"])]
-            began = time.perf_counter()
-            answers = [_answered(service, file) for file in files]
-            seconds = time.perf_counter() - began
-            for answer in answers:
-                say(answer)
-            say(seconds)
+            for file in [connection.recv_bytes() for _ in range(message["files"])]:
+                began = time.perf_counter()
+                status, content = _answered(service, file)
+                say(Answer(status, content, time.perf_counter() - began))
 
 
 def _load(folder: Path, threads: int) -> Any:
@@ -186,12 +186,17 @@ def _answered(service: Any, file: bytes) -> tuple[int, Any]:
     context.metrics.request_ids = context.request_ids
     try:
         (found,) = service._entry_point([{"body": bytearray(file)}], context)
-        content = json.loads(found) if isinstance(found, (bytes, str)) else found
+        content = json.loads(found) if isinstance(found, bytes) else found
         json.dumps(content)
     except Exception as error:
-        return 503, f"{type(error).__name__}: {error}"
+        # Of TorchScript's, whose last line says what is wrong.
+        return 503, f"{type(error).__name__}: {_last_line(error)}"
     status, _ = context.get_response_status(0)
     return status or 200, content
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[-1]
 
 
 def _described(service: Any, size: list[int] | None, script: str) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def take_over(
         raise ArchiveProcessError(f"{old.handler}: {error}") from None
     names = found["labels"] or {}
     labels = [names.get(str(i), str(i)) for i in range(found["outputs"])]
-    answers, _ = process.ask(images)
+    answers = process.ask(images)
     spec = Spec(
         **{name: _frozen(value) for name, value in found["arguments"].items()},
         classes=tuple(labels),
