@@ -1,12 +1,30 @@
 """falconet import"""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from falconet.native.output import OUTPUTS, Output
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """Height and width, or one number for both."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", value)
+        if not found:
+            self.fail(f"expected a number of pixels, or HEIGHTxWIDTH, got {value!r}")
+        return int(found[1]), int(found[2] or found[1])
 
 
 @click.command("import")
@@ -21,7 +39,16 @@ from falconet.native.output import OUTPUTS, Output
     "--weights",
     help="A file with the model's state; `random` to try without. [default: those published]",
 )
-@click.option("--size", type=click.IntRange(1), help="Side of the network's input, in pixels.")
+@click.option(
+    "--size",
+    type=Size(),
+    help="Of the network's input, in pixels: a side, or HEIGHTxWIDTH.  [default: its own]",
+)
+@click.option(
+    "--spec",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='Fields of spec.json that are not as usual, like {"mean": [0.5], "std": [0.5]}.',
+)
 @click.option(
     "--labels",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -42,7 +69,8 @@ def import_model(
     source: str,
     output: Path,
     weights: str | None,
-    size: int | None,
+    size: tuple[int, int] | None,
+    spec: Path | None,
     labels: Path | None,
     samples: Path | None,
     outputs: Output | None,
@@ -68,9 +96,10 @@ def import_model(
     wanted = Wanted(
         weights=Path(weights) if weights not in (None, "random") else None,
         random=weights == "random",
-        size=None if size is None else (size, size),
+        size=size,
         labels=() if labels is None else read_labels(labels),
         outputs=outputs,
+        fields=json.loads(spec.read_text(encoding="utf-8")) if spec else {},
     )
     pictures = in_folder(samples, DEFAULT) if samples else []
     if samples and not pictures:

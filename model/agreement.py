@@ -109,7 +109,7 @@ def difference(old: Any, new: Any) -> float | None:
         return 0.0 if old == new and type(old) is type(new) else None
     if len(old) != len(new) or not old:
         return None
-    moved = [abs(old[label] - new[label]) for label in old.keys() & new.keys()]
+    moved: list[float] = [abs(old[label] - new[label]) for label in old.keys() & new.keys()]
     moved += [abs(new[label] - min(old.values())) for label in new.keys() - old.keys()]
     moved += [abs(old[label] - min(new.values())) for label in old.keys() - new.keys()]
     # Clients may take the first one for the best.

@@ -207,7 +207,7 @@ def _described(service: Any, size: list[int] | None, script: str) -> dict[str, A
 
     from .export import write_script
 
-    handler = getattr(service._entry_point, "__self__", None)
+    handler: Any = getattr(service._entry_point, "__self__", None)
     if not hasattr(handler, "image_processing") or not isinstance(handler.model, torch.nn.Module):
         raise ValueError(
             "expected TorchServe's image_classifier, or a handler derived from it, with a network "

@@ -132,11 +132,13 @@ def compare(
         found: npt.NDArray[np.float32] = np.rint((batch * std + mean) * 255)
         return found
 
+    gray = len(spec.mean) == 1
     same_bytes, moved = 0, 0.0
     expected, got = [], []
     for start in range(0, len(pictures), BATCH):
         some = pictures[start : start + BATCH]
-        ours = preprocess(some)
+        seen = [np.asarray(Image.fromarray(each).convert("L")) for each in some] if gray else some
+        ours = preprocess(seen)
         theirs = ours
         if model.preprocess is not None:
             theirs = torch.stack([model.preprocess(Image.fromarray(each)) for each in some]).numpy()

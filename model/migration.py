@@ -64,7 +64,7 @@ def unpack(archive: Path, folder: Path) -> Old:
         ) from error
     if not file.endswith((".pt", ".pth", ".bin")):
         raise MigrationError(f"{archive}: expected a PyTorch model, a .pt file, got {file}")
-    config = {}
+    config: dict[str, Any] = {}
     if "configFile" in model:
         config = yaml.safe_load((folder / model["configFile"]).read_text()) or {}
     known = {OPTIONS[name]: value for name, value in config.items() if name in OPTIONS}
@@ -104,23 +104,25 @@ def take_over(
         raise ArchiveProcessError(f"{old.handler}: {error}") from None
     names = found["labels"] or {}
     labels = [names.get(str(i), str(i)) for i in range(found["outputs"])]
-    answers = process.ask(images)
+    answers: list[Answer] = []
+    for image in images:
+        answers += process.ask([image])
+        if answers[-1].status == 200:
+            break
     spec = Spec(
         **{name: _frozen(value) for name, value in found["arguments"].items()},
         classes=tuple(labels),
-        answer=_form([each for each in answers if each.status == 200], answers),
+        answer=_form(answers),
         top_k=found["top_k"],
     )
     spec.save(folder)
     return spec
 
 
-def _form(good: Sequence[Answer], every: Sequence[Answer]) -> str:
-    if not good:
-        raise MigrationError(
-            f"the old handler answers none of {len(every)} images: {every[0].content}"
-        )
-    content = good[0].content
+def _form(answers: Sequence[Answer]) -> str:
+    content = answers[-1].content
+    if answers[-1].status != 200:
+        raise MigrationError(f"the old handler answers none of {len(answers)} images: {content}")
     if isinstance(content, dict) and all(isinstance(each, float) for each in content.values()):
         return "torchserve"
     if isinstance(content, int):

@@ -1,6 +1,7 @@
 """What a model expects of a picture, and what its answers mean."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -132,6 +133,14 @@ class Spec:
             if name in data and not isinstance(data[name], list):
                 raise ValueError(f"spec: expected {name} to be a list, got {data[name]!r}")
         return cls(**{name: _frozen(value) for name, value in data.items()})
+
+    def changed(self, values: Mapping[str, Any]) -> "Spec":
+        """The same with other values of some fields, as JSON has them.
+
+        Raises:
+            ValueError: an unknown field, or one that does not fit.
+        """
+        return Spec.from_json(json.dumps({"format": FORMAT, **asdict(self), **values}))
 
     def save(self, folder: Path) -> Path:
         """Write ``spec.json`` into a folder and return its path."""

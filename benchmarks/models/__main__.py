@@ -26,22 +26,16 @@ from falconet.model.importing import write
 from .. import document
 from ..progress import progress
 from ..table import table
+from .migrations import ARCHIVES, migrated
+from .sources import BACKENDS, TIMM, TORCHVISION, hugging_face, write_hugging_face
 
-TORCHVISION = (
-    "alexnet", "vgg11_bn", "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2",
-    "densenet121", "googlenet", "inception_v3", "squeezenet1_1", "mobilenet_v2",
-    "mobilenet_v3_large", "mobilenet_v3_small", "shufflenet_v2_x1_0", "mnasnet1_0",
-    "efficientnet_b0", "efficientnet_v2_s", "regnet_x_400mf", "regnet_y_400mf", "convnext_tiny",
-    "vit_b_16", "swin_t", "swin_v2_t", "maxvit_t"
-)  # fmt: skip
-TIMM = (
-    "convnext_atto", "resnet10t", "mobilenetv4_conv_small", "regnetz_005",
-    "vit_tiny_patch16_224", "deit_tiny_patch16_224", "levit_128s", "efficientvit_b0",
-    "mobileone_s0", "repvgg_a0", "ghostnet_100", "lcnet_050", "xcit_nano_12_p16_224",
-    "edgenext_xx_small", "poolformer_s12", "vit_tiny_patch16_384", "convnextv2_atto",
-    "mixer_s32_224", "tinynet_e", "rexnet_100", "fastvit_t8", "pit_ti_224"
-)  # fmt: skip
-SOURCES = [f"torchvision:{name}" for name in TORCHVISION] + [f"timm:{name}" for name in TIMM]
+SOURCES = (
+    *(f"torchvision:{name}" for name in TORCHVISION),
+    *(f"timm:{name}" for name in TIMM),
+    *(f"hf:{name}:{backend}" for name in hugging_face() for backend in BACKENDS),
+)
+IMAGES = 3000
+PACKAGES = ("torchvision", "timm", "transformers")
 QUICK = 3
 
 
@@ -49,18 +43,28 @@ def imported(source: str) -> dict[str, Any]:
     """What became of one."""
     torch.manual_seed(0)
     with TemporaryDirectory(prefix="falconet-") as temporary:
+        place, name, *backend = source.split(":")
+        if place == "hf":
+            name = str(write_hugging_face(Path(temporary, "given"), name))
         try:
-            model = load(source, Wanted(random=True))
+            model = load(":".join((place, name, *backend)), Wanted(random=True))
             proof = write(model, Path(temporary))
             trial = try_out(Path(temporary), Serving())
         except (RuntimeError, ValueError) as error:
             return {"source": source, "error": str(error).splitlines()[0]}
-    spec = {name: getattr(model.spec, name) for name in ("size", "resize", "filter")}
+    fields = ("size", "resize", "filter", "reference")
+    spec = {name: getattr(model.spec, name) for name in fields}
     return {"source": source, **spec, **asdict(proof), "precision": trial.serving.precision}
 
 
+def _resized(resize: Any) -> str:
+    if isinstance(resize, (list, tuple)):
+        return f"squashed to {resize[0]}"
+    return str(resize or "squashed")
+
+
 def page(result: dict[str, Any]) -> str:
-    """The table, and what it was measured on."""
+    """The tables, and what they were measured on."""
     rows = []
     for each in result["models"]:
         if "error" in each:
@@ -70,7 +74,7 @@ def page(result: dict[str, Any]) -> str:
         rows.append(
             [
                 f"`{each['source']}`",
-                f"{each['resize'] or 'squash'} / {each['size'][0]}, {each['filter']}",
+                f"{_resized(each['resize'])} / {each['size'][0]}, {each['filter']}",
                 f"{each['same_bytes']} of {of}",
                 f"{each['input_difference']:.1e}",
                 f"{each['logit_difference']:.1e}",
@@ -82,12 +86,33 @@ def page(result: dict[str, Any]) -> str:
     heads = ["model", "resized / cropped to", "same bytes", "input", "logits", "same class"]
     heads += ["different ones", "served in"]
     taken = sum("error" not in each for each in result["models"])
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torchvision", "timm"))
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     measured = document.measured("models", result["machine"])
     return (
         f"{table(heads, rows)}\n\n{taken} of {len(rows)} were taken over. Input: the largest "
         "difference of two values; logits: of two of them, as a share of the largest. "
-        f"{measured} {versions}.\n"
+        f"{measured} {versions}.\n\n{_migrations(result['migrations'])}\n"
+    )
+
+
+def _migrations(found: list[dict[str, Any]]) -> str:
+    heads = ["archive", "same answer", "largest difference", "gained", "read as other colors"]
+    heads += ["requests/s, old", "new"]
+    rows = [
+        [
+            each["archive"],
+            f"{each['same']} of {each['answered']}",
+            f"{each['difference']:.1g}",
+            str(sum(each["gained"].values())),
+            str(sum(each["misread"].values())),
+            *(f"{each['timed'] / each[key]:.1f}" for key in ("old_seconds", "new_seconds")),
+        ]
+        for each in found
+    ]
+    return (
+        f"{table(heads, rows)}\n\nGained: images that the old handler fails on. Requests one after "
+        "another, both handlers in turn, without the server, float32, in "
+        f"{found[0]['threads'] if found else 0} threads."
     )
 
 
@@ -101,6 +126,9 @@ def main() -> None:
     with progress() as bars:
         chosen = SOURCES[:: len(SOURCES) // QUICK] if quick else SOURCES
         result["models"] = [imported(each) for each in bars.track(chosen, description="models")]
+        archives = bars.track(ARCHIVES, description="archives")
+        images = 60 if quick else IMAGES
+        result["migrations"] = [migrated(name, images) for name in archives]
     print(page(result))
     document.keep("models", result, quick)
     if not quick:

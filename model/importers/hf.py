@@ -52,10 +52,12 @@ def load(name: str, wanted: Wanted) -> Model:
         )
     names = [config.id2label[i] for i in range(config.num_labels)]
     # As transformers and datasets turn images when they load them.
-    spec = Spec(classes=unique(names), orientation="exif", **stated)
+    spec = wanted.stated(Spec(classes=unique(names), orientation="exif", **stated))
 
     def preprocess(image: Image.Image) -> Tensor:
         found: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
         return found
 
-    return made(with_weights(network, wanted, (3, *spec.size)), spec, preprocess, wanted)
+    return made(
+        with_weights(network, wanted, (len(spec.mean), *spec.size)), spec, preprocess, wanted
+    )

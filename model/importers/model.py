@@ -1,8 +1,9 @@
 """What a model from elsewhere comes with."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -27,6 +28,7 @@ class Wanted:
         size: ``(height, width)`` of its input, where it is not its own.
         labels: the label of each output, in order.
         outputs: what they are, where that cannot be told from them.
+        fields: of the spec, where its place does not state them, or states others.
     """
 
     weights: Path | None = None
@@ -34,11 +36,20 @@ class Wanted:
     size: tuple[int, int] | None = None
     labels: tuple[str, ...] = ()
     outputs: Output | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def published(self) -> bool:
         """Whether the weights are those that its place publishes."""
         return self.weights is None and not self.random
+
+    def stated(self, spec: Spec) -> Spec:
+        """The spec with the fields that are said.
+
+        Raises:
+            ValueError, TypeError: they are no fields of a spec, or do not fit.
+        """
+        return spec.changed(self.fields)
 
     def returning(self, output: Output) -> "Wanted":
         """The same of a model that is known to return this."""
@@ -158,6 +169,7 @@ def made(
             f"expected labels for the model's {outputs} outputs, got {len(labels)}: name them with "
             "--labels FILE"
         )
-    own = preprocess if wanted.weights is None else None  # a file's may have been another
+    # That of a file's weights may have been another, and what is said is another.
+    own = None if wanted.weights is not None or wanted.fields else preprocess
     made_spec = replace(spec, classes=labels, output=output)
     return Model(OneTensor(network, output).eval(), made_spec, own, returns)

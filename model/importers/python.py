@@ -27,10 +27,10 @@ def load(name: str, wanted: Wanted) -> Model:
     if not isinstance(network, nn.Module):
         raise ValueError(f"python:{name}: expected a torch.nn.Module, got {type(network).__name__}")
     spec = usual(wanted)
-    return made(with_weights(network, wanted, (3, *spec.size)), spec, None, wanted)
+    return made(with_weights(network, wanted, (len(spec.mean), *spec.size)), spec, None, wanted)
 
 
 def usual(wanted: Wanted) -> Spec:
     """Torchvision's preprocessing for models trained on ImageNet."""
     size = wanted.size or SIZE
-    return Spec(size, wanted.labels or ("unnamed",), resize=round(min(size) / 0.875))
+    return wanted.stated(Spec(size, wanted.labels or ("unnamed",), resize=round(min(size) / 0.875)))

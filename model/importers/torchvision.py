@@ -5,7 +5,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from falconet.native import FILTERS
+from falconet.native.from_torchvision import arguments
 
 from ..spec import Spec
 from .model import Model, Wanted, made, unique, with_weights
@@ -28,34 +28,25 @@ def load(name: str, wanted: Wanted) -> Model:
         known = ", ".join(entries.__members__)
         raise ValueError(f"torchvision:{name}: expected one of {known}, got {entry!r}")
     published = entries[entry] if entry else entries.DEFAULT
-    arguments: dict[str, Any] = wanted.head
+    options: dict[str, Any] = wanted.head
     if not wanted.published:
         if name in ("googlenet", "inception_v3"):
             # As networks are that were trained from the published weights.
-            arguments |= {"init_weights": False, "transform_input": True}
+            options |= {"init_weights": False, "transform_input": True}
         if name == "googlenet" and wanted.weights is not None:
-            arguments["aux_logits"] = any(n.startswith("aux") for n in read_state(wanted.weights))
-    network = models.get_model(name, weights=published if wanted.published else None, **arguments)
+            options["aux_logits"] = any(n.startswith("aux") for n in read_state(wanted.weights))
+    network = models.get_model(name, weights=published if wanted.published else None, **options)
     transforms = published.transforms()
-    mode = transforms.interpolation.value
-    if mode not in FILTERS:
-        raise ValueError(
-            f"torchvision:{name}: expected a filter of {', '.join(FILTERS)}, got {mode!r}"
-        )
-    (crop,), (shorter,) = transforms.crop_size, transforms.resize_size
-    size = wanted.size or (crop, crop)
-    spec = Spec(
-        size,
-        unique(published.meta["categories"]),
-        resize=round(shorter * min(size) / crop),
-        filter=mode,
-        mean=tuple(transforms.mean),
-        std=tuple(transforms.std),
-    )
+    stated = arguments(transforms)
+    crop, own_size = min(stated["size"]), stated["size"]
+    if wanted.size is not None:
+        shorter = round(stated["resize"] * min(wanted.size) / crop)
+        stated |= {"size": wanted.size, "resize": shorter}
+    spec = wanted.stated(Spec(classes=unique(published.meta["categories"]), **stated))
 
     def preprocess(picture: Image.Image) -> Tensor:
         found: Tensor = transforms(picture)
         return found
 
-    own = preprocess if size == (crop, crop) else None
-    return made(with_weights(network, wanted, (3, *size)), spec, own, wanted)
+    own = preprocess if spec.size == own_size else None
+    return made(with_weights(network, wanted, (len(spec.mean), *spec.size)), spec, own, wanted)

@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.models.sources import write_hugging_face
 from falconet.handler.classifier import Classifier
 from falconet.model.importers import load
 from falconet.model.importers.labels import read_labels
 from falconet.model.importers.model import Model, Wanted, unique
 from falconet.model.importers.outputs import OneTensor
 from falconet.model.importers.state import read_state
-from falconet.model.importing import ImportedModelError, write
+from falconet.model.importing import ImportedModelError, compare, write
 from falconet.model.samples import made_pictures, png
 from falconet.native.output import probabilities
 
@@ -63,6 +64,83 @@ def test_a_published_network_says_the_same(
     with torch.inference_mode():
         expected = model.network(x).softmax(1)
     torch.testing.assert_close(classifier.logits(rows).softmax(1), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "share", "resize", "fit"),
+    [
+        ("squash", 0.9, (177, 177), "shorter"),
+        ("border", 0.9, 177, "longer"),
+        ("border", 1.0, 160, "longer"),
+        ("center", 0.95, 168, "shorter"),
+    ],
+)
+def test_timm_s_ways_to_crop(
+    mode: str, share: float, resize: Any, fit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import timm.data
+
+    resolve = timm.data.resolve_model_data_config
+    changed = {"crop_mode": mode, "crop_pct": share}
+    monkeypatch.setattr(
+        timm.data, "resolve_model_data_config", lambda network: {**resolve(network), **changed}
+    )
+    model = load("timm:test_resnet", RANDOM)
+    assert (model.spec.resize, model.spec.fit) == (resize, fit)
+    with torch.inference_mode():
+        proof = compare(model, model.network, made_pictures((160, 160), 32), made=True)
+    assert proof.same_bytes == 32
+    assert proof.input_difference is not None
+    assert proof.input_difference < 1e-5
+    non_square = replace(RANDOM, size=(160, 192))
+    if mode != "squash":
+        with pytest.raises(ValueError, match="timm: expected a square for the crop mode"):
+            load("timm:test_resnet", non_square)
+
+
+TINY = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "backend", "stated"),
+    [
+        ("vit", TINY, "torchvision", ((224, 224), None, "bilinear", "torch")),
+        ("vit", TINY, "pil", ((224, 224), None, "bilinear", "pillow")),
+        (
+            "convnext",
+            {"hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1]},
+            "pil",
+            ((224, 224), 256, "bicubic", "pillow"),
+        ),
+    ],
+)
+def test_a_folder_of_hugging_face_s(
+    name: str, config: Any, backend: str, stated: Any, tmp_path: Path
+) -> None:
+    folder = write_hugging_face(tmp_path / "given", name, classes=7, **config)
+    model = load(f"hf:{folder}:{backend}", RANDOM)
+    spec = model.spec
+    assert (spec.size, spec.resize, spec.filter, spec.reference) == stated
+    assert spec.classes == tuple(f"LABEL_{i}" for i in range(7))
+    assert (spec.output, spec.orientation) == ("logits", "exif")
+    proof = write(model, tmp_path)
+    assert proof.same_bytes == proof.same_top1 == 32
+    assert proof.input_difference is not None
+    assert proof.input_difference < 1e-5
+    config_file = folder / "config.json"
+    content = json.loads(config_file.read_text())
+    config_file.write_text(json.dumps({**content, "problem_type": "multi_label_classification"}))
+    several = load(f"hf:{folder}", RANDOM)
+    assert (several.spec.output, several.returns) == (
+        "sigmoid",
+        "7 logits of several labels at once",
+    )
+    config_file.write_text(json.dumps({**content, "problem_type": "regression"}))
+    with pytest.raises(ValueError, match="expected a classifier, got a model for regression"):
+        load(f"hf:{folder}", RANDOM)
+    config_file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="expected the size of its image processor"):
+        load(f"hf:{folder}", replace(RANDOM, size=(100, 100)))
 
 
 Pair = namedtuple("Pair", ["logits", "rest"])
@@ -169,6 +247,25 @@ def test_a_torchscript_file_is_taken_over(tmp_path: Path) -> None:
         load(str(path), Wanted(weights=path))
 
 
+def test_a_torchscript_file_of_gray_images_that_are_not_square(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    path = tmp_path / "given.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(network, torch.rand(1, 1, 20, 30)).save(str(path))
+    fields = {"mean": [0.1307], "std": [0.3081], "resize": None}
+    wanted = Wanted(size=(20, 30), labels=tuple("abcde"), fields=fields)
+    model = load(str(path), wanted)
+    assert (model.spec.size, model.spec.mean, model.spec.resize) == ((20, 30), (0.1307,), None)
+    assert write(model, tmp_path / "made").same_top1 == 32
+    for fields, message in (
+        ({"means": [0.5]}, "unknown field 'means'"),
+        ({"std": [0.5, 0.5]}, "one number per channel"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load(str(path), replace(wanted, fields=fields))
+
+
 def test_weights_of_one_s_own(tmp_path: Path) -> None:
     torch.manual_seed(1)
     labels = tuple("abcde")
@@ -212,7 +309,7 @@ def test_networks_that_turn_their_input_do_so_with_weights_of_one_s_own(tmp_path
         ("python:os", "expected python:MODULE:FUNCTION"),
         ("python:os:nothing", "python:os:nothing: .*nothing"),
         ("python:os:getcwd", "expected a torch.nn.Module, got str"),
-        ("keras:vgg", "one of torchvision:NAME, timm:NAME, python:NAME.*got 'keras:vgg'"),
+        ("keras:vgg", "one of torchvision:NAME, timm:NAME, hf:NAME, python:NAME.*got 'keras:vgg'"),
     ],
 )
 def test_what_is_not_there_is_named(source: str, message: str) -> None:

@@ -2,9 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from benchmarks.models.stock import DIGITS, pack, script
 from falconet.cli.main import main
 from falconet.model.agreement import Agreement, difference
 from falconet.model.archive_process import Answer
@@ -33,16 +31,6 @@ class Net(nn.Module):
     def forward(self, x):
         return 30 * self.layer(x).mean((2, 3))
 """
-GRAY = """
-from torchvision import transforms
-from ts.torch_handler.image_classifier import ImageClassifier
-class Digits(ImageClassifier):
-    image_processing = transforms.Compose(
-        [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
-    )
-    def postprocess(self, data):
-        return data.argmax(1).tolist()
-"""
 NAMES = {"0": ["n1", "crane"], "1": "cat", "2": "crane", "3": "größerer Hund", "4": "e", "5": "f"}
 
 
@@ -55,46 +43,16 @@ def network(channels: int, classes: int) -> nn.Module:
 
 
 def stock(
-    folder: Path,
-    *,
-    eager: bool = False,
-    handler: str = "image_classifier",
-    code: str = "",
-    channels: int = 3,
-    classes: int = 6,
-    names: Any = None,
-    config: str = "",
+    folder: Path, *, eager: bool = False, channels: int = 3, classes: int = 6, **options: Any
 ) -> Path:
-    """An archive as TorchServe's documentation makes it."""
     folder.mkdir()
     made = network(channels, classes)
-    options = ["--handler", handler]
     if eager:
-        (folder / "net.py").write_text(NETWORK.format(channels=channels, classes=classes))
         torch.save(made.state_dict(), folder / "net.pt")
-        options += ["--model-file", "net.py"]
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.jit.trace(made, torch.rand(1, channels, 64, 64)).save(str(folder / "net.pt"))
-    if code:
-        (folder / handler).write_text(code)
-    if names is not None:
-        (folder / "index_to_name.json").write_text(json.dumps(names))
-        options += ["--extra-files", "index_to_name.json"]
-    if config:
-        (folder / "config.yaml").write_text(config)
-        options += ["--config-file", "config.yaml"]
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "model_archiver.model_packaging"),
-            *("--model-name", "old", "--version", "2.5", "--serialized-file", "net.pt", *options),
-        ],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    return folder / "old.mar"
+        code = NETWORK.format(channels=channels, classes=classes)
+        return pack(folder, model_file="net.py", files={"net.py": code}, **options)
+    script(made, torch.rand(1, channels, 64, 64), folder / "net.pt")
+    return pack(folder, **options)
 
 
 def migrated(old: Path, new: Path, *options: str) -> tuple[dict[str, Any], Spec]:
@@ -126,7 +84,9 @@ def test_an_image_classifier_answers_as_before(eager: bool, tmp_path: Path) -> N
 
 
 def test_a_handler_of_gray_digits_answers_as_before(tmp_path: Path) -> None:
-    old = stock(tmp_path / "old", handler="digits.py", code=GRAY, channels=1, classes=10)
+    old = stock(
+        tmp_path / "old", handler="digits.py", files={"digits.py": DIGITS}, channels=1, classes=10
+    )
     proof, spec = migrated(old, tmp_path / "new.mar", "--size", "28")
     assert proof["same"] == proof["answered"] >= 18
     assert proof["gained"]["JPEG RGB"] > 5
@@ -138,19 +98,22 @@ def test_a_handler_of_gray_digits_answers_as_before(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (
-            {"handler": "own.py", "code": "def handle(data, context):\n    return data"},
+            {
+                "handler": "own.py",
+                "files": {"own.py": "def handle(data, context):\n    return data"},
+            },
             "expected TorchServe's image_classifier, or a handler",
         ),
         (
             {
                 "handler": "own.py",
-                "code": GRAY.replace("data.argmax(1).tolist()", "['x'] * len(data)"),
+                "files": {"own.py": DIGITS.replace("data.argmax(1).tolist()", "['x'] * len(data)")},
                 "channels": 1,
             },
             'expected the old handler to answer probabilities by label, or .* got "x"',
         ),
         (
-            {"handler": "own.py", "code": "raise OSError('no such camera')"},
+            {"handler": "own.py", "files": {"own.py": "raise OSError('no such camera')"}},
             "OSError: no such camera",
         ),
         ({"classes": 4}, "the old handler answers none of 96 images: .*selected index k out of"),
