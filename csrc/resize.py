@@ -35,9 +35,10 @@ def resize(
 
     Args:
         image: uint8, shape ``(height, width, channels)`` with 1, 3 or 4 channels, or
-            ``(height, width)``. Any strides; where the samples of a row do not lie side by side,
-            as in ``bgr[..., ::-1]``, they are copied first. Four channels are four independent
-            planes, as in Pillow's CMYK: an alpha channel does not weigh the others.
+            ``(height, width)``. Any strides: ``bgr[..., ::-1]``, ``rgba[..., :3]`` and planes
+            (``chw.transpose(1, 2, 0)``) are read as they are, others copied first. Four channels
+            are four independent planes, as in Pillow's CMYK: an alpha channel does not weigh the
+            others.
         size: ``(height, width)`` of the result, in pixels.
         filter: one of :data:`FILTERS`. All of them antialias when shrinking.
         reference: ``"pillow"``, or ``"torch"`` for the bytes of

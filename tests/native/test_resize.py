@@ -220,6 +220,31 @@ def test_any_strides(view) -> None:  # type: ignore[no-untyped-def]
     )
 
 
+@every_implementation
+@pytest.mark.parametrize("size", [(20, 31), (60, 31), (20, 150), (60, 150), (5, 140), (70, 160)])
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[..., 2::-1],  # the colors of BGRA
+        lambda a: a[..., :3],
+        lambda a: a[..., 1:],
+        lambda a: a[..., :0:-1],
+        lambda a: a[..., ::-1],
+        lambda a: a[..., :3].copy()[..., ::-1],  # BGR
+        lambda a: a.transpose(2, 0, 1).copy().transpose(1, 2, 0),  # planes
+        lambda a: a.transpose(2, 0, 1).copy()[1:].transpose(1, 2, 0),
+        lambda a: a.transpose(2, 0, 1).copy()[::-1].transpose(1, 2, 0),
+    ],
+)
+def test_spread_samples(view, size: tuple[int, int], implementation: str) -> None:  # type: ignore[no-untyped-def]
+    """Those that are brought together on their way, in each order of the passes, and none."""
+    image = view(picture(60, 150, 4, 4))  # more than vectors hold, and some
+    got = resize(image, size, "bicubic", implementation=implementation)
+    expected = resize(image.copy(order="C"), size, "bicubic", implementation="scalar")
+    np.testing.assert_array_equal(got, expected)
+    assert got.flags.c_contiguous
+
+
 def test_two_dimensions_are_one_channel() -> None:
     image = picture(20, 30, 1, 6)
     flat = resize(image[..., 0], (9, 8))
