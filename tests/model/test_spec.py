@@ -42,7 +42,12 @@ def test_writer_and_reader_agree_on_the_format() -> None:
 def test_preprocesses_as_it_says() -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
     expected = Preprocessor(
-        (24, 30), 28, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), reference="torch"
+        (24, 30),
+        resize=28,
+        filter="bicubic",
+        mean=(0.1, 0.2, 0.3),
+        std=(0.4, 0.5, 0.6),
+        reference="torch",
     )
     np.testing.assert_array_equal(SPEC.preprocessor()([image]), expected([image]))
 
