@@ -4,9 +4,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .image import Image
+
 def implementations() -> tuple[str, ...]: ...
 def resize(
-    image: npt.NDArray[np.uint8],
+    image: Image,
     size: Sequence[int],
     filter: str,
     reference: str,
@@ -33,7 +35,7 @@ class Preprocessor:
         min_parallel_bytes: int = 1 << 20,
     ) -> None: ...
     def __call__(
-        self, images: Sequence[npt.NDArray[np.uint8]], out: npt.NDArray[Any] | None
+        self, images: Sequence[Image], out: npt.NDArray[Any] | None
     ) -> npt.NDArray[Any]: ...
     def resized(self, height: int, width: int) -> tuple[int, int]: ...
     @property

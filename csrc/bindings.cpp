@@ -82,14 +82,10 @@ struct HeldImage {
   Image image;
 };
 
-[[noreturn]] void refuse_image(const py::handle& value, int channels, const std::string& what) {
+[[noreturn]] void refuse_image(const py::array& array, int channels, const std::string& what) {
   const std::string wanted = channels == 0 ? "1, 3 or 4" : std::to_string(channels);
-  const std::string expected = what + ": expected a uint8 NumPy array of shape (height, width, " +
+  const std::string expected = what + ": expected a uint8 array of shape (height, width, " +
                                wanted + ")" + (channels <= 1 ? " or (height, width)" : "");
-  if (!py::isinstance<py::array>(value)) {
-    throw py::type_error(expected + ", got " + type_name(value));
-  }
-  const auto array = py::reinterpret_borrow<py::array>(value);
   if (!is_uint8(array)) {
     throw py::type_error(expected + ", got dtype " + py::str(array.dtype()).cast<std::string>());
   }
@@ -99,21 +95,29 @@ struct HeldImage {
     throw py::value_error(what + ": expected sides of 1 to " + std::to_string(kMaxSide) +
                           " pixels, got shape " + shape_of(array));
   }
-  throw py::value_error(expected + ", got shape " + shape_of(array));
+  const bool planes =
+      array.ndim() == 3 && (array.shape(0) == channels ||
+                            (channels == 0 && (array.shape(0) == 3 || array.shape(0) == 4)));
+  throw py::value_error(expected + ", got shape " + shape_of(array) +
+                        (planes ? "; give .transpose(1, 2, 0), which copies nothing" : ""));
 }
 
 // `channels` 0 accepts 1, 3 or 4; anything else only that number. `what` names the picture. Errors
 // are put into words elsewhere, as this is done for each of many small pictures.
 template <class Name>
 HeldImage image_from(py::handle value, int channels, const Name& what) {
-  if (!py::isinstance<py::array>(value)) refuse_image(value, channels, what());
-  auto array = py::reinterpret_borrow<py::array>(value);
+  py::array array;
+  if (py::isinstance<py::array>(value)) {
+    array = py::reinterpret_borrow<py::array>(value);
+  } else {
+    array = py::module_::import("falconet.native.image").attr("array_of")(value, channels, what());
+  }
   const py::ssize_t dimensions = array.ndim();
   const bool flat = dimensions == 2;
   const py::ssize_t got = flat ? 1 : dimensions == 3 ? array.shape(2) : 0;
   const bool fits = channels == 0 ? got == 1 || got == 3 || got == 4 : got == channels;
   if (!is_uint8(array) || !fits || !side_fits(array.shape(0)) || !side_fits(array.shape(1))) {
-    refuse_image(value, channels, what());
+    refuse_image(array, channels, what());
   }
   const Image image{static_cast<const std::uint8_t*>(array.data()),
                     static_cast<int>(array.shape(0)),

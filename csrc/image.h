@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "packing.h"
+
 namespace falconet {
 
 // The longest side handled, in pixels. Pillow holds lengths in single precision, which is exact up
@@ -20,8 +22,7 @@ struct Image {
   std::ptrdiff_t channel_stride;
 
   const std::uint8_t* row(int y) const { return data + y * row_stride; }
-  // Whether the samples of a row lie side by side, as the kernels need them.
-  bool packed() const { return pixel_stride == channels && (channels == 1 || channel_stride == 1); }
+  Spread spread() const { return {channels, pixel_stride, channel_stride}; }
 };
 
 struct Size {

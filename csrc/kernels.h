@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "packing.h"
+
 namespace falconet {
 
 // The weights of four successive input samples ("taps"), in the form that an implementation
@@ -76,6 +78,15 @@ struct Destination {
   std::ptrdiff_t plane;  // NCHW: from a channel to the next
 };
 
+// Rows that will be needed after those that a kernel works on.
+struct Upcoming {
+  // Each one's pixel in column `left`. As numbers, for they may be past the picture's end, where
+  // prefetching does no harm.
+  std::uintptr_t rows[16];
+  int count;
+  std::ptrdiff_t pixel_stride;
+};
+
 struct Kernels {
   const char* name;
 
@@ -86,9 +97,8 @@ struct Kernels {
 
   // Four rows of pixels with 1, 3 or 4 interleaved channels, each to `axis.size` pixels. `in`
   // begins at input column `left`. Reads whole groups of taps and up to kOverread bytes more; may
-  // write kOverwrite bytes after each row. `ahead` is how far in memory from each row the one is
-  // that will be needed next, for prefetch(); 0 if there is none.
-  void (*horizontal)(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left, int channels,
+  // write kOverwrite bytes after each row. `next` is for prefetch().
+  void (*horizontal)(const std::uint8_t* const in[4], const Upcoming& next, int left, int channels,
                      const Axis& axis, std::uint8_t* const out[4]);
 
   // One row of `samples` bytes out of rows: `taps` points to 4 * axis.groups of them, those for
@@ -102,6 +112,8 @@ struct Kernels {
   Normalize* normalize_float32;
   Normalize* normalize_bfloat16;
 
+  Pack* pack;
+
   void normalize(const std::uint8_t* in, std::ptrdiff_t pixels, const Normalization& normalization,
                  const Destination& out) const {
     const bool wide = out.element == Element::float32;
@@ -112,17 +124,14 @@ struct Kernels {
 constexpr std::ptrdiff_t kOverread = 64;
 constexpr std::ptrdiff_t kOverwrite = 32;
 
-// Fetches bytes [begin, end) of the four rows `ahead` into the cache. The processor itself does not
+// Fetches pixels [begin, end), counted from `left`, into the cache. The processor itself does not
 // foresee those: a crop of a row, then of the next. Kernels do it a few hundred bytes at a time, so
 // that the memory is kept busy, but not swamped.
-inline void prefetch(const std::uint8_t* const rows[4], std::ptrdiff_t ahead, std::ptrdiff_t begin,
-                     std::ptrdiff_t end) {
-  if (ahead == 0) return;
-  for (int i = 0; i < 4; ++i) {
-    // As a number, for it may be past the picture's end, where prefetching does no harm.
-    const auto row = reinterpret_cast<std::uintptr_t>(rows[i]) + static_cast<std::uintptr_t>(ahead);
-    for (std::ptrdiff_t at = begin; at < end; at += 64) {
-      __builtin_prefetch(reinterpret_cast<const void*>(row + static_cast<std::uintptr_t>(at)));
+inline void prefetch(const Upcoming& next, int begin, int end) {
+  for (int i = 0; i < next.count; ++i) {
+    for (std::ptrdiff_t at = begin * next.pixel_stride; at < end * next.pixel_stride; at += 64) {
+      __builtin_prefetch(
+          reinterpret_cast<const void*>(next.rows[i] + static_cast<std::uintptr_t>(at)));
       asm volatile("");  // GCC drops a loop that does nothing else
     }
   }

@@ -39,7 +39,7 @@ AVX2 inline __m128i load16(const std::uint8_t* place) {
 // loading of the weights. A lane loads four successive input pixels from its own place and sorts
 // them by channel, as 16-bit numbers: taps 0 and 1 of each channel, then taps 2 and 3.
 template <int C>
-AVX2 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left,
+AVX2 void horizontal_rows(const std::uint8_t* const in[4], const Upcoming& next, int left,
                           const Axis& axis, std::uint8_t* const out[4]) {
   alignas(16) std::int8_t taps01[16];
   alignas(16) std::int8_t taps23[16];
@@ -67,7 +67,7 @@ AVX2 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead,
     const std::ptrdiff_t at1 = static_cast<std::ptrdiff_t>(axis.first[x + 1] - left) * C;
     if (x % kBlock == 0) {
       const int last = x + kBlock < axis.size ? x + kBlock : axis.size - 1;
-      prefetch(in, ahead, at0, static_cast<std::ptrdiff_t>(axis.first[last] - left) * C);
+      prefetch(next, axis.first[x] - left, axis.first[last] - left);
     }
     __m256i high[4];
     __m256i low[4];
@@ -107,12 +107,12 @@ AVX2 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead,
   }
 }
 
-void horizontal(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left, int channels,
+void horizontal(const std::uint8_t* const in[4], const Upcoming& next, int left, int channels,
                 const Axis& axis, std::uint8_t* const out[4]) {
   const auto rows_function = channels == 1   ? horizontal_rows<1>
                              : channels == 3 ? horizontal_rows<3>
                                              : horizontal_rows<4>;
-  rows_function(in, ahead, left, axis, out);
+  rows_function(in, next, left, axis, out);
 }
 
 // 32 samples, from two rows at a time, woven so that the two taps of a sample are neighbors.
@@ -246,8 +246,9 @@ void normalize_to(const std::uint8_t* in, std::ptrdiff_t pixels, const Normaliza
 
 }  // namespace
 
-const Kernels kAvx2Kernels = {"avx2",   supported,           split_into_halves,          horizontal,
-                              vertical, normalize_to<float>, normalize_to<std::uint16_t>};
+const Kernels kAvx2Kernels = {
+    "avx2",   supported,           split_into_halves,           horizontal,
+    vertical, normalize_to<float>, normalize_to<std::uint16_t>, pack_avx2};
 
 }  // namespace falconet
 

@@ -162,7 +162,7 @@ AVX512 inline __m512i add_lanes(__m512i a, __m512i b) {
 
 // A few output pixels at a time, in four rows at a time, which share the loading of the weights.
 template <int C, int P>
-AVX512 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left,
+AVX512 void horizontal_rows(const std::uint8_t* const in[4], const Upcoming& next, int left,
                             const Axis& axis, std::uint8_t* const out[4]) {
   using S = Sharing<P>;
   alignas(64) std::int8_t by_row[64] = {};
@@ -183,13 +183,12 @@ AVX512 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahea
   const std::ptrdiff_t stride = axis.padded_size;
 
   constexpr int kBlock = P >= 4 ? 20 : 8;
-  for (int next = 0; next < size; next += S::kPixelsAtATime) {
+  for (int begin = 0; begin < size; begin += S::kPixelsAtATime) {
     // Fours are padded; the last five overlap those before them.
-    const int x = P == 5 && next > size - 5 ? size - 5 : next;
-    if (next % kBlock == 0) {
-      const int last = next + kBlock < size ? next + kBlock : size - 1;
-      prefetch(in, ahead, static_cast<std::ptrdiff_t>(axis.first[x] - left) * C,
-               static_cast<std::ptrdiff_t>(axis.first[last] - left) * C);
+    const int x = P == 5 && begin > size - 5 ? size - 5 : begin;
+    if (begin % kBlock == 0) {
+      const int last = begin + kBlock < size ? begin + kBlock : size - 1;
+      prefetch(next, axis.first[x] - left, axis.first[last] - left);
     }
     __m512i value[S::kVectors][4];
     for (int v = 0; v < S::kVectors; ++v) {
@@ -238,25 +237,25 @@ AVX512 void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahea
 }
 
 template <int C>
-void horizontal_channels(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left,
+void horizontal_channels(const std::uint8_t* const in[4], const Upcoming& next, int left,
                          const Axis& axis, std::uint8_t* const out[4]) {
   constexpr int kLoaded = 64 / C;  // input pixels
   if constexpr (C == 3) {
     // For more groups, collecting the weights of five costs more than is gained.
     if (axis.size >= 5 && axis.groups <= 3 && axis.reach5 + 4 <= kLoaded) {
-      return horizontal_rows<C, 5>(in, ahead, left, axis, out);
+      return horizontal_rows<C, 5>(in, next, left, axis, out);
     }
   }
-  if (axis.reach4 + 4 <= kLoaded) return horizontal_rows<C, 4>(in, ahead, left, axis, out);
-  if (axis.reach2 + 8 <= kLoaded) return horizontal_rows<C, 2>(in, ahead, left, axis, out);
-  return horizontal_rows<C, 1>(in, ahead, left, axis, out);
+  if (axis.reach4 + 4 <= kLoaded) return horizontal_rows<C, 4>(in, next, left, axis, out);
+  if (axis.reach2 + 8 <= kLoaded) return horizontal_rows<C, 2>(in, next, left, axis, out);
+  return horizontal_rows<C, 1>(in, next, left, axis, out);
 }
 
-void horizontal(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left, int channels,
+void horizontal(const std::uint8_t* const in[4], const Upcoming& next, int left, int channels,
                 const Axis& axis, std::uint8_t* const out[4]) {
-  if (channels == 1) return horizontal_channels<1>(in, ahead, left, axis, out);
-  if (channels == 3) return horizontal_channels<3>(in, ahead, left, axis, out);
-  return horizontal_channels<4>(in, ahead, left, axis, out);
+  if (channels == 1) return horizontal_channels<1>(in, next, left, axis, out);
+  if (channels == 3) return horizontal_channels<3>(in, next, left, axis, out);
+  return horizontal_channels<4>(in, next, left, axis, out);
 }
 
 // 64 samples at a time, from four rows at a time, woven so that the four taps of a sample are
@@ -380,7 +379,8 @@ const Kernels kAvx512Kernels = {"avx512",
                                 horizontal,
                                 vertical,
                                 normalize_to<float>,
-                                normalize_to<std::uint16_t>};
+                                normalize_to<std::uint16_t>,
+                                pack_avx512};
 
 }  // namespace falconet
 

@@ -28,7 +28,7 @@ inline int16x8_t load_group(const Axis& axis, int output, int index) {
 // One output pixel at a time, its channels side by side, in four rows, which share the loading of
 // the weights. Four successive input pixels are loaded, each spread over 32 bits.
 template <int C>
-void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left,
+void horizontal_rows(const std::uint8_t* const in[4], const Upcoming& next, int left,
                      const Axis& axis, std::uint8_t* const out[4]) {
   std::uint8_t spread_bytes[16];
   for (int i = 0; i < 16; ++i) {
@@ -42,7 +42,7 @@ void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int 
     const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(axis.first[x] - left) * C;
     if (x % kBlock == 0) {
       const int last = x + kBlock < axis.size ? x + kBlock : axis.size - 1;
-      prefetch(in, ahead, at, static_cast<std::ptrdiff_t>(axis.first[last] - left) * C);
+      prefetch(next, axis.first[x] - left, axis.first[last] - left);
     }
     int32x4_t high[4];
     int32x4_t low[4];
@@ -75,12 +75,12 @@ void horizontal_rows(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int 
   }
 }
 
-void horizontal(const std::uint8_t* const in[4], std::ptrdiff_t ahead, int left, int channels,
+void horizontal(const std::uint8_t* const in[4], const Upcoming& next, int left, int channels,
                 const Axis& axis, std::uint8_t* const out[4]) {
   const auto rows_function = channels == 1   ? horizontal_rows<1>
                              : channels == 3 ? horizontal_rows<3>
                                              : horizontal_rows<4>;
-  rows_function(in, ahead, left, axis, out);
+  rows_function(in, next, left, axis, out);
 }
 
 // Sixteen samples, one row after another.
@@ -202,8 +202,9 @@ void normalize_to(const std::uint8_t* in, std::ptrdiff_t pixels, const Normaliza
 
 }  // namespace
 
-const Kernels kNeonKernels = {"neon",   supported,           split_into_halves,          horizontal,
-                              vertical, normalize_to<float>, normalize_to<std::uint16_t>};
+const Kernels kNeonKernels = {
+    "neon",   supported,           split_into_halves,           horizontal,
+    vertical, normalize_to<float>, normalize_to<std::uint16_t>, pack_neon};
 
 }  // namespace falconet
 

@@ -40,7 +40,7 @@ void horizontal_row(const std::uint8_t* in, int left, const Axis& axis, std::uin
   }
 }
 
-void horizontal(const std::uint8_t* const in[4], std::ptrdiff_t /*ahead*/, int left, int channels,
+void horizontal(const std::uint8_t* const in[4], const Upcoming& /*next*/, int left, int channels,
                 const Axis& axis, std::uint8_t* const out[4]) {
   const auto row_function = channels == 1   ? horizontal_row<1>
                             : channels == 3 ? horizontal_row<3>
@@ -98,6 +98,7 @@ const Kernels kScalarKernels = {"scalar",
                                 horizontal,
                                 vertical,
                                 normalize_to<float>,
-                                normalize_to<std::uint16_t>};
+                                normalize_to<std::uint16_t>,
+                                pack_scalar};
 
 }  // namespace falconet

@@ -22,25 +22,36 @@ Axis part_of(const Axis& axis, int begin, int end) {
   return part;
 }
 
-// Rows of pixels side by side, those of input columns [left, right).
+// Rows of pixels, those of input columns [left, right).
 struct Rows {
-  const std::uint8_t* data;  // of row `top`
+  const std::uint8_t* data;  // channel 0 of the first pixel of row `top`
   std::ptrdiff_t stride;
   int top;
   int left;
   int right;
+  Spread spread;
 
   const std::uint8_t* row(int y) const { return data + (y - top) * stride; }
+  const std::uint8_t* at(int y, int x) const { return row(y) + (x - left) * spread.pixel_stride; }
 };
+
+Image in_memory_order(const Image& image) {
+  Image other = image;
+  other.data += image.spread().lowest();
+  other.channel_stride = 1;
+  return other;
+}
 
 class Pipeline {
  public:
   Pipeline(const Image& image, const Geometry& geometry, const Kernels& kernels,
            const Target& target)
-      : image_(image),
+      : image_(image.spread().reversed() ? in_memory_order(image) : image),
+        reversed_(image.spread().reversed()),
         geometry_(geometry),
         window_(geometry.window),
         channels_(image.channels),
+        packed_{image.channels, image.channels, 1},
         kernels_(kernels),
         target_(target),
         workspace_(Workspace::of_thread()) {}
@@ -90,23 +101,24 @@ class Pipeline {
     return shrink_height > 0 && shrink_height > 2 * static_cast<std::int64_t>(shrink_width);
   }
 
-  // The picture's own memory, or, where samples do not lie side by side, a copy of what is needed.
+  // The picture's own memory, or, where its samples lie in no usual way, a packed copy of what is
+  // needed.
   Rows source(const Coefficients* x, const Coefficients* y) {
-    if (image_.packed()) return {image_.data, image_.row_stride, 0, 0, image_.width};
+    const Spread spread = image_.spread();
+    if (spread.packed() || spread.interleaved() || spread.planar()) {
+      return {image_.data, image_.row_stride, 0, 0, image_.width, spread};
+    }
     const int left = x != nullptr ? x->in_begin() : window_.left;
     const int right = x != nullptr ? x->in_end() : window_.left + window_.width;
     const int top = y != nullptr ? y->in_begin() : window_.top;
     const int bottom = y != nullptr ? y->in_end() : window_.top + window_.height;
     const std::size_t stride = row_bytes(right - left);
-    std::uint8_t* copy = workspace_.source.get(stride * (bottom - top));
-    std::uint8_t* sample = copy;
+    std::uint8_t* copy = workspace_.source.get(stride * (bottom - top) + kOverwrite);
     for (int row = top; row < bottom; ++row) {
-      for (int column = left; column < right; ++column) {
-        const std::uint8_t* pixel = image_.row(row) + column * image_.pixel_stride;
-        for (int c = 0; c < channels_; ++c) *sample++ = pixel[c * image_.channel_stride];
-      }
+      kernels_.pack(image_.row(row) + left * image_.pixel_stride, right - left, spread,
+                    copy + (row - top) * stride);
     }
-    return {copy, static_cast<std::ptrdiff_t>(stride), top, left, right};
+    return {copy, static_cast<std::ptrdiff_t>(stride), top, left, right, packed_};
   }
 
   std::size_t row_bytes(int width) const { return static_cast<std::size_t>(width) * channels_; }
@@ -147,8 +159,8 @@ class Pipeline {
     const std::size_t stride = padded_row(row_bytes(width) + slack);
     std::uint8_t* shrunk = workspace_.ring.get(4 * stride);
     // There are bytes to read past the right end, which have no weight.
-    const Rows between = {shrunk, static_cast<std::ptrdiff_t>(stride), 0, left,
-                          left + static_cast<int>(stride / channels_)};
+    const Rows between = {shrunk, static_cast<std::ptrdiff_t>(stride),         0,
+                          left,   left + static_cast<int>(stride / channels_), packed_};
     for (int top = 0; top < window_.height; top += 4) {
       const int count = std::min(4, window_.height - top);
       for (int i = 0; i < count; ++i) {
@@ -166,7 +178,7 @@ class Pipeline {
   }
 
   void run_vertical(const Rows& source, const Coefficients& y) {
-    std::uint8_t* finished = workspace_.rows.get(row_bytes(window_.width));
+    std::uint8_t* finished = workspace_.rows.get(padded_row(row_bytes(window_.width)));
     for (int row = 0; row < window_.height; ++row) {
       vertical(source, window_.left, window_.width, y.axis(), row, finished);
       store(row, finished);
@@ -174,32 +186,56 @@ class Pipeline {
   }
 
   void run_unresized(const Rows& source) {
-    const auto row_at = [&](int row) {
-      return source.row(window_.top + row) +
-             static_cast<std::ptrdiff_t>(window_.left - source.left) * channels_;
-    };
+    const auto row_at = [&](int row) { return source.at(window_.top + row, window_.left); };
+    if (!source.spread.packed()) {
+      std::uint8_t* packed = workspace_.rows.get(padded_row(row_bytes(window_.width)));
+      for (int row = 0; row < window_.height; ++row) {
+        kernels_.pack(row_at(row), window_.width, source.spread, packed);
+        store(row, packed);
+      }
+      return;
+    }
     // Where rows follow one another on both sides, they are one long row.
     const Destination& out = target_.first_row;
     const std::ptrdiff_t elements_per_pixel = out.layout == Layout::nchw ? 1 : channels_;
-    if (source.stride == static_cast<std::ptrdiff_t>(row_bytes(window_.width)) &&
+    if (!reversed_ && source.stride == static_cast<std::ptrdiff_t>(row_bytes(window_.width)) &&
         target_.row_stride == window_.width * elements_per_pixel) {
       return store(0, row_at(0), static_cast<std::ptrdiff_t>(window_.height) * window_.width);
     }
     for (int row = 0; row < window_.height; ++row) store(row, row_at(row));
   }
 
-  // One output row out of the source's, for columns [left, left + width).
+  // One packed output row out of the source's, for columns [left, left + width). It does not matter
+  // to the kernel what the bytes of a row are, so they are packed after it, which are fewer.
   void vertical(const Rows& source, int left, int width, const Axis& axis, int row,
                 std::uint8_t* out) {
+    const Spread& spread = source.spread;
+    if (spread.packed()) return vertical_bytes(source, left, 0, row_bytes(width), axis, row, out);
+    if (spread.planar()) {
+      const std::size_t plane = padded_row(width);
+      std::uint8_t* planes = workspace_.source.get(channels_ * plane);
+      for (int c = 0; c < channels_; ++c) {
+        vertical_bytes(source, left, c * spread.channel_stride, width, axis, row,
+                       planes + c * plane);
+      }
+      return kernels_.pack(planes, width, {channels_, 1, static_cast<std::ptrdiff_t>(plane)}, out);
+    }
+    const std::size_t bytes = (width - 1) * spread.pixel_stride + channels_;
+    std::uint8_t* pixels = workspace_.source.get(bytes);
+    vertical_bytes(source, left, spread.lowest(), bytes, axis, row, pixels);
+    kernels_.pack(pixels - spread.lowest(), width, spread, out);
+  }
+
+  // `offset` is from channel 0 of the pixels in column `left` to the first of the bytes.
+  void vertical_bytes(const Rows& source, int left, std::ptrdiff_t offset, std::size_t bytes,
+                      const Axis& axis, int row, std::uint8_t* out) {
     workspace_.taps.resize(static_cast<std::size_t>(axis.groups) * 4);
-    const std::ptrdiff_t offset = static_cast<std::ptrdiff_t>(left - source.left) * channels_;
     const int last = axis.first[row] + axis.count[row] - 1;
     for (std::size_t i = 0; i < workspace_.taps.size(); ++i) {
       const int y = std::min(axis.first[row] + static_cast<int>(i), last);
-      workspace_.taps[i] = source.row(y) + offset;
+      workspace_.taps[i] = source.at(y, left) + offset;
     }
-    kernels_.vertical(workspace_.taps.data(), axis, row,
-                      static_cast<std::ptrdiff_t>(row_bytes(width)), out);
+    kernels_.vertical(workspace_.taps.data(), axis, row, static_cast<std::ptrdiff_t>(bytes), out);
   }
 
   // Up to four rows, from `top` to `end`, along and to the batch, from its row `to` on.
@@ -213,16 +249,47 @@ class Pipeline {
   }
 
   // Four rows along. Where there are less than four before `end`, the last is repeated.
-  void horizontal(const Rows& from, int top, int end, const Axis& axis,
+  void horizontal(const Rows& rows, int top, int end, const Axis& axis,
                   std::uint8_t* const out[4]) {
+    const Rows from = rows.spread.packed() ? rows : four_packed(rows, top, end, axis);
     const std::uint8_t* in[4];
     for (int i = 0; i < 4; ++i) in[i] = from.row(std::min(top + i, end - 1));
-    const std::ptrdiff_t ahead = top + 4 < end ? 4 * from.stride : 0;
+    const Upcoming next = top + 4 < end ? upcoming(rows, top + 4, from.left) : Upcoming{};
     const int whole = readable(axis, from);
     if (whole > 0) {
-      kernels_.horizontal(in, ahead, from.left, channels_, part_of(axis, 0, whole), out);
+      kernels_.horizontal(in, next, from.left, channels_, part_of(axis, 0, whole), out);
     }
     if (whole < axis.size) horizontal_edge(in, from, part_of(axis, whole, axis.size), whole, out);
+  }
+
+  // Up to four rows before `end`, packed, with bytes to read past the right end, which have no
+  // weight.
+  Rows four_packed(const Rows& from, int top, int end, const Axis& axis) {
+    const int left = axis.first[0];
+    const int right = axis.first[axis.size - 1] + axis.count[axis.size - 1];
+    const std::size_t slack = 4 * row_bytes(axis.groups) + kOverread;
+    const std::size_t stride = padded_row(row_bytes(right - left) + slack);
+    std::uint8_t* packed = workspace_.source.get(4 * stride);
+    const int count = std::min(4, end - top);
+    for (int i = 0; i < count; ++i) {
+      kernels_.pack(from.at(top + i, left), right - left, from.spread, packed + i * stride);
+    }
+    return {packed, static_cast<std::ptrdiff_t>(stride),         top,
+            left,   left + static_cast<int>(stride / channels_), packed_};
+  }
+
+  // Four rows from `top` on, from column `left`.
+  Upcoming upcoming(const Rows& rows, int top, int left) const {
+    Upcoming next = {{}, 0, rows.spread.pixel_stride};
+    const int planes = rows.spread.planar() ? channels_ : 1;
+    for (int i = 0; i < 4 * planes; ++i) {
+      const std::ptrdiff_t offset = (top - rows.top + i % 4) * rows.stride +
+                                    (left - rows.left) * rows.spread.pixel_stride +
+                                    i / 4 * rows.spread.channel_stride;
+      next.rows[next.count++] =
+          reinterpret_cast<std::uintptr_t>(rows.data) + static_cast<std::uintptr_t>(offset);
+    }
+    return next;
   }
 
   // How many outputs a kernel can compute without reading past the end of a row.
@@ -254,7 +321,7 @@ class Pipeline {
       edge_in[i] = row;
       edge_out[i] = out[i] + row_bytes(output);
     }
-    kernels_.horizontal(edge_in, 0, left, channels_, axis, edge_out);
+    kernels_.horizontal(edge_in, Upcoming{}, left, channels_, axis, edge_out);
   }
 
   void store(int row, const std::uint8_t* bytes) { store(row, bytes, window_.width); }
@@ -262,6 +329,11 @@ class Pipeline {
   void store(int row, const std::uint8_t* bytes, std::ptrdiff_t pixels) {
     Destination out = target_.first_row;
     out.data = static_cast<char*>(out.data) + row * target_.row_stride * bytes_of(out.element);
+    if (reversed_) {
+      std::uint8_t* turned = workspace_.source.get(padded_row(row_bytes(window_.width)));
+      kernels_.pack(bytes + channels_ - 1, pixels, {channels_, channels_, -1}, turned);
+      bytes = turned;
+    }
     if (out.element == Element::uint8) {
       std::memcpy(out.data, bytes, static_cast<std::size_t>(pixels) * channels_);
     } else {
@@ -269,10 +341,12 @@ class Pipeline {
     }
   }
 
-  const Image& image_;
+  const Image image_;
+  const bool reversed_;  // what is made of it is to be in the opposite order
   const Geometry& geometry_;
   const Window& window_;
   const int channels_;
+  const Spread packed_;
   const Kernels& kernels_;
   const Target& target_;
   Workspace& workspace_;

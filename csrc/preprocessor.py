@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from operator import index
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, from_hf, from_timm, from_torchvision
 from .cores import available_cores
+from .image import Image, list_of
 from .resize import Filter, Reference
 
 Layout = Literal["NCHW", "NHWC"]
@@ -17,23 +19,42 @@ DType = Literal["float32", "bfloat16"]
 Fit = Literal["shorter", "longer"]
 Crop = Literal["center", "center_floor"]
 
+Images: TypeAlias = Sequence[Image] | Image
+Out = TypeVar("Out")
+
 # torchvision's normalization for models trained on ImageNet.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+@dataclass(frozen=True, init=False)
 class Preprocessor:
     """Resize, crop and normalize pictures into a batch.
 
     Equal to torchvision's ``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize`` on PIL pictures:
     the resized bytes exactly, the normalized values to 1e-6 with the usual mean and std. With
-    ``reference="torch"``, equal to the same on uint8 tensors.
+    ``reference="torch"``, equal to the same on uint8 tensors. :meth:`from_torchvision`,
+    :meth:`from_timm` and :meth:`from_hf` take over what a model of theirs expects.
+
+    The arguments can be read as attributes, and not changed. Equal ones are of equal arguments. It
+    can be pickled, as ``torch.utils.data.DataLoader`` does with those of its data sets; then
+    ``threads=0`` and ``implementation=None`` are decided anew.
 
     Args:
         size: ``(height, width)`` of every picture in the batch.
         resize: what the whole picture is resized to, before its center is kept: ``None`` for
             ``size``, ``(height, width)``, or the length of one side, which the other follows in
             proportion.
+        fit: which side has the length ``resize``. ``"shorter"``: the longer one is cut to whole
+            pixels, as by torchvision's ``Resize``. ``"longer"``: the shorter one is rounded, halves
+            to even, as by timm's ``ResizeKeepRatio(longest=1)``, but not to less than 1.
+        crop: how the center is found where an odd number of pixels is left over. ``"center"``:
+            halves round to even, and an odd pixel is padded after the picture, as by torchvision's
+            ``CenterCrop`` and timm's ``CenterCropOrPad``. ``"center_floor"``: halves round down,
+            and an odd pixel is padded before, as by ``center_crop`` of
+            ``transformers.image_transforms``.
+        fill: what is padded where the resized picture is smaller than ``size``: one byte (0 to
+            255) for all channels, or one per channel.
         filter: see :func:`falconet.native.resize`.
         mean: one number per channel (1, 3 or 4), for pixels in the range 0 to 1.
         std: likewise.
@@ -45,16 +66,6 @@ class Preprocessor:
         dtype: of the batch: ``"float32"``, or ``"bfloat16"``, the nearest to it.
         reference: see :func:`falconet.native.resize`.
         implementation: one of :func:`falconet.native.implementations`, or ``None`` for the fastest.
-        fit: which side has the length ``resize``. ``"shorter"``: the longer one is cut to whole
-            pixels, as by torchvision's ``Resize``. ``"longer"``: the shorter one is rounded, halves
-            to even, as by timm's ``ResizeKeepRatio(longest=1)``, but not to less than 1.
-        crop: how the center is found where an odd number of pixels is left over. ``"center"``:
-            halves round to even, and an odd pixel is padded after the picture, as by torchvision's
-            ``CenterCrop`` and timm's ``CenterCropOrPad``. ``"center_floor"``: halves round down,
-            and an odd pixel is padded before, as by ``center_crop`` of
-            ``transformers.image_transforms``.
-        fill: what is padded where the resized picture is smaller than ``size``: one byte (0 to
-            255) for all channels, or one per channel.
 
     The normalized value of a byte is ``fma(byte, 1 / (255 * std), -mean / std)``, in float32.
 
@@ -62,10 +73,31 @@ class Preprocessor:
         TypeError, ValueError: an argument that does not fit, named with what was expected.
     """
 
+    size: tuple[int, int]
+    resize: int | tuple[int, int] | None
+    fit: Fit
+    crop: Crop
+    fill: tuple[int, ...]
+    filter: Filter
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    layout: Layout
+    threads: int
+    dtype: DType
+    reference: Reference
+    implementation: str
+    _engine: _core.Preprocessor = field(init=False, repr=False, compare=False)
+    # As they were given, before they were decided for this process.
+    _given: dict[str, Any] = field(init=False, repr=False, compare=False)
+
     def __init__(
         self,
         size: tuple[int, int],
+        *,
         resize: int | tuple[int, int] | None = None,
+        fit: Fit = "shorter",
+        crop: Crop = "center",
+        fill: int | Sequence[int] = 0,
         filter: Filter = "bilinear",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
@@ -74,15 +106,10 @@ class Preprocessor:
         dtype: DType = "float32",
         reference: Reference = "pillow",
         implementation: str | None = None,
-        *,
-        fit: Fit = "shorter",
-        crop: Crop = "center",
-        fill: int | Sequence[int] = 0,
     ) -> None:
-        self.mean = _numbers("mean", mean)
-        self.std = _numbers("std", std)
-        self.threads = available_cores() if threads == 0 else threads
-        self._core = _core.Preprocessor(
+        means, stds = _numbers("mean", mean), _numbers("std", std)
+        workers = available_cores() if threads == 0 else threads
+        engine = _core.Preprocessor(
             size,
             resize,
             fit,
@@ -90,28 +117,36 @@ class Preprocessor:
             fill,
             filter,
             reference,
-            self.mean,
-            self.std,
+            means,
+            stds,
             layout,
             dtype,
-            self.threads,
+            workers,
             implementation,
         )
-        self.size = (int(size[0]), int(size[1]))
-        self.resize = _side_or_sides(resize)
-        self.fit = fit
-        self.crop = crop
-        self.fill = self._core.fill
-        self.filter = filter
-        self.layout = layout
-        self.dtype = dtype
-        self.reference = reference
-        self.implementation = self._core.implementation
+        self.__dict__.update(  # past what keeps others from setting them
+            _engine=engine,
+            _given={"threads": threads, "implementation": implementation},
+            size=(int(size[0]), int(size[1])),
+            resize=_side_or_sides(resize),
+            fit=fit,
+            crop=crop,
+            fill=engine.fill,
+            filter=filter,
+            mean=means,
+            std=stds,
+            layout=layout,
+            threads=workers,
+            dtype=dtype,
+            reference=reference,
+            implementation=engine.implementation,
+        )
 
     @classmethod
     def from_spec(
         cls,
         spec: Mapping[str, Any],
+        *,
         threads: int = 0,
         layout: Layout = "NCHW",
         dtype: DType = "float32",
@@ -143,28 +178,79 @@ class Preprocessor:
             dtype=dtype,
         )
 
-    def __call__(
-        self, images: Sequence[npt.NDArray[np.uint8]], out: Any = None
-    ) -> npt.NDArray[Any]:
+    @classmethod
+    def from_torchvision(
+        cls,
+        transform: Any,
+        *,
+        reference: Reference | None = None,
+        threads: int = 0,
+        layout: Layout = "NCHW",
+        dtype: DType = "float32",
+    ) -> "Preprocessor":
+        """What a torchvision transform does; see ``from_torchvision.arguments``."""
+        arguments = from_torchvision.arguments(transform, reference)
+        return cls(**arguments, threads=threads, layout=layout, dtype=dtype)
+
+    @classmethod
+    def from_timm(
+        cls,
+        config: Mapping[str, Any],
+        *,
+        threads: int = 0,
+        layout: Layout = "NCHW",
+        dtype: DType = "float32",
+    ) -> "Preprocessor":
+        """What timm evaluates a model with; see ``from_timm.arguments``."""
+        arguments = from_timm.arguments(config)
+        return cls(**arguments, threads=threads, layout=layout, dtype=dtype)
+
+    @classmethod
+    def from_hf(
+        cls,
+        config: Any,
+        *,
+        reference: Reference | None = None,
+        threads: int = 0,
+        layout: Layout = "NCHW",
+        dtype: DType = "float32",
+    ) -> "Preprocessor":
+        """What an image processor of Hugging Face does; see ``from_hf.arguments``."""
+        arguments = from_hf.arguments(config, reference)
+        return cls(**arguments, threads=threads, layout=layout, dtype=dtype)
+
+    @overload
+    def __call__(self, images: Images, out: None = None) -> npt.NDArray[Any]: ...
+
+    @overload
+    def __call__(self, images: Images, out: Out) -> Out: ...
+
+    def __call__(self, images: Images, out: Any = None) -> Any:
         """Preprocess a batch; the GIL is released meanwhile.
 
         Args:
-            images: uint8 arrays of shape ``(height, width, channels)``, each of its own size; with
-                one channel, ``(height, width)`` as well. Any strides, as in :func:`resize`.
+            images: a list of uint8 images as :func:`resize` takes them, each of its own size, with
+                as many channels as ``mean``; or one array of shape
+                ``(N, height, width, channels)``, a torch tensor ``(N, channels, height, width)`` as
+                well.
             out: where to write: a C-contiguous NumPy array, torch CPU tensor (pinned as well), or
                 other buffer, of the batch's shape and dtype.
 
         Returns:
-            The batch; with ``out``, an array over its memory. NumPy has no bfloat16: its bits come
-            as uint16, for ``torch.from_numpy(batch).view(torch.bfloat16)``, and an ``out`` that is
-            no tensor has that dtype.
+            The batch: ``out`` itself, or a new array. NumPy has no bfloat16: its bits come as
+            uint16, for ``torch.from_numpy(batch).view(torch.bfloat16)``, and an ``out`` that is no
+            tensor has that dtype.
 
         Raises:
             TypeError, ValueError: a picture or ``out`` does not fit. A picture is named by its
                 index, and nothing has been written then.
             MemoryError: there is not enough to work in; ``out`` may be partly written.
         """
-        return self._core(images, None if out is None else _shared_array(out))
+        listed = list_of(images, len(self.mean))
+        if out is None:
+            return self._engine(listed, None)
+        self._engine(listed, _shared_array(out))
+        return out
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """What a picture of this size is resized to, before the crop, as ``(height, width)``.
@@ -173,16 +259,15 @@ class Preprocessor:
             ValueError: one side would be longer than 16,777,216 pixels; a batch with such a
                 picture is refused.
         """
-        return self._core.resized(height, width)
+        return self._engine.resized(height, width)
 
-    def __repr__(self) -> str:
-        return (
-            f"Preprocessor(size={self.size}, resize={self.resize}, fit={self.fit!r}, "
-            f"crop={self.crop!r}, fill={self.fill}, filter={self.filter!r}, "
-            f"mean={self.mean}, std={self.std}, layout={self.layout!r}, threads={self.threads}, "
-            f"dtype={self.dtype!r}, reference={self.reference!r}, "
-            f"implementation={self.implementation!r})"
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        return _made, (type(self), {**arguments, **self._given})
+
+
+def _made(kind: type[Preprocessor], arguments: dict[str, Any]) -> Preprocessor:
+    return kind(**arguments)
 
 
 def _side_or_sides(resize: int | Sequence[int] | None) -> int | tuple[int, int] | None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .image import Image
 
 Filter = Literal["box", "bilinear", "hamming", "bicubic", "lanczos"]
 FILTERS: tuple[str, ...] = get_args(Filter)
@@ -25,8 +26,9 @@ def implementations() -> tuple[str, ...]:
 
 
 def resize(
-    image: npt.NDArray[np.uint8],
+    image: Image,
     size: tuple[int, int],
+    *,
     filter: Filter = "bilinear",
     reference: Reference = "pillow",
     implementation: str | None = None,
@@ -35,9 +37,13 @@ def resize(
 
     Args:
         image: uint8, shape ``(height, width, channels)`` with 1, 3 or 4 channels, or
-            ``(height, width)``. Any strides; where the samples of a row do not lie side by side,
-            as in ``bgr[..., ::-1]``, they are copied first. Four channels are four independent
-            planes, as in Pillow's CMYK: an alpha channel does not weigh the others.
+            ``(height, width)``. Any strides: ``bgr[..., ::-1]``, ``rgba[..., :3]`` and planes
+            (``chw.transpose(1, 2, 0)``) are read as they are, others copied first. Four channels
+            are four independent planes, as in Pillow's CMYK: an alpha channel does not weigh the
+            others. Or a PIL image of as many channels of 8 bits; or what shares its memory by
+            ``__array_interface__`` or DLPack, in the same order. Torch tensors of the CPU have
+            their channels first, as torchvision.io gives them, unless only their last axis can be
+            the channels.
         size: ``(height, width)`` of the result, in pixels.
         filter: one of :data:`FILTERS`. All of them antialias when shrinking.
         reference: ``"pillow"``, or ``"torch"`` for the bytes of
@@ -47,12 +53,13 @@ def resize(
         implementation: one of :func:`implementations`, or ``None`` for the fastest.
 
     Returns:
-        A new uint8 array of the given size, with as many dimensions and channels as ``image``.
+        A new uint8 array of shape ``(height, width, channels)``, or ``(height, width)`` for a
+        flat image, with as many channels as ``image``.
 
     Raises:
         TypeError: an argument of the wrong type or dtype.
-        ValueError: a wrong shape, an empty picture, a side over 16,777,216 pixels, an unknown
-            filter, reference or implementation.
+        ValueError: a wrong shape or PIL mode, an empty picture, a side over 16,777,216 pixels, an
+            unknown filter, reference or implementation.
         MemoryError: the result does not fit.
 
     The arithmetic is that of ``src/libImaging/Resample.c`` in Pillow 13.0.0: 22-bit fixed-point

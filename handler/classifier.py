@@ -118,7 +118,7 @@ class Classifier:
         self.network = network
         self.preprocess = Preprocessor.from_spec(
             self._spec,
-            self._threads,
+            threads=self._threads,
             layout="NHWC",  # which is what torch's channels_last is in memory
             dtype="bfloat16" if network.dtype == torch.bfloat16 else "float32",
         )

@@ -108,7 +108,7 @@ def ours(
     """Our preprocessing into memory that is there."""
     channels = pictures[0].shape[2]
     mean, std = IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]
-    preprocess = Preprocessor(size, resize, filter, mean, std, **how)
+    preprocess = Preprocessor(size, resize=resize, filter=filter, mean=mean, std=std, **how)
     out = np.empty((len(pictures), channels, *size), np.float32)
     name = f"Falconet, {preprocess.implementation}"
     return Contender(name, lambda: preprocess(pictures, out=out), exact=True)

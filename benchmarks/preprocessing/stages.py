@@ -68,7 +68,7 @@ def resizing(size: tuple[int, int], filter: Any) -> Job:
     contenders = [
         Contender(
             f"Falconet, {name}",
-            partial(resize, picture, target, filter, implementation=name),
+            partial(resize, picture, target, filter=filter, implementation=name),
             exact=True,
         )
         for name in implementations()
@@ -88,7 +88,7 @@ def resizing(size: tuple[int, int], filter: Any) -> Job:
 def from_jpeg(size: tuple[int, int], filter: Any) -> Job:
     """From the bytes of a JPEG to the batch."""
     data = jpeg(*size)
-    preprocess = Preprocessor((SIDE, SIDE), SHORTER, filter, threads=1)
+    preprocess = Preprocessor((SIDE, SIDE), resize=SHORTER, filter=filter, threads=1)
     out = np.empty((1, 3, SIDE, SIDE), np.float32)
     target = resized(*size)
     least = (HEADROOM * target[0], HEADROOM * target[1])

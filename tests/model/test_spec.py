@@ -58,7 +58,12 @@ def test_labels_may_repeat_only_where_torchserve_has_answered_so() -> None:
 def test_preprocesses_as_it_says() -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
     expected = Preprocessor(
-        (24, 30), 28, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), reference="torch"
+        (24, 30),
+        resize=28,
+        filter="bicubic",
+        mean=(0.1, 0.2, 0.3),
+        std=(0.4, 0.5, 0.6),
+        reference="torch",
     )
     np.testing.assert_array_equal(SPEC.preprocessor()([image]), expected([image]))
 

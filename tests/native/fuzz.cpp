@@ -152,7 +152,7 @@ class Picture {
     std::ptrdiff_t& row = image_.row_stride;
     std::ptrdiff_t& pixel = image_.pixel_stride;
     std::ptrdiff_t& channel = image_.channel_stride;
-    const int order = choices->up_to(7);
+    const int order = choices->up_to(9);
     if (order == 6) {  // planes
       pixel = 1;
       row = image_.width;
@@ -162,8 +162,8 @@ class Picture {
       row = image_.channels;
       pixel = row * image_.height;
     } else {
-      channel = 1;
-      pixel = image_.channels + (order == 5 ? choices->between(1, 4) : 0);
+      channel = order == 8 ? -1 : 1;  // BGR
+      pixel = order == 9 ? 4 : image_.channels + (order == 5 ? choices->between(1, 4) : 0);
       row = pixel * image_.width;
     }
     if (choices->one_in(3)) row += choices->between(1, 70);

@@ -56,6 +56,19 @@ Image unpacked(int height, int width) {
   return {pixels.data(), height, width, 3, std::ptrdiff_t{4} * width, 4, 1};
 }
 
+Image bgr(int height, int width) {
+  return {pixels.data() + 2, height, width, 3, std::ptrdiff_t{3} * width, 3, -1};
+}
+
+Image planar(int height, int width) {
+  return {pixels.data(), height, width, 3, width, 1, std::ptrdiff_t{height} * width};
+}
+
+// Every other pixel.
+Image sparse(int height, int width) {
+  return {pixels.data(), height, width / 2, 3, std::ptrdiff_t{3} * width, 6, 1};
+}
+
 // By what they are when squashed to kSize; the crop below is smaller than kSize, and padded.
 const std::vector<Image> pictures = {
     packed(60, 100),   // horizontal pass first
@@ -64,8 +77,10 @@ const std::vector<Image> pictures = {
     packed(60, 32),    // vertical pass alone
     packed(24, 32),    // neither
     packed(9, 11),     // enlarged
-    unpacked(60, 70),  // brought side by side
-    unpacked(90, 39),
+    unpacked(60, 70),  // packed on the way
+    unpacked(90, 39), bgr(60, 71),    bgr(90, 38),
+    planar(60, 72),   planar(90, 37), sparse(60, 73),  // copied first
+    sparse(90, 36),
 };
 const Image unseen = packed(61, 99);
 

@@ -45,7 +45,7 @@ def test_both_sides_equal_torchvision(
     expected = tv.Compose(
         [tv.Resize(resize), tv.CenterCrop(size), tv.ToTensor(), tv.Normalize(MEAN, STD)]
     )
-    preprocess = Preprocessor(size, resize)
+    preprocess = Preprocessor(size, resize=resize)
     assert preprocess.resized(*shape) == resize
     assert_equal(preprocess([image])[0], expected(Image.fromarray(image)))
 
@@ -96,7 +96,7 @@ def test_equals_timm(shape: tuple[int, int], side: int, share: float, mode: str)
 
 @pytest.mark.parametrize("longer", [1, 7, 224, 255, 2**24])
 def test_the_longer_side_gets_its_length(longer: int) -> None:
-    preprocess = Preprocessor((8, 8), longer, fit="longer")
+    preprocess = Preprocessor((8, 8), resize=longer, fit="longer")
     for height in (1, 2, 3, 97, 499, 500, 4_097, 16_777_216):
         for width in (1, 3, 333, 500, 65_535):
             got = preprocess.resized(height, width)
@@ -107,7 +107,7 @@ def test_the_longer_side_gets_its_length(longer: int) -> None:
 
 def test_the_shorter_side_keeps_a_pixel() -> None:
     """Where timm fails: a line of 1000 pixels on a picture of 224."""
-    preprocess = Preprocessor((5, 224), 224, fit="longer", mean=(0,), std=(1,), fill=255)
+    preprocess = Preprocessor((5, 224), resize=224, fit="longer", mean=(0,), std=(1,), fill=255)
     assert preprocess.resized(1, 1000) == (1, 224)
     (got,) = preprocess([np.zeros((1, 1000, 1), np.uint8)])
     np.testing.assert_array_equal(got[0, :, 0], [1, 1, 0, 1, 1])
@@ -135,9 +135,9 @@ def test_center_floor_equals_hugging_face(
     shape: tuple[int, int], resize_to: Any, size: tuple[int, int]
 ) -> None:
     image = noise(*shape)
-    preprocess = Preprocessor(size, resize_to, layout="NHWC", crop="center_floor")
+    preprocess = Preprocessor(size, resize=resize_to, layout="NHWC", crop="center_floor")
     resized = resize(image, preprocess.resized(*shape))
-    as_is = Preprocessor(size, size, layout="NHWC")
+    as_is = Preprocessor(size, layout="NHWC")
     np.testing.assert_array_equal(
         preprocess([image]), as_is([hugging_face_crop(resized, size).copy()])
     )
@@ -150,7 +150,7 @@ def test_the_fill_is_a_color(implementation: str, layout: Any, channels: int) ->
     fill = (7, 0, 255, 128)[:channels]
     preprocess = Preprocessor(
         (9, 41),  # longer than what a kernel works on at a time
-        (4, 8),
+        resize=(4, 8),
         mean=(0.0,) * channels,
         std=(1 / 255,) * channels,
         layout=layout,
@@ -175,9 +175,9 @@ DEFAULT = (None, "shorter", "center", (0, 0, 0))
 
 def test_arguments_can_be_read() -> None:
     assert geometry(Preprocessor((8, 9))) == DEFAULT
-    given = Preprocessor((8, 8), 9, fit="longer", crop="center_floor", fill=[1, 2, 3])
+    given = Preprocessor((8, 8), resize=9, fit="longer", crop="center_floor", fill=[1, 2, 3])
     assert geometry(given) == (9, "longer", "center_floor", (1, 2, 3))
-    assert Preprocessor((8, 8), (9, np.int64(7)), fill=5).resize == (9, 7)
+    assert Preprocessor((8, 8), resize=(9, np.int64(7)), fill=5).resize == (9, 7)
     assert "resize=9, fit='longer', crop='center_floor', fill=(1, 2, 3)" in repr(given)
 
 

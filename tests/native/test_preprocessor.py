@@ -57,7 +57,7 @@ def test_equals_torchvision_to_1e_6(
     shape: tuple[int, int], size: tuple[int, int], resize: int | None, filter: str
 ) -> None:
     image = noise(*shape, seed=shape[0])
-    (got,) = Preprocessor(size, resize, filter, MEAN, STD)([image])
+    (got,) = Preprocessor(size, resize=resize, filter=filter, mean=MEAN, std=STD)([image])
     np.testing.assert_allclose(
         got, torchvision(image, size, resize, filter), rtol=0, atol=1e-6, strict=True
     )
@@ -79,11 +79,11 @@ def test_every_implementation_gives_the_same_bytes(
         batches = [
             Preprocessor(
                 size,
-                resize,
-                "bicubic",
-                mean,
-                std,
-                layout,
+                resize=resize,
+                filter="bicubic",
+                mean=mean,
+                std=std,
+                layout=layout,
                 dtype=dtype,
                 reference=reference,
                 implementation=name,
@@ -99,8 +99,8 @@ def test_bfloat16_is_the_nearest_to_float32() -> None:
     clip = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
     halves = ((0.0,) * 3, (1 / 255 / 1.00390625,) * 3)
     for mean, std in [(MEAN, STD), clip, halves]:
-        exact = torch.from_numpy(Preprocessor((16, 16), None, "box", mean, std)([image]))
-        bits = Preprocessor((16, 16), None, "box", mean, std, dtype="bfloat16")([image])
+        exact = torch.from_numpy(Preprocessor((16, 16), mean=mean, std=std)([image]))
+        bits = Preprocessor((16, 16), mean=mean, std=std, dtype="bfloat16")([image])
         assert bits.dtype == np.uint16
         rounded = torch.from_numpy(bits).view(torch.bfloat16)
         assert torch.equal(rounded, exact.to(torch.bfloat16))
@@ -133,7 +133,7 @@ def test_equals_torchvision_on_tensors(filter: Any, shape: tuple[int, int]) -> N
         ]
     )
     expected = pipeline(torch.from_numpy(image).permute(2, 0, 1))
-    (got,) = Preprocessor((224, 224), 256, filter, MEAN, STD, reference="torch")([image])
+    (got,) = Preprocessor((224, 224), resize=256, filter=filter, reference="torch")([image])
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
 
 
@@ -141,8 +141,8 @@ def test_equals_torchvision_on_tensors(filter: Any, shape: tuple[int, int]) -> N
 def test_layouts_hold_the_same_values(channels: int) -> None:
     images = [noise(20, 30, channels, i) for i in range(3)]
     mean, std = [0.5] * channels, [0.25] * channels
-    nchw = Preprocessor((12, 40), 14, mean=mean, std=std)(images)
-    nhwc = Preprocessor((12, 40), 14, mean=mean, std=std, layout="NHWC")(images)
+    nchw = Preprocessor((12, 40), resize=14, mean=mean, std=std)(images)
+    nhwc = Preprocessor((12, 40), resize=14, mean=mean, std=std, layout="NHWC")(images)
     assert nhwc.shape == (3, 12, 40, channels)
     np.testing.assert_array_equal(nhwc.transpose(0, 3, 1, 2), nchw)
 
@@ -172,7 +172,7 @@ def test_out_is_filled_in_place(make: Any) -> None:
     out = make((4, 3, 10, 11))
     returned = preprocess(images, out=out)
     np.testing.assert_array_equal(np.asarray(out), preprocess(images))
-    assert np.shares_memory(returned, np.asarray(out))
+    assert returned is out
 
 
 def unaligned(shape: tuple[int, ...]) -> np.ndarray:
@@ -215,7 +215,7 @@ def test_an_out_that_does_not_fit_is_refused(out: Any, error: Any, message: str)
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
-        ("cat.png", TypeError, r"images\[2\]: expected a uint8 NumPy array.*got str"),
+        ("cat.png", TypeError, r"images\[2\]: expected a uint8 array.*got str"),
         (noise(4, 4).astype(np.float32), TypeError, r"images\[2\].*got dtype float32"),
         (noise(4, 4, 4), ValueError, r"images\[2\].*\(height, width, 3\), got shape \(4, 4, 4\)"),
         (noise(4, 4)[:, :, 0], ValueError, r"images\[2\].*got shape \(4, 4\)"),
@@ -232,7 +232,7 @@ def test_a_bad_picture_is_named_by_its_index(bad: Any, error: Any, message: str)
 def test_a_picture_too_long_to_resize_is_named_by_its_index() -> None:
     long = np.zeros((1, 100_000, 3), np.uint8)
     out = np.full((2, 3, 8, 8), 7, np.float32)
-    preprocess = Preprocessor((8, 8), 256)
+    preprocess = Preprocessor((8, 8), resize=256)
     with pytest.raises(ValueError, match=r"images\[1\]: a picture of 1x100000 .* more than"):
         preprocess([noise(4, 4), long], out=out)
     assert (out == 7).all()
@@ -244,9 +244,9 @@ def test_a_picture_too_long_to_resize_is_named_by_its_index() -> None:
 def test_only_what_the_crop_keeps_is_computed() -> None:
     """15 million columns wide before the crop: whole, this would take gigabytes."""
     strip = noise(1, 60_000)
-    (got,) = Preprocessor((8, 8), 250, "lanczos")([strip])
+    (got,) = Preprocessor((8, 8), resize=250, filter="lanczos")([strip])
     middle = noise(1, 60_000)[:, 29_990:30_010]
-    (expected,) = Preprocessor((8, 8), 250, "lanczos")([middle])
+    (expected,) = Preprocessor((8, 8), resize=250, filter="lanczos")([middle])
     np.testing.assert_array_equal(got, expected)
 
 
@@ -261,9 +261,9 @@ def peak():
 
 strip = np.zeros((1, 60_000, 3), np.uint8)
 before = peak()
-Preprocessor((8, 8), 250, "lanczos")([strip])
+Preprocessor((8, 8), resize=250, filter="lanczos")([strip])
 print(peak() - before)
-resize(strip, (1, 1_500_000), "lanczos")
+resize(strip, (1, 1_500_000), filter="lanczos")
 print(peak() - before)
 """
 
@@ -277,8 +277,8 @@ def test_what_the_crop_drops_takes_no_memory() -> None:
 
 
 @pytest.mark.parametrize("images", ["cat.png", None, iter([]), noise(2, 2)])
-def test_pictures_come_as_a_list(images: Any) -> None:
-    with pytest.raises(TypeError, match="images: expected a list of pictures, got"):
+def test_images_come_as_a_list_or_one_array(images: Any) -> None:
+    with pytest.raises(TypeError, match="images: expected a list of images or one array"):
         Preprocessor((8, 8))(images)
 
 
@@ -333,10 +333,14 @@ def test_from_spec_reads_what_a_model_states() -> None:
         "std": [0.4, 0.5, 0.6],
         "classes": ["a"],
     }
-    expected = Preprocessor((24, 30), 28, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    expected = Preprocessor(
+        (24, 30), resize=28, filter="bicubic", mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)
+    )
     image = noise(50, 40)
     np.testing.assert_array_equal(Preprocessor.from_spec(spec)([image]), expected([image]))
-    other = Preprocessor.from_spec({**spec, "reference": "torch"}, 2, "NHWC", "bfloat16")
+    other = Preprocessor.from_spec(
+        {**spec, "reference": "torch"}, threads=2, layout="NHWC", dtype="bfloat16"
+    )
     assert other.reference == "torch"
     assert (other.threads, other.layout, other.dtype) == (2, "NHWC", "bfloat16")
     with pytest.raises(ValueError, match=r"crop: expected 'center' .* got 'left'"):

@@ -80,7 +80,7 @@ def test_equals_pillow(
     seed: int,
 ) -> None:
     image = picture(*shape, channels, seed)
-    resized = resize(image, size, filter, implementation=implementation)
+    resized = resize(image, size, filter=filter, implementation=implementation)
     np.testing.assert_array_equal(resized, pillow(image, size, filter))
 
 
@@ -106,7 +106,7 @@ def test_equals_pillow_at_real_sizes(
     shape: tuple[int, int], size: tuple[int, int], filter: str, implementation: str
 ) -> None:
     image = picture(*shape, 3, 2)
-    resized = resize(image, size, filter, implementation=implementation)
+    resized = resize(image, size, filter=filter, implementation=implementation)
     np.testing.assert_array_equal(resized, pillow(image, size, filter))
 
 
@@ -136,7 +136,7 @@ def test_equals_torch(
     if filter == "lanczos" and not TORCH_HAS_LANCZOS:
         filter = "bicubic"
     image = picture(*shape, channels, seed)
-    resized = resize(image, size, filter, "torch", implementation)
+    resized = resize(image, size, filter=filter, reference="torch", implementation=implementation)
     np.testing.assert_array_equal(resized, torch_resize(image, size, filter))
 
 
@@ -171,8 +171,8 @@ def test_reads_no_byte_outside_the_picture(
     image = picture(*shape, channels, 0)
     guarded = between_guard_pages(image, at_end)
     np.testing.assert_array_equal(
-        resize(guarded, size, filter, implementation=implementation),
-        resize(image, size, filter, implementation="scalar"),
+        resize(guarded, size, filter=filter, implementation=implementation),
+        resize(image, size, filter=filter, implementation="scalar"),
     )
 
 
@@ -196,8 +196,8 @@ def between_guard_pages(image: np.ndarray, at_end: bool) -> np.ndarray:
 def test_the_pass_order_matters() -> None:
     """The vertical-first examples above can fail: the other order gives other bytes."""
     image = picture(64, 40, 3, 1)
-    horizontal_first = resize(resize(image, (64, 32), "lanczos"), (10, 32), "lanczos")
-    assert (horizontal_first != resize(image, (10, 32), "lanczos")).mean() > 0.01
+    horizontal_first = resize(resize(image, (64, 32), filter="lanczos"), (10, 32), filter="lanczos")
+    assert (horizontal_first != resize(image, (10, 32), filter="lanczos")).mean() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,34 @@ def test_the_pass_order_matters() -> None:
 def test_any_strides(view) -> None:  # type: ignore[no-untyped-def]
     image = view(picture(60, 50, 3, 4))
     np.testing.assert_array_equal(
-        resize(image, (20, 31), "bicubic"), resize(image.copy(order="C"), (20, 31), "bicubic")
+        resize(image, (20, 31), filter="bicubic"),
+        resize(image.copy(order="C"), (20, 31), filter="bicubic"),
     )
+
+
+@every_implementation
+@pytest.mark.parametrize("size", [(20, 31), (60, 31), (20, 150), (60, 150), (5, 140), (70, 160)])
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[..., 2::-1],  # the colors of BGRA
+        lambda a: a[..., :3],
+        lambda a: a[..., 1:],
+        lambda a: a[..., :0:-1],
+        lambda a: a[..., ::-1],
+        lambda a: a[..., :3].copy()[..., ::-1],  # BGR
+        lambda a: a.transpose(2, 0, 1).copy().transpose(1, 2, 0),  # planes
+        lambda a: a.transpose(2, 0, 1).copy()[1:].transpose(1, 2, 0),
+        lambda a: a.transpose(2, 0, 1).copy()[::-1].transpose(1, 2, 0),
+    ],
+)
+def test_spread_samples(view, size: tuple[int, int], implementation: str) -> None:  # type: ignore[no-untyped-def]
+    """Those that are brought together on their way, in each order of the passes, and none."""
+    image = view(picture(60, 150, 4, 4))  # more than vectors hold, and some
+    got = resize(image, size, filter="bicubic", implementation=implementation)
+    expected = resize(image.copy(order="C"), size, filter="bicubic", implementation="scalar")
+    np.testing.assert_array_equal(got, expected)
+    assert got.flags.c_contiguous
 
 
 def test_two_dimensions_are_one_channel() -> None:
@@ -239,7 +265,7 @@ def test_read_only_and_unchanged() -> None:
 @pytest.mark.parametrize(
     ("image", "size", "filter", "error", "message"),
     [
-        ([[1, 2]], (4, 4), "box", TypeError, r"image: expected a uint8 NumPy array.*got list"),
+        ([[1, 2]], (4, 4), "box", TypeError, r"image: expected a uint8 array.*got list"),
         (np.zeros((4, 4, 3)), (4, 4), "box", TypeError, "got dtype float64"),
         (np.zeros((4, 4, 3), np.int8), (4, 4), "box", TypeError, "got dtype int8"),
         (np.zeros((4, 4, 2), np.uint8), (4, 4), "box", ValueError, r"got shape \(4, 4, 2\)"),
@@ -265,7 +291,7 @@ def test_read_only_and_unchanged() -> None:
 )
 def test_clear_errors(image, size, filter, error, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error, match=message):
-        resize(image, size, filter)
+        resize(image, size, filter=filter)
 
 
 def test_a_result_too_large_for_memory_is_a_memory_error() -> None:
@@ -312,7 +338,7 @@ def test_the_environment_chooses_an_implementation(name: str | None) -> None:
 def test_torch_has_neither_box_nor_hamming() -> None:
     image = picture(20, 30, 3, 8)
     with pytest.raises(ValueError, match="reference: 'torch' resizes with the filters 'bilinear'"):
-        resize(image, (4, 4), "box", "torch")
+        resize(image, (4, 4), filter="box", reference="torch")
     with pytest.raises(ValueError, match="reference: expected 'pillow' or 'torch', got 'pil'"):
         resize(image, (4, 4), reference="pil")  # type: ignore[arg-type]
 
@@ -324,7 +350,7 @@ def test_what_torch_would_take_seconds_for_is_refused() -> None:
         ValueError, match=r"size: .* at most 65536 pixels with the reference 'torch'"
     ):
         resize(strip, (1, 70_000), reference="torch")
-    preprocess = Preprocessor((8, 8), 20, reference="torch")
+    preprocess = Preprocessor((8, 8), resize=20, reference="torch")
     with pytest.raises(
         ValueError, match=r"images\[0\]: a picture of 1x4000 .* more than 65536 long"
     ):

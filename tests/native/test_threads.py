@@ -112,14 +112,14 @@ def test_a_batch_of_any_sizes_is_its_pictures_one_by_one() -> None:
     assert len(running() - before) == 2
     assert batch.shape == (15, 3, 24, 30)
     assert batch.dtype == np.float32
-    alone = Preprocessor((24, 30), 28, "bicubic", threads=1)
+    alone = Preprocessor((24, 30), resize=28, filter="bicubic", threads=1)
     for image, expected in zip(images, batch, strict=True):
         np.testing.assert_array_equal(alone([image])[0], expected)
 
 
 def test_one_preprocessor_serves_many_threads() -> None:
     images = [noise(40 + 10 * i, 90 - 5 * i, seed=i) for i in range(8)]
-    expected = Preprocessor((40, 41), 44, threads=1)(images)
+    expected = Preprocessor((40, 41), resize=44, threads=1)(images)
     preprocess = core((40, 41), 44, threads=3)
     before = running()
     preprocess(images, None)
