@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from .configuration import Configuration
 from .drain import Drain
 from .errors import ServerError
 from .java import find_java
+from .logs import Logs
 from .ports import Ports
 from .processes import MARK, belongs, has_java, processes_of, stop_processes
 from .store import FOLDER as STORE
@@ -25,15 +25,6 @@ from .store import files_to_serve
 
 STATE = "server.json"
 POLL_SECONDS = 0.25
-# How long to wait for what a worker wrote before it died.
-LAST_WORDS_SECONDS = 10.0
-# How much of a log an error shows.
-LOG_LINES = 30
-ERROR = re.compile(r"[A-Za-z_.]+(Error|Exception): ")  # as Python ends a traceback
-# What TorchServe 0.12 logs when a worker has ended while it loaded a model, for whatever reason.
-WORKER_DIED = "error: Worker died."
-# What its workers write first.
-WORKER_STARTS = "s_name_part0="
 
 
 @dataclass(frozen=True)
@@ -176,6 +167,10 @@ class Server:
         return self.folder / STORE
 
     @property
+    def logs(self) -> Logs:
+        return Logs(self.folder / "logs")
+
+    @property
     def gateway(self) -> Path:
         """The folder of the gateway before it."""
         return self.folder / "gateway"
@@ -237,9 +232,9 @@ class Server:
         deadline = time.monotonic() + timeout
         while True:
             if not self.running():
-                raise ServerError(f"TorchServe has ended:\n{_tail(self._log('console.log'))}")
-            if any(WORKER_DIED in line for line in self._log("ts_log.log")):
-                raise ServerError(f"a worker died while it loaded the model:\n{self._last_words()}")
+                raise ServerError(f"TorchServe has ended:\n{self.logs.tail('console.log')}")
+            if (words := self.logs.last_words()) is not None:
+                raise ServerError(f"a worker died while it loaded the model:\n{words}")
             try:
                 if self.client.workers_ready(self.model):
                     return
@@ -249,14 +244,13 @@ class Server:
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"not ready after {timeout:.0f} seconds, waiting for: {waiting_for}\n"
-                    f"{_tail(self._log('ts_log.log'))}"
+                    f"{self.logs.tail('ts_log.log')}"
                 )
             time.sleep(POLL_SECONDS)
 
     def deaths(self, model: str, version: str) -> int:
-        """How often a worker of a version has died while it loaded the model, as the log says."""
-        thread = f"-{model}_{version} "
-        return sum(WORKER_DIED in line and thread in line for line in self._log("ts_log.log"))
+        """See :meth:`.Logs.deaths`."""
+        return self.logs.deaths(model, version)
 
     def drain(self, timeout: float) -> bool:
         """Wait until all versions of all models have answered what they were given.
@@ -291,31 +285,3 @@ class Server:
             self.child.wait()
         shutil.rmtree(self.temporary, ignore_errors=True)
         (self.folder / STATE).unlink(missing_ok=True)
-
-    def _last_words(self) -> str:
-        """What the first worker that died wrote at the end.
-
-        All of it is there when its successor begins, which TorchServe starts at once.
-        """
-        deadline = time.monotonic() + LAST_WORDS_SECONDS
-        while True:
-            lines = [line.partition(" MODEL_LOG - ")[2] for line in self._log("model_log.log")]
-            starts = [i for i, line in enumerate(lines) if line.startswith(WORKER_STARTS)]
-            if len(starts) > 1:
-                return _tail(lines[: starts[1]])
-            if time.monotonic() > deadline:
-                return _tail(lines)
-            time.sleep(POLL_SECONDS)
-
-    def _log(self, name: str) -> list[str]:
-        try:
-            return (self.folder / "logs" / name).read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-
-
-def _tail(lines: list[str]) -> str:
-    """The end of a log, and before it the error that was said last."""
-    end = "\n".join(lines[-LOG_LINES:])
-    errors = [line for line in lines if ERROR.match(line)]
-    return f"{errors[-1]}\nIts log ends with:\n{end}" if errors else end
