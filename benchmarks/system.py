@@ -176,7 +176,7 @@ def torchserve(
     with TemporaryDirectory(prefix="falconet-") as temporary:
         packed = Path(temporary, "store", f"{task.name}.mar")
         pack(packed)
-        server = Server.start(packed, Path(temporary, "state"), configuration)
+        server = Server.start([packed], Path(temporary, "state"), configuration)
         try:
             server.wait_loaded(READY_SECONDS)
             path = f"/predictions/{task.name}"

@@ -1,4 +1,4 @@
-"""falconet deploy, rollback, canary, models and scale"""
+"""falconet deploy, undeploy, rollback, canary, models and scale"""
 
 import json
 import time
@@ -15,7 +15,8 @@ from falconet.serving.canary import canary as try_out
 from falconet.serving.deployment import START_SECONDS
 from falconet.serving.drain import POLL_SECONDS
 from falconet.serving.errors import ServerError
-from falconet.serving.record import alone
+from falconet.serving.memory import Need, check_fits
+from falconet.serving.record import Record, alone
 from falconet.serving.server import Server
 
 from .serve import STATE, state_option
@@ -38,7 +39,10 @@ states_option = click.option(
 @ARCHIVE
 @states_option
 def deploy(archive: Path, states: Sequence[Path]) -> None:
-    """Replace a served model by ARCHIVE, without an error for those who ask it.
+    """Replace a served model by ARCHIVE, without an error for those who ask it; or add one.
+
+    Where no model of the archive's name runs, it is started beside the others, which are left
+    alone.
 
     The archive is checked, copied into the model store, started beside the version that serves,
     and asked about the sample pictures that it carries. Then it takes over; the old version answers
@@ -50,15 +54,27 @@ def deploy(archive: Path, states: Sequence[Path]) -> None:
 
 
 @click.command()
+@click.argument("model")
+@states_option
+def undeploy(model: str, states: Sequence[Path]) -> None:
+    """Take MODEL from a server, and leave its other models alone.
+
+    The gateway answers 404 for it from then on; what has come is answered before its workers go.
+    The last model of a server stays, and so does the one that a gateway asks by default.
+    """
+    rollout.undeploy([running(state) for state in states], model, click.echo)
+
+
+@click.command()
 @click.argument("model", required=False)
 @states_option
 def rollback(model: str | None, states: Sequence[Path]) -> None:
-    """Replace MODEL by what served before it, in the same way.
+    """Replace MODEL, which may be left out where one only runs, by what served before it.
 
-    [default: the model that the server was started with]
+    In the same way as by a deploy.
     """
     servers = [running(state) for state in states]
-    release = rollout.rollback(servers, model or servers[0].model, click.echo)
+    release = rollout.rollback(servers, servers[0].named(model), click.echo)
     click.echo(f"deployed {release.version} ({release.file})")
 
 
@@ -124,7 +140,7 @@ def models(state: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("workers", type=click.IntRange(1))
-@click.option("--model", help="[default: the model that the server was started with]")
+@click.option("--model", help="May be left out where one only runs.")
 @state_option
 def scale(workers: int, model: str | None, state: Path) -> None:
     """Run a model with so many WORKERS, until the server is started again.
@@ -132,8 +148,11 @@ def scale(workers: int, model: str | None, state: Path) -> None:
     Fewer than there are: TorchServe kills those, and what they have begun gets a 500.
     """
     server = running(state)
-    model = model or server.model
+    model = server.named(model)
     with alone(server.folder):
+        more = workers - len(server.client.describe(model)["workers"])
+        release = Record.load(server.folder)[model].serving
+        check_fits([Need(model, max(0, more), server.store / release.file)])
         server.client.scale(model, workers)
         deadline = time.monotonic() + START_SECONDS
         while not (

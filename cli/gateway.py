@@ -21,6 +21,11 @@ LIMITS = Limits()
 
 _OPTIONS = (
     click.option("--keys", type=FILE, required=True, help="A line KEY NAME for each who may ask."),
+    click.option(
+        "--default",
+        metavar="MODEL",
+        help="What /predict asks; /predict/MODEL asks any.  [default: the server's first]",
+    ),
     click.option("--certificate", type=FILE, help="For TLS; with --certificate-key."),
     click.option("--certificate-key", type=FILE, help="Its private key."),
     click.option("--plain", is_flag=True, help="Without TLS: on one machine, or behind a proxy."),
@@ -67,9 +72,12 @@ def gateway_options(command: Command) -> Command:
 def gateway(notice_seconds: float, state: Path, **options: Any) -> None:
     """Put nginx before a server, until Ctrl-C: TLS, API keys, limits, predictions alone.
 
+    /predict/MODEL asks a model, and /predict the one that is named by --default. Models that are
+    deployed or taken away meanwhile are followed.
+
     More than is allowed gets a 429 with Retry-After. /live and /ready are for a load balancer:
-    /ready says yes while all workers are ready and a picture is answered. On Ctrl-C it says no,
-    what has come is answered, and nginx ends.
+    /ready says yes while all workers are ready and each model answers a picture. On Ctrl-C it says
+    no, what has come is answered, and nginx ends.
     """
     check(**options)
     server = running(state)
@@ -89,6 +97,7 @@ def check(certificate: Path | None, certificate_key: Path | None, plain: bool, *
 def open_gateway(
     server: Server,
     keys: Path,
+    default: str | None,
     certificate: Path | None,
     certificate_key: Path | None,
     plain: bool,
@@ -97,11 +106,15 @@ def open_gateway(
     **limits: int | str,
 ) -> Gateway:
     """One that listens, and has said so."""
+    models = server.models
+    if default is not None:
+        first = server.named(default)
+        models = [first, *(model for model in models if model != first)]
     pair = (certificate, certificate_key) if certificate and certificate_key else None
     started = Gateway.start(
         server.gateway,
         server.ports.inference,
-        server.model,
+        models,
         keys,
         host=host,
         port=port,

@@ -27,6 +27,7 @@ COMMANDS = {
     "stop": "serve",
     "status": "serve",
     "deploy": "deploy",
+    "undeploy": "deploy",
     "rollback": "deploy",
     "models": "deploy",
     "scale": "deploy",

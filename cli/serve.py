@@ -5,7 +5,7 @@ import json
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, get_args
 
@@ -43,7 +43,7 @@ drain_option = click.option(
 )
 
 _SERVER_OPTIONS = (
-    click.argument("archive", required=False, type=click.Path(dir_okay=False, path_type=Path)),
+    click.argument("archives", nargs=-1, type=click.Path(dir_okay=False, path_type=Path)),
     click.option("--management-port", type=PORT, help="Management.  [default: likewise]"),
     click.option("--metrics-port", type=PORT, help="Metrics.  [default: likewise]"),
     click.option(
@@ -80,7 +80,7 @@ def server_options(command: Command) -> Command:
 
 
 def start(
-    archive: Path | None,
+    archives: Sequence[Path],
     port: int | None,
     management_port: int | None,
     metrics_port: int | None,
@@ -88,17 +88,16 @@ def start(
     profile: ProfileName | Literal["auto"],
     state: Path,
 ) -> Server:
-    """A server that has yet to load its model."""
+    """A server that has yet to load its models."""
     configuration = Configuration.load(config, port, management_port, metrics_port)
-    configuration = configuration.fit(Profile.of_machine(profile))
-    if archive is None:
-        archive = DEFAULT_ARCHIVE
-        if not archive.exists():
-            click.echo(f"packing the model that comes along into {archive}")
-            make_archive(None, archive)
+    if not archives:
+        archives = [DEFAULT_ARCHIVE]
+        if not DEFAULT_ARCHIVE.exists():
+            click.echo(f"packing the model that comes along into {DEFAULT_ARCHIVE}")
+            make_archive(None, DEFAULT_ARCHIVE)
     for number in ENDINGS:
         signal.signal(number, interrupt)
-    return Server.start(archive, state, configuration)
+    return Server.start(archives, state, configuration, Profile.of_machine(profile))
 
 
 @click.command()
@@ -107,7 +106,7 @@ def start(
 @click.option("--background", is_flag=True, help="Return when ready; end with: falconet stop")
 @drain_option
 def serve(
-    archive: Path | None,
+    archives: Sequence[Path],
     port: int | None,
     management_port: int | None,
     metrics_port: int | None,
@@ -119,26 +118,27 @@ def serve(
     drain_seconds: float,
     state: Path,
 ) -> None:
-    """Serve ARCHIVE with TorchServe, until Ctrl-C.
+    """Serve ARCHIVES with TorchServe, a model each, until Ctrl-C.
 
     What has come by then is answered first, as far as --drain-seconds allow; to lose nothing of
     what still comes, put `falconet gateway` before it, or use `falconet up`.
 
-    ARCHIVE is what `falconet archive` made.  [default: build/model_store/cifar10.mar, made of the
-    CIFAR-10 weights that come along if it is not there]
+    ARCHIVES are what `falconet archive` made.  [default: build/model_store/cifar10.mar, made of the
+    CIFAR-10 weights that come along if it is not there] Several models share the cores.
 
-    Started again with the same ARCHIVE, it serves what was deployed since; another begins anew.
+    Started again with the same ARCHIVES, it serves what was deployed since; others begin anew.
 
-    Says `ready` when every worker has loaded the model and a picture has been answered.
+    Says `ready` when every worker has loaded its model and each model has answered a picture.
     """
     began = time.monotonic()
-    server = start(archive, port, management_port, metrics_port, config, profile, state)
+    server = start(archives, port, management_port, metrics_port, config, profile, state)
     with stopped_at_the_end(server.stop):
         picture = picture or written_example(state)
         server.wait_ready(picture.read_bytes(), timeout)
         click.echo(f"ready: {what(server)}, after {time.monotonic() - began:.1f} s. Try:")
-        url = server.client.prediction_url(server.model)
-        click.echo(f"curl -X POST -F {shlex.quote(f'image=@{picture}')} {url}")
+        for model in server.models:
+            url = server.client.prediction_url(model)
+            click.echo(f"curl -X POST -F {shlex.quote(f'image=@{picture}')} {url}")
         if not background:
             click.echo("Ctrl-C stops it.")
             _watch(server, drain_seconds)
@@ -157,16 +157,16 @@ def stop(state: Path, drain_seconds: float) -> None:
         click.echo(f"no server runs with {state}")
         return
     if not server.drain(drain_seconds):
-        click.echo(f"{server.model}: not all was answered within {drain_seconds:g} seconds")
+        click.echo(f"not all was answered within {drain_seconds:g} seconds")
     server.stop()
-    click.echo(f"stopped {server.model} (process {server.pid})")
+    click.echo(f"stopped {', '.join(server.models)} (process {server.pid})")
 
 
 @click.command()
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Print the state as JSON.")
 def status(state: Path, as_json: bool) -> None:
-    """Say whether a server runs, whether its workers are ready, and whether a picture is answered.
+    """Say whether a server runs, whether its workers are ready, and whether pictures are answered.
 
     Ends with status 0 if it is ready, with 1 if not.
     """
@@ -177,11 +177,15 @@ def status(state: Path, as_json: bool) -> None:
     elif server is None:
         click.echo(f"no server runs with {state}")
     else:
-        click.echo(f"{server.model}: {'ready' if found['ready'] else 'not ready'}")
+        names = ", ".join(server.models)
+        click.echo(f"{names}: {'ready' if found['ready'] else 'not ready'}")
         for name in ("inference", "management", "metrics"):
             click.echo(f"  {name:<11} {server.ports.url(name)}")
         for worker in found["workers"]:
-            click.echo(f"  worker {worker['id']:<4} {worker['status']}, process {worker['pid']}")
+            click.echo(
+                f"  worker {worker['id']:<4} {worker['status']}, process {worker['pid']}, "
+                f"{worker['model']}"
+            )
     if not found["ready"]:
         raise click.exceptions.Exit(1)
 
@@ -211,8 +215,12 @@ def stopped_at_the_end(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def what(server: Server) -> str:
-    described = server.client.describe(server.model)
-    return f"{server.model} {described['modelVersion']}, workers: {len(described['workers'])}"
+    """The models of a server, with their versions and how many workers they have."""
+    described = [server.client.describe(model) for model in server.models]
+    return "; ".join(
+        f"{each['modelName']} {each['modelVersion']}, workers: {len(each['workers'])}"
+        for each in described
+    )
 
 
 def _watch(server: Server, drain_seconds: float) -> NoReturn:
@@ -237,7 +245,7 @@ def _status(server: Server | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "running": True,
         "ready": False,
-        "model": server.model,
+        "models": server.models,
         "pid": server.pid,
         "inference": server.ports.url("inference"),
         "management": server.ports.url("management"),
@@ -245,7 +253,11 @@ def _status(server: Server | None) -> dict[str, Any]:
         "workers": [],
     }
     try:
-        found["workers"] = server.client.describe(server.model)["workers"]
+        found["workers"] = [
+            {"model": model, **worker}
+            for model in server.models
+            for worker in server.client.describe(model)["workers"]
+        ]
         found["ready"] = server.ready(example())
     except ServerError as error:
         found["error"] = str(error)

@@ -1,6 +1,7 @@
 """falconet up"""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ from .serve import (
 @gateway_options
 @drain_option
 def up(
-    archive: Path | None,
+    archives: Sequence[Path],
     inference_port: int | None,
     management_port: int | None,
     metrics_port: int | None,
@@ -43,20 +44,20 @@ def up(
     drain_seconds: float,
     **options: Any,
 ) -> None:
-    """Serve ARCHIVE with a gateway before it, until Ctrl-C: what a container or a unit runs.
+    """Serve ARCHIVES with a gateway before them, until Ctrl-C: what a container or a unit runs.
 
-    Both as by `falconet serve` and `falconet gateway`, but that the samples of the archive have to
+    Both as by `falconet serve` and `falconet gateway`, but that the samples of each archive have to
     be answered as recorded before anybody is let in. Ended, it lets a load balancer notice,
     answers what has come, and stops all it has started; if TorchServe or nginx ends by itself, it
     ends with an error, for whoever supervises it to start it again.
     """
     check(**options)
     began = time.monotonic()
-    server = start(archive, inference_port, management_port, metrics_port, config, profile, state)
+    server = start(archives, inference_port, management_port, metrics_port, config, profile, state)
     with stopped_at_the_end(server.stop):
         server.wait_ready((picture or written_example(state)).read_bytes(), timeout)
-        release = Record.load(state)[server.model].serving
-        smoke_test(server.client, Package.verify(server.store / release.file))
+        for record in Record.load(state).values():
+            smoke_test(server.client, Package.verify(server.store / record.serving.file))
         click.echo(f"{what(server)}: ready after {time.monotonic() - began:.1f} s")
         gateway = open_gateway(server, **options)
         try:

@@ -19,21 +19,24 @@ def available_cores() -> int:
     return min([len(os.sched_getaffinity(0)), *_quotas()])
 
 
-def _quotas() -> list[int]:
-    """Of the process's group and of those that hold it, where they have one."""
+def own_groups() -> list[Path]:
+    """Below :data:`GROUPS`: the process's group, and those that hold it."""
     try:
         lines = OWN_GROUP.read_text().splitlines()
     except OSError:
         return []
+    own = [Path(line.removeprefix("0::/")) for line in lines if line.startswith("0::/")]
+    return [each for group in own for each in (group, *group.parents)]
+
+
+def _quotas() -> list[int]:
+    """Of the groups that have one."""
     found = []
-    for line in lines:
-        if line.startswith("0::/"):
-            group = Path(line.removeprefix("0::/"))
-            for each in (group, *group.parents):
-                try:
-                    quota, period = (GROUPS / each / "cpu.max").read_text().split()
-                except OSError:  # the top has none, and others may be out of sight
-                    continue
-                if quota != "max":
-                    found.append(max(1, math.ceil(int(quota) / int(period))))
+    for each in own_groups():
+        try:
+            quota, period = (GROUPS / each / "cpu.max").read_text().split()
+        except OSError:  # the top has none, and others may be out of sight
+            continue
+        if quota != "max":
+            found.append(max(1, math.ceil(int(quota) / int(period))))
     return found

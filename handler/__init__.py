@@ -7,6 +7,8 @@ ENTRY = Path(__file__).with_name("torchserve_entry.py")
 
 # Of a server's environment: how many a worker computes with, where its archive does not say.
 THREADS = "FALCONET_THREADS"
+# Likewise: how many models share the cores.
+MODELS = "FALCONET_MODELS"
 
 # Metrics of every version of a model: requests whose batch has come, and requests answered.
 BEGUN = "falconet_requests_begun_total"

@@ -21,7 +21,7 @@ from falconet.native.budget import PIXELS
 from falconet.native.decode import Decoded, Encoded
 from falconet.native.errors import PictureError
 
-from . import THREADS, answer, wire
+from . import MODELS, THREADS, answer, wire
 from .classifier import Classifier, Prediction, Rows
 from .errors import RequestError, request_error
 from .metrics import Metrics
@@ -249,7 +249,7 @@ class Service:
 def _share(workers: int | None) -> int:
     """Threads of a worker, whose archive may say how many workers there are."""
     if workers is not None:
-        return max(1, available_cores() // workers)
+        return max(1, available_cores() // (workers * int(os.environ.get(MODELS, 1))))
     # Without either TorchServe starts a worker for each core.
     return int(os.environ.get(THREADS, 1))
 

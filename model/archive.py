@@ -19,6 +19,7 @@ import yaml
 from . import samples, spec
 
 MODEL = "model.pt"
+CONFIG = "model-config.yaml"
 # Of every other file in the archive, by name.
 CHECKSUMS = "checksums.json"
 # How the model compares with its original, if it comes from elsewhere.
@@ -125,7 +126,7 @@ def archive(
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".archive-") as temporary:
         # With every field, also those that a spec written by hand leaves to their defaults.
         stated.save(Path(temporary))
-        config = Path(temporary, "model-config.yaml")
+        config = Path(temporary, CONFIG)
         config.write_text((serving or Serving()).to_yaml(), encoding="utf-8")
         samples.save(known, Path(temporary))
         extra = [spec.FILE_NAME, samples.FILE_NAME]
@@ -160,6 +161,13 @@ def archive(
             raise ArchiveError(f"torch-model-archiver failed:\n{finished.stdout.strip()}")
         _store(Path(temporary, output.name), Path(temporary, "stored"))
         Path(temporary, "stored").replace(output)
+
+
+def stated_workers(archive: Path) -> int:
+    """How many workers an archive names; 0 where it leaves that to the server."""
+    with zipfile.ZipFile(archive) as mar:
+        config = yaml.safe_load(mar.read(CONFIG)) if CONFIG in mar.namelist() else {}
+    return int(config.get("minWorkers", 0))
 
 
 def check(folder: Path, output: Path, version: str) -> None:

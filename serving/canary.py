@@ -81,23 +81,22 @@ def canary(server: Server, archive: Path, trial: Trial, say: Say = lambda _: Non
     package = Package.verify(archive)
     deployment = Deployment(server, package.model, say)
     with alone(server.folder):
-        serving = deployment.recover().serving
+        deployment.recover()
+        serving = deployment.record().serving
         release = identify(archive)
         if release == serving:
             say(f"{package.model} {package.version} is what serves already")
             return release
-        if package.model != server.model:
-            raise ServerError(f"expected an archive of {server.model}, got {package.model}")
         with all_or_none([deployment]) as switch:
             deployment.prepare(release, package, archive, "deploy")
             deployment.share(trial.percent)
-            _judge(server, release.version, trial, say)
+            _judge(server, package.model, release.version, trial, say)
             switch()
         deployment.drain()
         return release
 
 
-def _judge(server: Server, version: str, trial: Trial, say: Say) -> None:
+def _judge(server: Server, model: str, version: str, trial: Trial, say: Say) -> None:
     """Watch until the time is over, or the version is clearly worse.
 
     Raises:
@@ -105,8 +104,8 @@ def _judge(server: Server, version: str, trial: Trial, say: Say) -> None:
     """
     old, new = Answers(), Answers()
     paths = {
-        f"/predictions/{server.model}": old,
-        f"/predictions/{server.model}/{version}": new,
+        f"/predictions/{model}": old,
+        f"/predictions/{model}/{version}": new,
     }
     deadline = time.monotonic() + trial.seconds
     with (server.gateway / ACCESS_LOG).open() as log:

@@ -97,7 +97,9 @@ class Client:
         self._ask("POST", self._models, query, expected=(200, 202), timeout=UNPACK_SECONDS)
 
     def unregister(self, model: str, version: str) -> None:
-        """Take a version away; its workers are killed at once. It may not be the default.
+        """Take a version away; its workers are killed at once.
+
+        The default may go only as the last one, and the model with it.
 
         Raises:
             ServerError: the server does not answer, or refuses it.

@@ -1,5 +1,6 @@
 """TorchServe's config.properties, with other ports."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,9 @@ _KEYS = {
     "grpc_inference": "grpc_inference_port",
     "grpc_management": "grpc_management_port",
 }
+
+WORKERS = "default_workers_per_model"
+_HEAP = re.compile(r"-Xmx(\d+)([kmg]?)", re.IGNORECASE)
 
 # Where TorchServe listens if the file does not say.
 _USUAL = asdict(Ports(8080, 8081, 8082, 7070, 7071))
@@ -103,6 +107,18 @@ class Configuration:
             properties["vmargs"] = f"-Xmx{profile.heap}m {vmargs}".strip()
         environment = {THREADS: str(profile.threads), **self.environment}
         return replace(self.changed(properties), environment=environment)
+
+    @property
+    def workers(self) -> int | None:
+        """How many each model gets whose archive does not say; ``None`` where no line does."""
+        stated = _values(self.lines).get(WORKERS)
+        return None if stated is None else int(stated)
+
+    @property
+    def heap(self) -> int:
+        """Bytes that Java may take for it; 0 where no line says how many."""
+        found = _HEAP.search(_values(self.lines).get("vmargs", ""))
+        return int(found[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[found[2].lower()] if found else 0
 
     def changed(self, properties: Mapping[str, str | None]) -> "Configuration":
         """With other values for some keys; ``None`` leaves a key out."""

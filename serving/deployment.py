@@ -1,29 +1,38 @@
 """Steps of replacing a model while it is asked: start, try, switch, drain, and only then take away.
 
+Those of adding one, or of taking one from a server, are the same as far as there are others.
+
 TorchServe kills workers at once when a version is unregistered, so the old one goes last, when it
 has nothing left to answer. What is done is written down before and after each step
 (:mod:`.record`); whoever comes next finishes or undoes what was left half done.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from falconet.model.archive import stated_workers
+
 from .client import Client
 from .drain import POLL_SECONDS, Drain
 from .errors import ServerError
+from .memory import Need, check_fits
 from .package import Package
 from .processes import yield_to_others
 from .record import Record, Release
+from .routes import Routes, await_gateway
 from .server import Server
 from .smoke import answered, smoke_test
 from .split import Split
 from .store import prune, put
 
 START_SECONDS = 180.0
+# How long a model that is to go may still be asked, by those who do so past the gateway.
+ASKED_SECONDS = 60.0
 
 Say = Callable[[str], None]
 
@@ -48,18 +57,29 @@ class Deployment:
         Raises:
             ServerError: there is no such model.
         """
-        records = Record.load(self.server.folder)
-        if self.model not in records:
+        record = self.found()
+        if record is None:
             raise ServerError(
-                f"no model {self.model} runs here, but {', '.join(records)}; a model's name is "
-                "that of the archive when it is made: falconet archive --output MODEL.mar"
+                f"no model {self.model} runs here, but {', '.join(self.server.models)}; a model's "
+                "name is that of the archive when it is made (falconet archive --output "
+                "MODEL.mar), and falconet deploy adds it"
             )
-        return records[self.model]
+        return record
 
-    def recover(self) -> Record:
+    def found(self) -> Record | None:
+        """Likewise; ``None`` if there is no such model."""
+        return Record.load(self.server.folder).get(self.model)
+
+    def recover(self) -> Record | None:
         """Finish or undo what was interrupted, and say what serves."""
-        record = self.record()
-        if record.coming is not None:
+        record = self.found()
+        if record is None:
+            return None
+        if not record.admitted:
+            added = record.purpose == "add"
+            self.say(f"{'undoing' if added else 'finishing'} what was interrupted: {self.model}")
+            self.undo() if added else self.leave()
+        elif record.coming is not None:
             default = self._client.describe(self.model)["modelVersion"]
             if record.coming.same_version(default):
                 self.say(f"finishing what was interrupted: {record.coming.version} serves already")
@@ -71,7 +91,7 @@ class Deployment:
         elif record.leaving is not None:
             self.say(f"finishing what was interrupted: {record.leaving.version} leaves")
             self.drain()
-        return self.record()
+        return self.found()
 
     def prepare(
         self,
@@ -80,23 +100,36 @@ class Deployment:
         archive: Path,
         purpose: Literal["deploy", "rollback"],
     ) -> None:
-        """Start a release beside the one that serves, and try it.
+        """Start a release beside what serves, and try it.
 
         Raises:
-            ServerError: it does not start, or does not answer as recorded; it is to be undone then.
+            ServerError: there is no memory for it, it does not start, or does not answer as
+                recorded; it is to be undone then.
         """
         if any(release.same_version(each) for each in self._versions()):
             raise ServerError(
                 f"{self.model}: another archive serves as version {release.version}; give this "
                 "one its own: falconet archive --version"
             )
-        self._note(replace(self.record(), coming=release, purpose=purpose))
+        record = self.found()
+        workers = stated_workers(archive) or self._workers()
+        check_fits([Need(self.model, workers, archive)])
+        if record is None:
+            self.say(f"{self.model} is added to {', '.join(self.server.models)}")
+            self._note(Record(serving=release, purpose="add"))
+        else:
+            self._note(replace(record, coming=release, purpose=purpose))
         if archive.parent != self.server.store:
             put(archive, release, self.server.store)
-        self._start(release, package)
+        self._start(release, package, workers)
 
-    def _start(self, release: Release, package: Package) -> None:
-        workers = max(1, len(self._client.describe(self.model)["workers"]))
+    def _workers(self) -> int:
+        """As many as the model has; of one that is added, what one of so many models gets."""
+        if self.found() is None:
+            return self.server.workers_among(len(self.server.models) + 1)
+        return max(1, len(self._client.describe(self.model)["workers"]))
+
+    def _start(self, release: Release, package: Package, workers: int) -> None:
         deaths = self.server.deaths(self.model, release.version)
         self._client.register(release.file, self.model, workers)
         self.say(f"{release.version} starts with {workers} workers")
@@ -126,13 +159,17 @@ class Deployment:
         """
         self._note(replace(self.record(), percent=percent))
         split = self.record().split
-        split.await_gateway(self.server.gateway)
+        await_gateway(self.server.gateway, self.model, split)
         if percent:
             self.say(f"{split.version} gets {percent} % of the requests")
 
     def switch(self) -> None:
-        """The coming version answers from now on, and the old one is to leave."""
+        """The coming version answers from now on, and the old one, if there is one, is to leave."""
         record = self.record()
+        if not record.admitted:
+            self._note(replace(record, purpose="deploy"))
+            self.say(f"{self.model} {record.serving.version} serves")
+            return
         assert record.coming is not None
         self._client.set_default(self.model, record.coming.version)
         self._note(record.switched())
@@ -140,6 +177,9 @@ class Deployment:
 
     def take_back(self, before: Record) -> None:
         """Have what served before a switch serve again, whether or not the switch was done."""
+        if not before.admitted:
+            self.leave()
+            return
         assert before.coming is not None
         self._client.set_default(self.model, before.serving.version)
         self._note(before)
@@ -147,9 +187,14 @@ class Deployment:
         self.undo()
 
     def drain(self) -> None:
-        """Take the leaving version away once it has nothing to answer."""
+        """Take the leaving version away once it has nothing to answer.
+
+        Of a model that was added there is none; then the gateway, if one runs, has to know of it.
+        """
         record = self.record()
-        assert record.leaving is not None
+        if record.leaving is None:
+            self._await_gateway(record.split)
+            return
         version = self._registered(record.leaving)
         if version is not None:
             left = self._answer_all(version)
@@ -159,8 +204,13 @@ class Deployment:
         prune(self.server.folder)
 
     def undo(self) -> None:
-        """Leave nothing of the coming version, if there is one."""
-        record = self.record()
+        """Leave nothing of what comes: a version, or the model itself."""
+        record = self.found()
+        if record is None:
+            return
+        if not record.admitted:
+            self._remove()
+            return
         if record.coming is None:
             return
         version = self._registered(record.coming)
@@ -168,7 +218,7 @@ class Deployment:
             self._note(replace(record, percent=0))
             # Where the gateway has ended, nothing comes any more.
             with contextlib.suppress(ServerError):
-                Split().await_gateway(self.server.gateway)
+                await_gateway(self.server.gateway, self.model, Split())
             if version is not None:
                 self._answer_all(version)
         if version is not None:
@@ -176,6 +226,43 @@ class Deployment:
         self._note(replace(record, coming=None, percent=0))
         prune(self.server.folder)
         self.say(f"{record.serving.version} serves as before")
+
+    def leave(self) -> None:
+        """Take the model away once it has nothing to answer; versions that come or leave go too.
+
+        Raises:
+            ServerError: it is asked all the time, past the gateway, or takes too long to answer, or
+                the gateway does not follow. Then it serves as before.
+        """
+        record = self.record()
+        self._note(replace(record, purpose="undeploy"))
+        try:
+            self._await_gateway(None)
+            versions = self._client.versions(self.model)
+            # What a worker that died had in hand is given up only after that.
+            longest = max((each["responseTimeout"] for each in versions), default=0)
+            deadline = time.monotonic() + ASKED_SECONDS + longest
+            for each in versions:
+                self._answer_all(each["modelVersion"], deadline)
+        except BaseException:
+            self._note(record)
+            raise
+        self._remove()
+
+    def _remove(self) -> None:
+        """Have TorchServe forget the model, the default version last, and keep nothing of it."""
+        versions = self._versions()
+        if versions:
+            default = self._client.describe(self.model)["modelVersion"]
+            for version in [*(each for each in versions if each != default), default]:
+                self._unregister(version)
+        Record.forget(self.server.folder, self.model)
+        prune(self.server.folder)
+        self.say(f"{self.model} is gone")
+
+    def _await_gateway(self, split: Split | None) -> None:
+        if Routes.load(self.server.gateway) is not None:
+            await_gateway(self.server.gateway, self.model, split)
 
     def _unregister(self, version: str) -> None:
         """Have TorchServe kill a version's workers and forget it."""
@@ -190,10 +277,15 @@ class Deployment:
         except ServerError as error:
             self.say(f"not undone yet, as the server does not answer: {error}")
 
-    def _answer_all(self, version: str) -> str:
+    def _answer_all(self, version: str, deadline: float = math.inf) -> str:
         """Wait until a version has nothing in hand, and say what is missing in that."""
         drain = Drain(self._client, self.model, version)
         while not drain.over():
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"{self.model} {version} is still asked, past the gateway, or has not answered "
+                    "all; have nobody ask it, and repeat this"
+                )
             time.sleep(POLL_SECONDS)
         if drain.abandoned is None:
             return ""

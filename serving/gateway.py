@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from falconet.native import available_cores
 from .configuration import CONF
 from .errors import ServerError
 from .package import NAME
+from .routes import Routes
 from .split import Split
 
 # nginx.conf includes the other.
 TEMPLATES = {"nginx.conf": "nginx.conf", "ask.conf": "nginx-ask.conf"}
 BUCKETS = 100  # requests are in one each, by chance
-SHARE, TO = "share", "to"  # folders of $trial in nginx.conf: a link for each bucket, and their ends
+# Folders that nginx.conf looks at: a file for each model that requests are passed on for, one for
+# each with a version on trial; for those a link for each bucket, and where the links end.
+MODELS, TRIALS, SHARE, TO = "models", "trials", "share", "to"
 ACCESS_LOG = "access.log"
 # Bytes of requests that are not small: where each size ends, in nginx.conf by the number of digits,
 # and for the last one what is allowed by default.
@@ -74,6 +78,7 @@ class Gateway:
         runtime: of its configuration, and of what its worker processes may write, who run as nobody
             where root started them. Gone after :meth:`stop`.
         port: where it listens.
+        default: the model that ``/predict`` asks.
         limits: what clients may ask.
         child: its first process, and the leader of their group.
     """
@@ -81,6 +86,7 @@ class Gateway:
     folder: Path
     runtime: Path
     port: int
+    default: str
     limits: Limits
     child: "subprocess.Popen[bytes]" = field(compare=False, repr=False)
 
@@ -89,7 +95,7 @@ class Gateway:
         cls,
         folder: Path,
         inference: int,
-        model: str,
+        models: Sequence[str],
         keys: Path,
         *,
         host: str = "127.0.0.1",
@@ -102,7 +108,8 @@ class Gateway:
         Args:
             folder: for its logs; :attr:`.Server.gateway`, for deployments to find them.
             inference: TorchServe's port.
-            model: what ``/predict`` asks.
+            models: that requests are passed on for, until :meth:`follow` says otherwise. The first
+                is the one that ``/predict`` asks.
             keys: a file with a line ``KEY NAME`` for each client that may ask.
             host: the IPv4 address to listen on.
             port: the port to listen on.
@@ -130,7 +137,7 @@ class Gateway:
                 "LISTEN": f"{host}:{port}{' ssl' if certificate else ''}",
                 "TLS": _tls(certificate),
                 "INFERENCE": str(inference),
-                "MODEL": model,
+                "DEFAULT": models[0],
                 "NAME": NAME.pattern,
                 "BODY": limits.body,
                 "RATE": str(limits.rate),
@@ -148,10 +155,10 @@ class Gateway:
             for name, text in files.items():
                 (runtime / name).touch(mode=0o600)
                 (runtime / name).write_text(text)
-            for name in (SHARE, TO):
-                (runtime / name).mkdir()
-                (runtime / name).chmod(0o711)
-            _share(runtime, Split())
+            for name in (MODELS, TRIALS, SHARE, TO):
+                _folder(runtime / name)
+            routes = Routes(models[0], {model: Split() for model in models})
+            _apply(runtime, {}, routes.splits)
             console = folder / "console.log"
             with console.open("wb") as output:
                 child = subprocess.Popen(
@@ -165,10 +172,10 @@ class Gateway:
         except BaseException:
             shutil.rmtree(runtime, ignore_errors=True)
             raise
-        gateway = cls(folder, runtime, port, limits, child)
+        gateway = cls(folder, runtime, port, models[0], limits, child)
         try:
             gateway._wait(host)
-            Split().save(folder)
+            routes.save(folder)
         except BaseException:
             gateway.stop()
             raise
@@ -196,15 +203,17 @@ class Gateway:
         else:
             mark.unlink(missing_ok=True)
 
-    def follow(self, split: Split) -> None:
-        """Share out requests so, from the next on.
+    def follow(self, splits: Mapping[str, Split]) -> None:
+        """Pass on requests for these models, and split each one's so, from the next on.
 
         nginx looks at files for that. To read its configuration anew it would close connections
         on which clients may just be sending something.
         """
-        if split != Split.load(self.folder):
-            _share(self.runtime, split)
-            split.save(self.folder)
+        before = Routes.load(self.folder)
+        routes = Routes(self.default, splits)
+        if routes != before:
+            _apply(self.runtime, before.splits if before else {}, splits)
+            routes.save(self.folder)
 
     def rotate(self, size: int = LOG_SIZE) -> None:
         """Empty the logs that have this many bytes or more, and keep one copy of each.
@@ -227,23 +236,43 @@ class Gateway:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.pid, signal.SIGKILL)
         self.child.wait()
-        Split.forget(self.folder)
+        Routes.forget(self.folder)
         shutil.rmtree(self.runtime, ignore_errors=True)
 
 
-def _share(runtime: Path, split: Split) -> None:
+def _apply(runtime: Path, before: Mapping[str, Split], splits: Mapping[str, Split]) -> None:
+    """Have nginx find what is to be passed on instead of what was."""
+    for model in before.keys() - splits.keys():
+        (runtime / MODELS / model).unlink(missing_ok=True)
+        (runtime / TRIALS / model).unlink(missing_ok=True)
+    for model, split in splits.items():
+        if split != before.get(model, Split()):
+            _share(runtime, model, split)
+        (runtime / MODELS / model).touch()
+
+
+def _share(runtime: Path, model: str, split: Split) -> None:
     """Have the bucket of each request lead to the folder that is called as its version is."""
+    mark = runtime / TRIALS / model
+    if not split.percent:
+        # The links stay, for a request that has just seen the mark.
+        mark.unlink(missing_ok=True)
+        return
     (runtime / TO / split.version).mkdir(exist_ok=True)
+    links = runtime / SHARE / model
+    _folder(links)
     for bucket in range(BUCKETS):
         end = split.version if bucket < split.percent else ""
-        partial = runtime / SHARE / "partial"
-        partial.symlink_to(Path("..", TO, end))
-        partial.replace(runtime / SHARE / str(bucket))
-    mark = runtime / "trial"
-    if split.percent:
-        mark.touch()
-    else:
-        mark.unlink(missing_ok=True)
+        partial = links / "partial"
+        partial.symlink_to(Path("..", "..", TO, end))
+        partial.replace(links / str(bucket))
+    mark.touch()
+
+
+def _folder(path: Path) -> None:
+    """One that nginx's worker processes can look into."""
+    path.mkdir(exist_ok=True)
+    path.chmod(0o711)
 
 
 def _size(path: Path) -> int:

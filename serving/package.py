@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from falconet.model import samples
-from falconet.model.archive import CHECKSUMS, check_version
+from falconet.model.archive import CHECKSUMS, CONFIG, check_version
 from falconet.model.samples import Sample
 from falconet.model.spec import FILE_NAME as SPEC
 from falconet.model.spec import Spec
@@ -17,7 +17,6 @@ from falconet.model.spec import Spec
 from .errors import ServerError
 from .store import MANIFEST
 
-CONFIG = "model-config.yaml"
 # Part of paths and of URLs.
 NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]*")
 

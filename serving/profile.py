@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from falconet.native import available_cores
@@ -32,7 +32,7 @@ class Profile:
 
     Attributes:
         name: what kind of machine it is for.
-        workers: processes of each model, with a copy of it each.
+        workers: processes of each model, with a copy of it each; of one model that runs alone.
         threads: for computing, of each worker. More workers of one thread answer more requests a
             second than fewer of several, which answer a single one sooner.
         gpus: how many are used; 0 is none.
@@ -91,6 +91,12 @@ class Profile:
         gpus = count_gpus() if name in ("auto", "gpu") else 0
         return cls.choose(name, available_cores(), gpus)
 
+    def among(self, models: int) -> "Profile":
+        """What each of so many models gets: an equal share of the workers, one at least."""
+        workers = share(self.workers, models)
+        threads = max(1, self.workers * self.threads // (workers * models))
+        return replace(self, workers=workers, threads=threads)
+
     def properties(self) -> Mapping[str, str]:
         """Lines of ``config.properties``, by key."""
         return {
@@ -99,6 +105,11 @@ class Profile:
             "number_of_netty_threads": str(self.netty_threads),
             "job_queue_size": str(self.queue),
         }
+
+
+def share(workers: int, models: int) -> int:
+    """Of workers, one of so many models'; to the nearest number, so that all have about as many."""
+    return max(1, round(workers / models))
 
 
 def count_gpus() -> int:

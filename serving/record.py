@@ -1,12 +1,16 @@
-"""What a server is to serve, written down, so that it survives the server."""
+"""What a server is to serve, written down, so that it survives the server.
+
+The file is ``{"given": [archive, ...], "models": {name: record, ...}}``. Before several models
+could run it held the records alone, and each of them the one archive that was given.
+"""
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .errors import ServerError
 from .split import Split
@@ -35,51 +39,45 @@ class Record:
     """The releases of one model.
 
     Attributes:
-        given: the file that the server was started with.
         serving: answers requests that name no version.
         previous: did so before; what a rollback goes back to.
         coming: is being started and tried, and may have to be taken away again.
         leaving: has been replaced, and may still have requests to answer.
-        purpose: why the one comes and the other leaves.
+        purpose: why the one comes and the other leaves; or, while the model itself is added to a
+            server or taken from it, that.
         percent: of the requests that name no version, what the gateway gives to the coming one.
     """
 
-    given: str
     serving: Release
     previous: Release | None = None
     coming: Release | None = None
     leaving: Release | None = None
-    purpose: Literal["deploy", "rollback"] = "deploy"
+    purpose: Literal["deploy", "rollback", "add", "undeploy"] = "deploy"
     percent: int = 0
 
     @classmethod
     def load(cls, folder: Path) -> "dict[str, Record]":
-        """All models of a server, by name, from its state folder; none where none has started.
+        """All models of a server, by name, in the order in which they came; raises as :func:`read`.
 
-        Raises:
-            ServerError: the file is damaged.
+        The first is the one that is meant where a gateway is told no other.
         """
-        path = folder / FILE_NAME
-        try:
-            content: dict[str, dict[str, Any]] = json.loads(path.read_text())
-            for fields in content.values():
-                fields |= {k: Release(**v) for k, v in fields.items() if isinstance(v, dict)}
-            return {model: cls(**fields) for model, fields in content.items()}
-        except FileNotFoundError:
-            return {}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ServerError(
-                f"{path}: damaged ({error}); remove it to begin with the archive that "
-                "`falconet serve` is given"
-            ) from None
+        return read(folder).models
 
     def save(self, folder: Path, model: str) -> None:
         """Write this model's part of the file, all or nothing."""
-        records = {**self.load(folder), model: self}
-        partial = folder / f"{FILE_NAME}.partial"
-        content = {name: asdict(record) for name, record in records.items()}
-        partial.write_text(json.dumps(content, indent=2) + "\n")
-        partial.replace(folder / FILE_NAME)
+        found = read(folder)
+        write(folder, found.given, {**found.models, model: self})
+
+    @classmethod
+    def forget(cls, folder: Path, model: str) -> None:
+        """Leave this model out of the file."""
+        found = read(folder)
+        write(folder, found.given, {k: v for k, v in found.models.items() if k != model})
+
+    @property
+    def admitted(self) -> bool:
+        """Whether requests for the model are passed on, and a server that is started serves it."""
+        return self.purpose not in ("add", "undeploy")
 
     def switched(self) -> "Record":
         """The one that was coming serves now."""
@@ -104,6 +102,46 @@ class Record:
         """Archives in the store that are needed."""
         releases = (self.serving, self.previous, self.coming, self.leaving)
         return {each.file for each in releases if each is not None}
+
+
+class Content(NamedTuple):
+    """Of the file: the archives that the server was first given, and a record of each model."""
+
+    given: Sequence[str]
+    models: dict[str, Record]
+
+
+def read(folder: Path) -> Content:
+    """What the file in a state folder says; nothing where no server has been started.
+
+    Raises:
+        ServerError: the file is damaged.
+    """
+    path = folder / FILE_NAME
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        given, models = content.get("given"), content.get("models", {})
+        if not isinstance(given, list):
+            models = content
+            given = [fields.pop("given") for fields in models.values()]
+        for fields in models.values():
+            fields |= {k: Release(**v) for k, v in fields.items() if isinstance(v, dict)}
+        return Content(given, {model: Record(**fields) for model, fields in models.items()})
+    except FileNotFoundError:
+        return Content([], {})
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ServerError(
+            f"{path}: damaged ({error}); remove it to begin with the archives that "
+            "`falconet serve` is given"
+        ) from None
+
+
+def write(folder: Path, given: Sequence[str], models: Mapping[str, Record]) -> None:
+    """Replace the file, all or nothing."""
+    partial = folder / f"{FILE_NAME}.partial"
+    records = {model: asdict(record) for model, record in models.items()}
+    partial.write_text(json.dumps({"given": list(given), "models": records}, indent=2) + "\n")
+    partial.replace(folder / FILE_NAME)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Another version of a model on one server or many: on all of them, or on none."""
+"""A model's version, or a model, on one server or many: on all of them, or on none."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +10,7 @@ from .deployment import Deployment, Say
 from .errors import ServerError
 from .package import Package
 from .record import Record, Release, alone
+from .routes import Routes
 from .server import Server
 from .store import identify
 
@@ -17,14 +18,16 @@ from .store import identify
 def deploy(servers: Sequence[Server], archive: Path, say: Say = lambda _: None) -> Release:
     """Replace what servers serve under an archive's name, without an error for anyone.
 
+    Where nothing is served under that name, it is added to what is.
+
     Returns:
         what serves now.
 
     Raises:
-        ServerError: the archive is not right, or its model does not start or does not answer as
-            recorded on one of them; then the old version serves everywhere as before, and nothing
-            of the new one is left. Or a server does not answer: then what was begun is finished or
-            undone by the next deploy or rollback.
+        ServerError: the archive is not right, or its model finds no memory, does not start or does
+            not answer as recorded on one of them; then the old version serves everywhere as before,
+            and nothing of the new one is left. Or a server does not answer: then what was begun is
+            finished or undone by the next deploy or rollback.
     """
     package = Package.verify(archive)
     with _alone(servers, package.model, say) as deployments:
@@ -33,7 +36,7 @@ def deploy(servers: Sequence[Server], archive: Path, say: Say = lambda _: None) 
         targets = [
             deployment
             for deployment, record in zip(deployments, records, strict=True)
-            if record.serving != release
+            if record is None or record.serving != release
         ]
         if not targets:
             say(f"{package.model} {package.version} is what serves already")
@@ -59,7 +62,8 @@ def rollback(servers: Sequence[Server], model: str, say: Say = lambda _: None) -
         goals: list[Release | None] = []
         for deployment in deployments:
             before = deployment.record()
-            record = deployment.recover()
+            deployment.recover()
+            record = deployment.record()
             if before.purpose == "rollback" and (
                 before.leaving is not None or before.coming == record.serving
             ):
@@ -81,6 +85,35 @@ def rollback(servers: Sequence[Server], model: str, say: Say = lambda _: None) -
             switch()
         _on_each(targets, Deployment.drain)
         return release
+
+
+def undeploy(servers: Sequence[Server], model: str, say: Say = lambda _: None) -> None:
+    """Take a model from servers when it has answered all; the others are left alone.
+
+    What a gateway passes on ends first. Repeated after an interruption, it finishes that.
+
+    Raises:
+        ServerError: no server has such a model, it is the last one of a server, or the one that its
+            gateway asks by default: then nothing is changed. Or as :meth:`.Deployment.leave`.
+    """
+    with _alone(servers, model, say) as deployments:
+        found = [each for each in deployments if each.found() is not None]
+        if not found:
+            deployments[0].record()
+        for server in (each.server for each in found):
+            if not [other for other in server.models if other != model]:
+                raise ServerError(
+                    f"{model} is the only model with {server.folder}; deploy another one first, or "
+                    "end the server with: falconet stop"
+                )
+            routes = Routes.load(server.gateway)
+            if routes is not None and routes.default == model:
+                raise ServerError(
+                    f"{model} is what the gateway with {server.folder} asks where a request names "
+                    "no model; start the gateway again with another one as --default first"
+                )
+        left = [each for each in found if each.recover() is not None]
+        _on_each(left, Deployment.leave)
 
 
 @contextlib.contextmanager

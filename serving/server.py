@@ -2,50 +2,51 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
 
-from .client import Client, model_name
+from falconet.handler import MODELS
+from falconet.model.archive import stated_workers
+from falconet.native import available_cores
+
+from .client import Client
+from .configuration import FILE_NAME as CONFIG
 from .configuration import Configuration
 from .drain import Drain
 from .errors import ServerError
 from .java import find_java
+from .logs import Logs
+from .memory import Need, check_fits
 from .ports import Ports
 from .processes import MARK, belongs, has_java, processes_of, stop_processes
+from .profile import Profile, share
+from .record import Record, write
 from .store import FOLDER as STORE
-from .store import files_to_serve
+from .store import prune, to_serve
 
 STATE = "server.json"
 POLL_SECONDS = 0.25
-# How long to wait for what a worker wrote before it died.
-LAST_WORDS_SECONDS = 10.0
-# How much of a log an error shows.
-LOG_LINES = 30
-ERROR = re.compile(r"[A-Za-z_.]+(Error|Exception): ")  # as Python ends a traceback
-# What TorchServe 0.12 logs when a worker has ended while it loaded a model, for whatever reason.
-WORKER_DIED = "error: Worker died."
-# What its workers write first.
-WORKER_STARTS = "s_name_part0="
 
 
 @dataclass(frozen=True)
 class Server:
-    """A TorchServe with one archive, and the folder that remembers it.
+    """A TorchServe with one model or several, and the folder that remembers it.
 
     The folder holds ``server.json`` while the server runs, its ``config.properties``, and
-    ``logs/``.
+    ``logs/``; and ``models.json``, which says what it serves.
 
     Attributes:
         folder: of the state.
-        model: the name it is served under.
+        workers: that its models share, where neither an archive nor ``config.properties`` says how
+            many a model has; 0 where that does.
         ports: where it listens.
         pid: of the process that waits for Java.
         temporary: a folder for sockets and unpacked archives, which also marks the server's
@@ -54,26 +55,39 @@ class Server:
     """
 
     folder: Path
-    model: str
+    workers: int
     ports: Ports
     pid: int
     temporary: Path
     child: "subprocess.Popen[bytes] | None" = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def start(cls, archive: Path, folder: Path, configuration: Configuration) -> "Server":
-        """Start TorchServe with an archive; :meth:`wait_ready` tells when it serves.
+    def start(
+        cls,
+        archives: Sequence[Path],
+        folder: Path,
+        configuration: Configuration,
+        profile: Profile | None = None,
+    ) -> "Server":
+        """Start TorchServe with archives; :meth:`wait_ready` tells when it serves.
 
         What a server that was killed has left here is stopped and removed first. Started again
-        with the same archive, a server serves what has been deployed since (``models.json`` in the
-        folder says what); another archive begins anew.
+        with the same archives, a server serves what its record says, with all that has been
+        deployed since; other archives begin anew.
+
+        Args:
+            archives: of a model each.
+            folder: of the state.
+            configuration: of TorchServe.
+            profile: what the models share, as far as the configuration leaves it open.
 
         Raises:
-            ServerError: no archive, no Java, a port is taken, a server runs here already, or what
-                was deployed is gone.
+            ServerError: no archive, two of one model, no Java, too little memory, a port is taken,
+                a server runs here already, or what was deployed is gone.
         """
-        if not archive.is_file():
-            raise ServerError(f"no archive at {archive}; make one with: falconet archive")
+        for archive in archives:
+            if not archive.is_file():
+                raise ServerError(f"no archive at {archive}; make one with: falconet archive")
         last = cls._last(folder)
         if last is not None and last.serving():
             raise ServerError(
@@ -86,7 +100,21 @@ class Server:
             last.stop()
         configuration.ports.check()
         folder.mkdir(parents=True, exist_ok=True)
-        models = files_to_serve(folder, archive)
+        content = to_serve(folder, archives)
+        models = {
+            name: folder / STORE / record.serving.file for name, record in content.models.items()
+        }
+        workers = 0
+        if profile is not None:
+            workers = profile.workers if configuration.workers is None else 0
+            configuration = configuration.fit(profile.among(len(models)))
+        usual = configuration.workers or available_cores()
+        check_fits(
+            [Need(name, stated_workers(file) or usual, file) for name, file in models.items()],
+            configuration.heap,
+        )
+        write(folder, *content)
+        prune(folder)
         logs = folder / "logs"
         shutil.rmtree(logs, ignore_errors=True)
         logs.mkdir()
@@ -97,6 +125,7 @@ class Server:
         environment = {
             **os.environ,
             **configuration.environment,
+            MODELS: str(len(models)),
             MARK: str(temporary),
             "JAVA_HOME": str(java_home),
             "LOG_LOCATION": str(logs.resolve()),
@@ -113,7 +142,7 @@ class Server:
                     *("--ts-config", str(config.resolve())),
                     *(("--log-config", str(logging.resolve())) if logging else ()),
                     *("--model-store", str((folder / STORE).resolve())),
-                    *("--models", *(f"{model}={file}" for model, file in models.items())),
+                    *("--models", *(f"{model}={file.name}" for model, file in models.items())),
                 ],
                 cwd=folder,
                 env=environment,
@@ -125,7 +154,7 @@ class Server:
             )
         server = cls(
             folder=folder,
-            model=model_name(archive),
+            workers=workers,
             ports=configuration.ports,
             pid=process.pid,
             temporary=temporary,
@@ -153,7 +182,7 @@ class Server:
             return None
         return cls(
             folder=folder,
-            model=state["model"],
+            workers=state.get("workers", 0),  # not of a server that one model only could run on
             ports=Ports(**state["ports"]),
             pid=state["pid"],
             temporary=Path(state["temporary"]),
@@ -161,7 +190,7 @@ class Server:
 
     def _save(self) -> None:
         state = {
-            "model": self.model,
+            "workers": self.workers,
             "ports": asdict(self.ports),
             "pid": self.pid,
             "temporary": str(self.temporary),
@@ -171,9 +200,38 @@ class Server:
         partial.replace(self.folder / STATE)
 
     @property
+    def models(self) -> list[str]:
+        """The names of those that it serves, in the order in which they came."""
+        records = Record.load(self.folder)
+        return [model for model, record in records.items() if record.admitted]
+
+    def named(self, model: str | None) -> str:
+        """The model that is meant: the only one, where no name is given.
+
+        Raises:
+            ServerError: there are several then, or none of that name; says which there are.
+        """
+        models = self.models
+        if model is None and len(models) != 1:
+            raise ServerError(f"expected the name of a model, as several run: {', '.join(models)}")
+        if model is not None and model not in models:
+            raise ServerError(f"no model {model} runs here, but {', '.join(models)}")
+        return model or models[0]
+
+    def workers_among(self, models: int) -> int:
+        """How many each of so many models gets whose archives do not say."""
+        if self.workers:
+            return share(self.workers, models)
+        return Configuration.load(self.folder / CONFIG).workers or available_cores()
+
+    @property
     def store(self) -> Path:
         """The folder that archives are registered from, under names that hold their checksums."""
         return self.folder / STORE
+
+    @property
+    def logs(self) -> Logs:
+        return Logs(self.folder / "logs")
 
     @property
     def gateway(self) -> Path:
@@ -200,22 +258,23 @@ class Server:
         return self.running() or has_java(self.temporary)
 
     def ready(self, picture: bytes) -> bool:
-        """Whether every worker of the default version has loaded the model, and one answers."""
+        """Whether all workers of each model's default version have loaded it, and one answers."""
         try:
-            return (
-                self.client.workers_ready(self.model)
-                and self.client.predict(self.model, picture)["success"] is True
+            return all(
+                self.client.workers_ready(model)
+                and self.client.predict(model, picture)["success"] is True
+                for model in self.models
             )
         except ServerError:
             return False
 
     def wait_ready(self, picture: bytes, timeout: float = 120.0) -> None:
-        """Return when every worker has loaded the model and a picture has been answered.
+        """Return when every worker has loaded its model and a picture was answered for each.
 
         ``/ping`` says healthy before either.
 
         Args:
-            picture: any picture that the model should answer.
+            picture: any picture that all models should answer.
             timeout: seconds.
 
         Raises:
@@ -223,12 +282,15 @@ class Server:
                 what its log says about it.
         """
         self.wait_loaded(timeout)
-        answer = self.client.predict(self.model, picture)
-        if not answer["success"]:
-            raise ServerError(f"the workers are there, but a test picture was answered: {answer}")
+        for model in self.models:
+            answer = self.client.predict(model, picture)
+            if not answer["success"]:
+                raise ServerError(
+                    f"the workers of {model} are there, but a test picture was answered: {answer}"
+                )
 
     def wait_loaded(self, timeout: float = 120.0) -> None:
-        """Return when every worker has loaded the model, whatever its handler.
+        """Return when every worker has loaded its model, whatever its handler.
 
         Raises:
             ServerError: the server or a worker died, or time is up; with what its log says about
@@ -237,26 +299,26 @@ class Server:
         deadline = time.monotonic() + timeout
         while True:
             if not self.running():
-                raise ServerError(f"TorchServe has ended:\n{_tail(self._log('console.log'))}")
-            if any(WORKER_DIED in line for line in self._log("ts_log.log")):
-                raise ServerError(f"a worker died while it loaded the model:\n{self._last_words()}")
+                raise ServerError(f"TorchServe has ended:\n{self.logs.tail('console.log')}")
+            if (words := self.logs.last_words()) is not None:
+                raise ServerError(f"a worker died while it loaded the model:\n{words}")
             try:
-                if self.client.workers_ready(self.model):
+                waiting = [each for each in self.models if not self.client.workers_ready(each)]
+                if not waiting:
                     return
-                waiting_for = "the workers to load the model"
+                waiting_for = f"the workers to load {', '.join(waiting)}"
             except ServerError as error:
                 waiting_for = str(error)
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"not ready after {timeout:.0f} seconds, waiting for: {waiting_for}\n"
-                    f"{_tail(self._log('ts_log.log'))}"
+                    f"{self.logs.tail('ts_log.log')}"
                 )
             time.sleep(POLL_SECONDS)
 
     def deaths(self, model: str, version: str) -> int:
-        """How often a worker of a version has died while it loaded the model, as the log says."""
-        thread = f"-{model}_{version} "
-        return sum(WORKER_DIED in line and thread in line for line in self._log("ts_log.log"))
+        """See :meth:`.Logs.deaths`."""
+        return self.logs.deaths(model, version)
 
     def drain(self, timeout: float) -> bool:
         """Wait until all versions of all models have answered what they were given.
@@ -291,31 +353,3 @@ class Server:
             self.child.wait()
         shutil.rmtree(self.temporary, ignore_errors=True)
         (self.folder / STATE).unlink(missing_ok=True)
-
-    def _last_words(self) -> str:
-        """What the first worker that died wrote at the end.
-
-        All of it is there when its successor begins, which TorchServe starts at once.
-        """
-        deadline = time.monotonic() + LAST_WORDS_SECONDS
-        while True:
-            lines = [line.partition(" MODEL_LOG - ")[2] for line in self._log("model_log.log")]
-            starts = [i for i, line in enumerate(lines) if line.startswith(WORKER_STARTS)]
-            if len(starts) > 1:
-                return _tail(lines[: starts[1]])
-            if time.monotonic() > deadline:
-                return _tail(lines)
-            time.sleep(POLL_SECONDS)
-
-    def _log(self, name: str) -> list[str]:
-        try:
-            return (self.folder / "logs" / name).read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-
-
-def _tail(lines: list[str]) -> str:
-    """The end of a log, and before it the error that was said last."""
-    end = "\n".join(lines[-LOG_LINES:])
-    errors = [line for line in lines if ERROR.match(line)]
-    return f"{errors[-1]}\nIts log ends with:\n{end}" if errors else end

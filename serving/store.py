@@ -5,12 +5,13 @@ import hashlib
 import json
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .client import model_name
 from .errors import ServerError
 from .record import FILE_NAME as RECORD
-from .record import Record, Release
+from .record import Content, Record, Release, read
 
 FOLDER = "store"
 MANIFEST = "MAR-INF/MANIFEST.json"
@@ -60,29 +61,37 @@ def prune(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def files_to_serve(folder: Path, archive: Path) -> dict[str, str]:
-    """Which file of the store each model is started from, by the model's name.
+def to_serve(folder: Path, archives: Sequence[Path]) -> Content:
+    """What the server with this state folder is to be started with; nothing is written down yet.
 
-    Those are what was deployed on the server with this state folder, if it began with this archive;
-    otherwise it begins with the archive, and its record anew.
+    That is what its record says, if it began with these archives, in any order; otherwise it begins
+    with them, and its record anew. The store has all files.
 
     Raises:
-        ServerError: the archive is none, or what was deployed is not in the store.
+        ServerError: an archive is none, two are of one model, or what was deployed is not in the
+            store.
     """
-    model = model_name(archive)
-    given = identify(archive)
-    put(archive, given, folder / FOLDER)
-    records = Record.load(folder)
-    if model not in records or records[model].given != given.file:
-        # Not begun with this archive: what was deployed after another is of no interest.
-        (folder / RECORD).unlink(missing_ok=True)
-        records = {model: Record(given.file, serving=given)}
-        records[model].save(folder, model)
+    given: dict[str, Release] = {}
+    for archive in archives:
+        model = model_name(archive)
+        if model in given:
+            raise ServerError(
+                f"expected one archive of each model, got two of {model}; a model's name is that "
+                "of the archive when it is made: falconet archive --output MODEL.mar"
+            )
+        given[model] = identify(archive)
+        put(archive, given[model], folder / FOLDER)
+    files = [release.file for release in given.values()]
+    found = read(folder)
+    if sorted(found.given) != sorted(files):
+        # Not begun with these archives: what was deployed after others is of no interest.
+        return Content(files, {name: Record(serving=each) for name, each in given.items()})
+    # What was being added or taken away is not there.
+    records = {name: record for name, record in found.models.items() if record.admitted}
     for name, record in records.items():
         if not (folder / FOLDER / record.serving.file).is_file():
             raise ServerError(
                 f"{name} was deployed as {record.serving.file}, which is not in {folder / FOLDER}; "
-                f"remove {folder / RECORD} to begin with {archive}"
+                f"remove {folder / RECORD} to begin with {', '.join(map(str, archives))}"
             )
-    prune(folder)
-    return {name: record.serving.file for name, record in records.items()}
+    return Content(found.given, records)

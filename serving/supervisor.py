@@ -1,4 +1,4 @@
-"""What goes on between a gateway and its server while both run: readiness, and the split."""
+"""What goes on between a gateway and its server while both run: readiness, and the routes."""
 
 import time
 from typing import NoReturn
@@ -17,12 +17,12 @@ def supervise(
     """Keep a gateway informed of its server, until one of them ends.
 
     Each time it tells the gateway whether the server is ready, rotates the gateway's logs, and
-    passes on how the server's record splits the requests.
+    passes on which models the server's record names, and how it splits each one's requests.
 
     Args:
         server: that the gateway stands before.
         gateway: that runs.
-        picture: any picture that the model should answer.
+        picture: any picture that all models should answer.
         poll_seconds: between two looks at the server.
 
     Raises:
@@ -33,8 +33,7 @@ def supervise(
             raise ServerError(f"TorchServe has ended; see {server.folder / 'logs'}")
         gateway.admit(server.ready(picture))
         gateway.rotate()
-        record = Record.load(server.folder).get(server.model)
-        if record is not None:
-            gateway.follow(record.split)
+        records = Record.load(server.folder)
+        gateway.follow({name: each.split for name, each in records.items() if each.admitted})
         time.sleep(poll_seconds)
     raise ServerError(f"nginx has ended; see {gateway.folder / 'error.log'}")

@@ -130,7 +130,7 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     archive(exported, store / "cifar10.mar", handler=ENTRY)
     configuration = Configuration.load(inference=0, management=0, metrics=0)
     configuration = configuration.fit(replace(Profile.of_machine("small"), workers=1))
-    running = Server.start(store / "cifar10.mar", folder / "state", configuration)
+    running = Server.start([store / "cifar10.mar"], folder / "state", configuration)
     try:
         patient = Serving(workers=1, batch_size=16, max_batch_delay=100_000)
         archive(exported, running.store / "patient.mar", handler=ENTRY, serving=patient)

@@ -4,9 +4,10 @@ import io
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from falconet.model.weights import Weights
 from falconet.serving import deployment, drain
 from falconet.serving.configuration import Configuration
 from falconet.serving.processes import stop_processes
+from falconet.serving.profile import Profile
 from falconet.serving.server import Server
 from tests.stand_in import StandIn
 
@@ -36,7 +38,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 class Pets:
-    """Archives of a model ``pets``, each made once.
+    """Archives of a model ``pets``, or of another name, each made once.
 
     Attributes:
         picture: one that it can be asked about.
@@ -55,18 +57,21 @@ class Pets:
             export(replace(self._weights, spec=replace(spec, classes=classes)), folder)
         return folder
 
-    def archive(self, version: str, handler: Path = ENTRY) -> Path:
+    def archive(
+        self, version: str, handler: Path = ENTRY, model: str = "pets", workers: int = 1
+    ) -> Path:
         """The archive of a version, with samples and the answers that its model gives."""
-        made = self._folder / f"{version}-{hash(handler.read_bytes())}" / "pets.mar"
+        folder = f"{version}-{hash(handler.read_bytes())}-{workers}"
+        made = self._folder / folder / f"{model}.mar"
         if not made.exists():
-            folder, samples = self.exported(version), self._weights.samples
-            found = Classifier(folder, precision="float32").classify(samples)
+            exported, samples = self.exported(version), self._weights.samples
+            found = Classifier(exported, precision="float32").classify(samples)
             known = [
                 Sample(png(pixels), best[0].label, best[0].probability)
                 for pixels, best in zip(samples, found, strict=True)
             ]
-            serving = Serving(workers=1, batch_size=4)
-            archive(folder, made, handler=handler, version=version, serving=serving, known=known)
+            serving = Serving(workers=workers, batch_size=4)
+            archive(exported, made, handler=handler, version=version, serving=serving, known=known)
         return made
 
 
@@ -107,8 +112,8 @@ def stand_in(
         monkeypatch.setattr(each, "POLL_SECONDS", 0.02)
     begun: list[StandIn] = []
 
-    def begin(name: str = "state", archive: Path = given) -> StandIn:
-        begun.append(StandIn.begin(archive, tmp_path / name))
+    def begin(name: str = "state", also: Sequence[Path] = ()) -> StandIn:
+        begun.append(StandIn.begin([given, *also], tmp_path / name))
         return begun[-1]
 
     yield begin
@@ -121,9 +126,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts a real server with an archive; whatever happens, it does not outlive the test."""
     started: list[Server] = []
 
-    def start_one(archive: Path, name: str = "state") -> Server:
+    def start_one(
+        archive: Path,
+        name: str = "state",
+        also: Sequence[Path] = (),
+        profile: Profile | None = None,
+    ) -> Server:
         configuration = Configuration.load(inference=0, management=0, metrics=0)
-        started.append(Server.start(archive, tmp_path / name, configuration))
+        started.append(Server.start([archive, *also], tmp_path / name, configuration, profile))
         return started[-1]
 
     yield start_one
@@ -137,8 +147,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 def start_pets(start: Callable[..., Server], picture: bytes) -> Callable[..., Server]:
     """Starts a real server with an archive, and returns when it is ready."""
 
-    def start_one(archive: Path, name: str = "state") -> Server:
-        server = start(archive, name)
+    def start_one(archive: Path, name: str = "state", **options: Any) -> Server:
+        server = start(archive, name, **options)
         server.wait_ready(picture)
         return server
 

@@ -9,6 +9,7 @@ import re
 import tempfile
 import threading
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,11 +19,12 @@ from urllib.parse import parse_qs, urlsplit
 from falconet.handler import BEGUN, REQUESTS
 from falconet.handler.classifier import Classifier
 from falconet.native.decode import Encoded
-from falconet.serving.client import model_name
 from falconet.serving.ports import Ports
+from falconet.serving.record import write
 from falconet.serving.server import Server
-from falconet.serving.store import FOLDER, files_to_serve
+from falconet.serving.store import FOLDER, prune, to_serve
 
+RESPONSE_TIMEOUT = 60  # seconds
 WORKER = {"id": "9000", "status": "READY", "pid": -1}
 
 
@@ -105,7 +107,8 @@ class Interfaces:
             return self._metrics()
         if path == "/models":
             if method == "POST":
-                return self.register(query["url"], query["model_name"])
+                workers = int(query["initial_workers"])
+                return self.register(query["url"], query["model_name"], workers)
             return {"models": [{"modelName": name} for name in self.models]}
         if found := re.fullmatch(r"/predictions/([^/]+)(?:/([^/]+))?", path):
             return self._predict(found[1], found[2], body)
@@ -113,8 +116,11 @@ class Interfaces:
         assert found, path
         model, version = self.models[found[1]], found[2]
         if method == "DELETE":
-            assert version != model.default, "TorchServe keeps the default version"
             del model.classifiers[version]
+            if not model.classifiers:
+                del self.models[found[1]]
+                return {}
+            assert version != model.default, "TorchServe keeps the default version"
             return {}
         if method == "PUT" and version is None:
             model.workers[model.default] = int(query["min_worker"])
@@ -126,7 +132,7 @@ class Interfaces:
         names = list(model.classifiers) if version == "all" else [version or model.default]
         return [self._describe(found[1], name) for name in names]
 
-    def register(self, file: str, name: str) -> Any:
+    def register(self, file: str, name: str, workers: int = 1) -> Any:
         """Unpack an archive of the store; a model's first version becomes its default."""
         with zipfile.ZipFile(self._store / file) as mar:
             version = json.loads(mar.read("MAR-INF/MANIFEST.json"))["model"]["modelVersion"]
@@ -137,7 +143,7 @@ class Interfaces:
         assert not any(float(each) == float(version) for each in model.classifiers)
         model.classifiers[version] = classifier
         model.answered[version] = 0
-        model.workers[version] = 1
+        model.workers[version] = workers
         model.default = model.default or version
         if version in self.dying:
             self.deaths[version] = self.deaths.get(version, 0) + 1
@@ -151,7 +157,7 @@ class Interfaces:
             "modelVersion": version,
             "minWorkers": 1,
             "maxBatchDelay": 1,
-            "responseTimeout": 60,
+            "responseTimeout": RESPONSE_TIMEOUT,
             "workers": [] if version in self.dying else model.workers[version] * [WORKER],
             "jobQueueStatus": {"pendingRequests": 0},
         }
@@ -181,15 +187,17 @@ class StandIn(Server):
     interfaces: Interfaces = field(kw_only=True, compare=False, repr=False)
 
     @classmethod
-    def begin(cls, archive: Path, folder: Path) -> "StandIn":
+    def begin(cls, archives: Sequence[Path], folder: Path) -> "StandIn":
         """As :meth:`Server.start`, with what the folder's record says is to be served."""
         folder.mkdir(parents=True, exist_ok=True)
-        files = files_to_serve(folder, archive)
+        content = to_serve(folder, archives)
+        write(folder, *content)
+        prune(folder)
         interfaces = Interfaces(folder / FOLDER)
-        for model, file in files.items():
-            interfaces.register(file, model)
+        for model, record in content.models.items():
+            interfaces.register(record.serving.file, model)
         ports = Ports(*(3 * [interfaces.port]), grpc_inference=0, grpc_management=0)
-        return cls(folder, model_name(archive), ports, 0, folder, interfaces=interfaces)
+        return cls(folder, 4, ports, 0, folder, interfaces=interfaces)
 
     def running(self) -> bool:
         return self.interfaces.running

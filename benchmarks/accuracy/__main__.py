@@ -36,7 +36,7 @@ def measure(weights: Weights, data: list[str]) -> dict[str, Any]:
         parity = export(weights, folder / "exported")
         source = folder / "store" / "cifar10.mar"
         archive(folder / "exported", source, handler=ENTRY)
-        server = Server.start(source, folder / "state", shipped())
+        server = Server.start([source], folder / "state", shipped())
         try:
             server.wait_ready(EXAMPLE.read_bytes())
             url = server.client.prediction_url("cifar10")

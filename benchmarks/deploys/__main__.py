@@ -2,6 +2,9 @@
 
     .venv/bin/python -m benchmarks.deploys [--deploys N] [--rate R]
 
+First the only model of a server; then one of two, each asked at half the rate, to see what requests
+of the other one notice. Steady times and deploys take turns.
+
 Needs `sysctl kernel.sched_autogroup_enabled=0` where that is on: nothing but whole sessions has a
 priority then, as is not so in containers. Every answer's label is compared with the one found
 offline. Writes benchmarks/results/deploys.json, docs/deploys.svg and the table in
@@ -9,6 +12,8 @@ docs/operations.md.
 """
 
 import time
+from argparse import Namespace
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -25,11 +30,12 @@ from ..load_generator.generator import Generator
 from ..load_generator.load import Answer
 from ..rounds import check, quantiles
 from ..table import counts, table
+from . import beside
 
 PAUSE_SECONDS = 5.0  # between deploys, when all is steady
 AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 QUANTILES = ("p50", "p99", "p99.9")
-AIMED_AT = 1.5  # p99 during a deploy by that between them
+AIMED_AT = 1.5  # p99 during a deploy by that between them, also of another model
 GROUPED = (
     " The kernel's sched_autogroup was on: priorities hold within a session, and the generator has "
     "another one than the workers that start."
@@ -76,22 +82,54 @@ def by_second(
     return found
 
 
+def measure_beside(cifar: task.Task, archives: Sequence[Path], arguments: Namespace) -> Any:
+    """Of a model beside the one that is deployed; errors are those of both."""
+    with (
+        beside.both(cifar) as (deployed, other),
+        Generator(deployed.target, arguments.rate / 2) as on_deployed,
+        Generator(other.target, arguments.rate / 2, seed=1) as on_other,
+    ):
+        spans = deploy_all(deployed, archives, arguments.deploys)
+        answers, noticed = on_deployed.stop().answers, on_other.stop().answers
+    start = min(answer.intended for answer in noticed)
+    return {
+        "requests": len(answers) + len(noticed),
+        "errors": Counter(check(deployed, answers)[1]) + Counter(check(other, noticed)[1]),
+        "latencies": latencies(noticed, spans),
+        "spans": [(began - start, ended - start) for began, ended in spans],
+    }
+
+
 def page(result: dict[str, Any]) -> str:
-    during, steady = (result["latencies"][name] for name in ("during", "steady"))
-    rows = [
-        [title, f"{found['requests']:,}", *(f"{1e3 * found[q]:.1f} ms" for q in QUANTILES)]
-        for title, found in (("between deploys", steady), ("during deploys", during))
-    ]
-    ratio = during["p99"] / steady["p99"]
-    missed = "" if ratio <= AIMED_AT else f", **not the {AIMED_AT:g}** aimed at"
-    seconds = [ended - began for began, ended in result["spans"]]
+    beside_it, rate = result["beside"], result["rate"]
+    rows = [*_rows(result, ""), *_rows(beside_it, ", of the other model")]
     return (
-        f"{table(['', 'requests', *QUANTILES], rows)}\n\n{len(seconds)} deploys of "
-        f"{median(seconds):.0f} s (median) under {result['rate']:.0f} requests/s, "
-        f"{result['requests']:,} in all. Failed or wrong: {counts(result['errors']) or 'none'}. "
-        f"p99 during a deploy is {ratio:.2f} times that between them{missed}."
-        f"{GROUPED if result['autogroup'] else ''} "
+        f"{table(['', 'requests', *QUANTILES], rows)}\n\n"
+        f"The only model of a server, under {rate:.0f} requests/s: {_told(result, '')}. "
+        f"One of two models, each under {rate / 2:.0f} requests/s: "
+        f"{_told(beside_it, ' of the other model')}.{GROUPED if result['autogroup'] else ''} "
         f"{document.measured('deploys', result['machine'])}\n"
+    )
+
+
+def _rows(found: dict[str, Any], of: str) -> list[list[str]]:
+    return [
+        [f"{title}{of}", f"{each['requests']:,}", *(f"{1e3 * each[q]:.1f} ms" for q in QUANTILES)]
+        for title, each in (
+            ("between deploys", found["latencies"]["steady"]),
+            ("during deploys", found["latencies"]["during"]),
+        )
+    ]
+
+
+def _told(found: dict[str, Any], of: str) -> str:
+    seconds = [ended - began for began, ended in found["spans"]]
+    ratio = found["latencies"]["during"]["p99"] / found["latencies"]["steady"]["p99"]
+    missed = "" if ratio <= AIMED_AT else f", **not the {AIMED_AT:g}** aimed at"
+    return (
+        f"{len(seconds)} deploys of {median(seconds):.0f} s (median), {found['requests']:,} "
+        f"requests; failed or wrong: {counts(found['errors']) or 'none'}; p99{of} during a "
+        f"deploy {ratio:.2f} times that between them{missed}"
     )
 
 
@@ -131,6 +169,7 @@ def main() -> None:
         ):
             spans = deploy_all(served, archives, arguments.deploys)
             answers = generator.stop().answers
+        beside_it = measure_beside(cifar, archives, arguments)
     start = min(answer.intended for answer in answers)
     result |= {
         "rate": arguments.rate,
@@ -140,6 +179,7 @@ def main() -> None:
         "latencies": latencies(answers, spans),
         "spans": [(began - start, ended - start) for began, ended in spans],
         "seconds": by_second(served, answers, start),
+        "beside": beside_it,
     }
     print(page(result))
     plot(result, document.keep("deploys", result) / "deploys.svg")

@@ -54,7 +54,7 @@ def kill_workers(
 
 def kill_java(stack: Stack, rate: float, pause: float = PAUSE_SECONDS) -> dict[str, Any]:
     """All of the server but what is in front of it; then it is started again."""
-    serving = stack.server.client.describe(stack.server.model)["modelVersion"]
+    serving = stack.server.client.describe(stack.task.name)["modelVersion"]
     with Generator(stack.served.target, rate) as generator:
         time.sleep(pause)
         left = {process.pid for process in stack.workers()}
@@ -70,7 +70,7 @@ def kill_java(stack: Stack, rate: float, pause: float = PAUSE_SECONDS) -> dict[s
         answers = generator.stop().answers
     good, _ = check(stack.served, answers)
     bad = lost(stack.served, answers)
-    again = stack.server.client.describe(stack.server.model)["modelVersion"]
+    again = stack.server.client.describe(stack.task.name)["modelVersion"]
     return {
         "rate": rate,
         "requests": len(answers),

@@ -59,12 +59,12 @@ class Stack:
         keys = folder / "keys"
         keys.write_text("".join(f"{key} {key}\n" for key in (*KEYS, HOSTILE_KEY)))
         configuration = shipped()
-        server = Server.start(first, folder / "state", configuration)
+        server = Server.start([first], folder / "state", configuration)
         try:
             server.wait_loaded(READY_SECONDS)
             (port,) = free_ports(1)
             gateway = Gateway.start(
-                folder / "gateway", server.ports.inference, task.name, keys, port=port
+                folder / "gateway", server.ports.inference, [task.name], keys, port=port
             )
         except BaseException:
             server.stop()
@@ -102,7 +102,7 @@ class Stack:
 
     def restart(self) -> None:
         """Start the server again after it has died, as a supervisor would."""
-        self.server = Server.start(self.archive, self.server.folder, self.configuration)
+        self.server = Server.start([self.archive], self.server.folder, self.configuration)
 
     def java(self) -> psutil.Process:
         (java,) = (each for each in processes_of(self.server.temporary) if "java" in each.name())
@@ -110,7 +110,7 @@ class Stack:
 
     def workers(self) -> list[psutil.Process]:
         """Those that serve, as TorchServe knows them."""
-        described = self.server.client.describe(self.server.model)
+        described = self.server.client.describe(self.task.name)
         return [psutil.Process(worker["pid"]) for worker in described["workers"]]
 
     def pids(self) -> set[int]:
@@ -133,7 +133,7 @@ class Stack:
         """
         began = time.perf_counter()
         while True:
-            described = self.server.client.describe(self.server.model)
+            described = self.server.client.describe(self.task.name)
             pids = {worker["pid"] for worker in described["workers"]}
             ready = {worker["status"] for worker in described["workers"]} == {"READY"}
             if ready and pid not in pids:

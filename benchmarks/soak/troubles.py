@@ -142,7 +142,7 @@ def _operate(
         if now >= due["deploy"]:
             due["deploy"] = now + deploy_every
             if trouble.deploys % 2:
-                rollback([stack.server], stack.server.model)
+                rollback([stack.server], stack.task.name)
             else:
                 deploy([stack.server], second)
             trouble.deploys += 1

@@ -47,7 +47,7 @@ def test_every_command_explains_itself(name: str) -> None:
     # These tell what they do while they do it.
     if name not in (
         *("serve", "stop", "up", "gateway"),
-        *("deploy", "rollback", "canary", "scale"),
+        *("deploy", "undeploy", "rollback", "canary", "scale"),
     ):
         assert "--json" in result.output
 

@@ -88,7 +88,7 @@ def test_own_data_is_trained_exported_and_served(own: Path, trained: Path, tmp_p
     archive = tmp_path / "store" / "own.mar"
     run("archive", trained / "weights.pt", "--output", archive, "--workers", 1)
     configuration = Configuration.load(inference=0, management=0, metrics=0)
-    server = Server.start(archive, tmp_path / "state", configuration)
+    server = Server.start([archive], tmp_path / "state", configuration)
     try:
         server.wait_ready((own / "test" / "ring" / "0.png").read_bytes())
         url = server.client.prediction_url("own")

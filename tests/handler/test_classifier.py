@@ -185,7 +185,7 @@ def test_a_model_that_returns_no_logits_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TypeError, match="returned a tuple; expected one tensor of logits"):
         Classifier(folder_with(tmp_path, Pair()))
-    with pytest.raises(ValueError, match="numbers that are not finite"):
+    with pytest.raises(ValueError, match="logits that are not finite"):
         Classifier(folder_with(tmp_path, Endless())).warm_up(1)
 
 

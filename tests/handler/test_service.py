@@ -17,7 +17,7 @@ from ts.context import Context, RequestProcessor
 from ts.protocol.otf_message_handler import create_predict_response
 
 import falconet.handler.service
-from falconet.handler import THREADS, torchserve_entry
+from falconet.handler import MODELS, THREADS, torchserve_entry
 from falconet.handler.classifier import Classifier, Prediction, Rows
 from falconet.handler.service import Service
 from falconet.model.export import export
@@ -338,7 +338,10 @@ def test_a_picture_too_thin_to_resize_is_refused_alone(
 
 @pytest.mark.parametrize(
     ("workers", "environment", "threads"),
-    [(3, {}, 2), (30, {}, 1), (3, {THREADS: "5"}, 2), (None, {THREADS: "5"}, 5), (None, {}, 1)],
+    [
+        *((3, {}, 2), (30, {}, 1), (3, {THREADS: "5"}, 2), (None, {THREADS: "5"}, 5)),
+        *((None, {}, 1), (1, {MODELS: "2"}, 4), (3, {MODELS: "2"}, 1), (9, {MODELS: "2"}, 1)),
+    ],
 )
 def test_threads_are_shared_out_among_workers(
     exported: Path,
@@ -347,10 +350,11 @@ def test_threads_are_shared_out_among_workers(
     environment: dict[str, str],
     threads: int,
 ) -> None:
-    """As many as an archive says, or else as the profile does."""
+    """As many as an archive says, of what is its model's, or else as the profile does."""
     monkeypatch.setattr(falconet.handler.service, "available_cores", lambda: 8)
     monkeypatch.setattr(Classifier, "warm_up", lambda *_: None)  # which takes a second
-    monkeypatch.delenv(THREADS, raising=False)
+    for name in (THREADS, MODELS):
+        monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     context = context_for(exported, [])

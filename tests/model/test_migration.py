@@ -116,7 +116,7 @@ def test_a_handler_of_gray_digits_answers_as_before(tmp_path: Path) -> None:
             {"handler": "own.py", "files": {"own.py": "raise OSError('no such camera')"}},
             "OSError: no such camera",
         ),
-        ({"classes": 4}, "the old handler answers none of 96 images: .*selected index k out of"),
+        ({"classes": 4}, "the old handler answers none of 96 images: "),
     ],
 )
 def test_what_cannot_be_taken_over_is_said(

@@ -15,6 +15,7 @@ from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway
 from falconet.serving.ports import free_ports
 from falconet.serving.record import Record
+from falconet.serving.routes import Routes
 from falconet.serving.server import Server
 from falconet.serving.split import Split
 from falconet.serving.supervisor import supervise
@@ -59,7 +60,7 @@ def gateway(running: Server, picture: bytes, tmp_path: Path) -> Iterator[Gateway
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
     (port,) = free_ports(1)
-    gateway = Gateway.start(running.gateway, running.ports.inference, "pets", keys, port=port)
+    gateway = Gateway.start(running.gateway, running.ports.inference, ["pets"], keys, port=port)
     ended: list[str] = []
 
     def supervise_it() -> None:
@@ -99,7 +100,7 @@ def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(
             handler.write_text(source)
             with pytest.raises(ServerError, match=message):
                 canary(running, make("3.0", handler), trial)
-            assert Split.load(gateway.folder) == Split()
+            assert Routes.load(gateway.folder) == Routes("pets", {"pets": Split()})
             assert [each["modelVersion"] for each in running.client.versions("pets")] == ["1.0"]
             assert Record.load(running.folder)["pets"].coming is None
             assert ask() == "1.0"
@@ -115,4 +116,4 @@ def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(
     assert any(step.startswith("2.0 has stood the trial: ") for step in steps)
     assert asked.answers.keys() == {"1.0", "2.0", "3.0", "KeyError: 'predictions'"}
     assert [each["modelVersion"] for each in running.client.versions("pets")] == ["2.0"]
-    assert Split.load(gateway.folder) == Split()
+    assert Routes.load(gateway.folder) == Routes("pets", {"pets": Split()})

@@ -70,6 +70,14 @@ def test_a_file_may_be_spaced_and_short(tmp_path: Path) -> None:
     assert properties(Configuration.load(path).write(tmp_path))["metrics_config"] == "mine.yaml"
 
 
+def test_what_lines_say_of_workers_and_memory() -> None:
+    bare = Configuration((), Configuration.load().ports)
+    assert (bare.workers, bare.heap) == (None, 0)
+    for vmargs, heap in (("-Xmx2g -Da=b", 2 << 30), ("-Da=b -Xmx300M", 300 << 20), ("-Xmx9", 9)):
+        said = bare.changed({"vmargs": vmargs, "default_workers_per_model": "3"})
+        assert (said.workers, said.heap) == (3, heap)
+
+
 def test_free_ports_are_different() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20

@@ -23,6 +23,7 @@ from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway, Limits
 from falconet.serving.ports import free_ports
 from falconet.serving.profile import Profile
+from falconet.serving.routes import Routes
 from falconet.serving.server import Server
 from falconet.serving.split import Split
 
@@ -68,7 +69,7 @@ def start(server: Server, keys: Path, tmp_path: Path) -> Iterator[Start]:
         made = Gateway.start(
             folder,
             server.ports.inference,
-            "cifar10",
+            ["cifar10"],
             keys,
             port=port,
             **options,  # type: ignore[arg-type]
@@ -236,7 +237,7 @@ def test_more_than_can_be_answered(keys: Path, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with Backend(1.0) as slow:
         gateway = Gateway.start(
-            tmp_path, slow.port, "cifar10", keys, port=port, limits=Limits(in_flight=4)
+            tmp_path, slow.port, ["cifar10"], keys, port=port, limits=Limits(in_flight=4)
         )
         try:
             url = f"http://127.0.0.1:{port}/predict"
@@ -260,7 +261,7 @@ def test_more_than_can_be_answered(keys: Path, tmp_path: Path) -> None:
 def test_what_comes_in_pieces_counts_by_what_it_is(keys: Path, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with Backend(1.0) as slow:
-        gateway = Gateway.start(tmp_path, slow.port, "cifar10", keys, port=port)
+        gateway = Gateway.start(tmp_path, slow.port, ["cifar10"], keys, port=port)
         few = gateway.limits.places()["PLACES_VERY_LARGE"]
 
         def ask(size: int) -> tuple[int, str | None]:
@@ -284,7 +285,7 @@ def test_requests_are_shared_out_on_the_connections_there_are(keys: Path, tmp_pa
     (port,) = free_ports(1)
     with Backend(0.0) as backend:
         limits = Limits(rate=100_000, burst=100_000)
-        gateway = Gateway.start(tmp_path, backend.port, "cifar10", keys, port=port, limits=limits)
+        gateway = Gateway.start(tmp_path, backend.port, ["cifar10"], keys, port=port, limits=limits)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         try:
             connection.connect()
@@ -297,10 +298,12 @@ def test_requests_are_shared_out_on_the_connections_there_are(keys: Path, tmp_pa
                 (Split("3.0", 1), 0, 20),
                 (Split(), 0, 0),
             ):
-                gateway.follow(split)
-                assert Split.load(gateway.folder) == split
+                # Another model's are left alone.
+                splits = {"cifar10": split, "pets": Split("7.0", 100)}
+                gateway.follow(splits)
+                assert Routes.load(gateway.folder) == Routes("cifar10", splits)
                 backend.asked.clear()
-                for path in 150 * ("/predict", "/predictions/cifar10"):
+                for path in 100 * ("/predict", "/predict/cifar10", "/predictions/cifar10"):
                     connection.request("POST", path, b"x", KEY)
                     answer = connection.getresponse()
                     assert (answer.status, answer.read()) == (200, b"{}")
@@ -310,11 +313,57 @@ def test_requests_are_shared_out_on_the_connections_there_are(keys: Path, tmp_pa
                 backend.asked.clear()
                 connection.request("POST", "/predictions/cifar10/1.0", b"x", KEY)
                 connection.getresponse().read()
-                assert backend.asked == {"/predictions/cifar10/1.0": 1}
+                connection.request("POST", "/predict/pets", b"x", KEY)
+                connection.getresponse().read()
+                assert backend.asked == {"/predictions/cifar10/1.0": 1, "/predictions/pets/7.0": 1}
             assert connection.sock is held
         finally:
             connection.close()
             gateway.stop()
+
+
+def test_models_come_and_go_on_the_connections_there_are(keys: Path, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with Backend(0.0) as backend:
+        gateway = Gateway.start(tmp_path, backend.port, ["cifar10", "pets-2.b"], keys, port=port)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+
+        def ask(path: str, key: dict[str, str] = KEY) -> int:
+            connection.request("POST", path, b"x", key)
+            answer = connection.getresponse()
+            body = json.loads(answer.read())
+            if answer.status != 200:
+                assert body["error"]["code"] == answer.status
+            if answer.status == 404:
+                assert body["error"]["message"] == "no model of this name is served here"
+            return answer.status
+
+        try:
+            connection.connect()
+            held = connection.sock
+            for models in (["cifar10", "pets-2.b"], ["cifar10"], ["cifar10", "a", "pets-2.b"]):
+                gateway.follow({model: Split() for model in models})
+                for model in ("cifar10", "pets-2.b", "a", "b", "cifar", "CIFAR10", "pets-2xb"):
+                    paths = {
+                        f"/predict/{model}": f"/predictions/{model}",
+                        f"/predictions/{model}": f"/predictions/{model}",
+                        f"/predictions/{model}/1.0": f"/predictions/{model}/1.0",
+                        f"/v1/models/{model}:predict": f"/v1/models/{model}:predict",
+                        f"/v2/models/{model}/infer": f"/v2/models/{model}/infer",
+                    }
+                    for path, passed in paths.items():
+                        backend.asked.clear()
+                        assert ask(path, {}) == 401
+                        assert ask(path) == (200 if model in models else 404)
+                        assert backend.asked == ({passed: 1} if model in models else {})
+                backend.asked.clear()
+                assert ask("/predict") == 200
+                assert backend.asked == {"/predictions/cifar10": 1}
+            assert connection.sock is held
+        finally:
+            connection.close()
+            gateway.stop()
+    assert "crit" not in (tmp_path / "error.log").read_text()
 
 
 def test_large_requests_have_places_by_what_they_take() -> None:
@@ -399,7 +448,7 @@ def test_logs_do_not_grow_for_ever(start: Start) -> None:
 
 def test_a_server_that_is_gone(keys: Path, tmp_path: Path) -> None:
     port, nobody = free_ports(2)
-    gateway = Gateway.start(tmp_path / "gateway", nobody, "cifar10", keys, port=port)
+    gateway = Gateway.start(tmp_path / "gateway", nobody, ["cifar10"], keys, port=port)
     try:
         url = f"http://127.0.0.1:{port}/predict"
         answer = requests.post(url, data=b"x", headers=KEY, timeout=TIMEOUT)
@@ -414,7 +463,7 @@ def test_what_does_not_start_is_said(keys: Path, tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", port))
         taken.listen()
         with pytest.raises(ServerError, match=r"(?s)nginx did not start:.*Address already in use"):
-            Gateway.start(tmp_path / "gateway", 1, "cifar10", keys, port=port)
+            Gateway.start(tmp_path / "gateway", 1, ["cifar10"], keys, port=port)
     bad = tmp_path / "bad"
     for text, message in (
         ("", "expected a line KEY NAME for each client; there is none"),
@@ -424,4 +473,4 @@ def test_what_does_not_start_is_said(keys: Path, tmp_path: Path) -> None:
     ):
         bad.write_text(text)
         with pytest.raises(ServerError, match=message):
-            Gateway.start(tmp_path / "gateway", 1, "cifar10", bad, port=port)
+            Gateway.start(tmp_path / "gateway", 1, ["cifar10"], bad, port=port)

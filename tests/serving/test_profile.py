@@ -31,6 +31,27 @@ def test_a_machine_has_a_profile(
     assert Profile.choose(chosen.name, cores, gpus) == chosen
 
 
+@pytest.mark.parametrize(
+    ("cores", "gpus", "models", "workers", "threads"),
+    [
+        (2, 0, 1, 2, 1),
+        (2, 0, 2, 1, 1),
+        (2, 0, 3, 1, 1),
+        (8, 0, 3, 3, 1),
+        (7, 0, 4, 2, 1),
+        (64, 0, 4, 14, 1),
+        (16, 1, 2, 1, 8),
+        (16, 1, 4, 1, 4),
+        (8, 8, 2, 8, 1),
+    ],
+)
+def test_models_share_a_machine(
+    cores: int, gpus: int, models: int, workers: int, threads: int
+) -> None:
+    shared = Profile.choose("auto", cores, gpus).among(models)
+    assert (shared.workers, shared.threads) == (workers, threads)
+
+
 def test_a_gpu_may_be_left_alone_but_not_invented() -> None:
     assert Profile.choose("small", 4, gpus=1).gpus == 0
     with pytest.raises(ServerError, match="profile gpu: expected an NVIDIA GPU"):

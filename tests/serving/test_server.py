@@ -39,7 +39,7 @@ ALONE = Serving(workers=1)
 
 @pytest.fixture(scope="module")
 def url(server: Server) -> str:
-    return server.client.prediction_url(server.model)
+    return server.client.prediction_url("cifar10")
 
 
 def register(server: Server, name: str) -> str:
@@ -267,7 +267,7 @@ def test_an_unknown_model_is_a_clear_error(server: Server) -> None:
 
 def test_a_second_server_needs_a_second_folder(server: Server, given: Path) -> None:
     with pytest.raises(ServerError, match=rf"a server runs here already \(process {server.pid}\)"):
-        Server.start(given, server.folder, Configuration.load(inference=0))
+        Server.start([given], server.folder, Configuration.load(inference=0))
     assert Server.find(server.folder) == server
 
 

@@ -35,7 +35,7 @@ def traced(exported: Path, samples: list[Path], tmp_path: Path, collector: Any) 
     }
     environment = {**configuration.environment, **variables}
     server = Server.start(
-        given,
+        [given],
         tmp_path / "state",
         replace(configuration, environment=environment),
     )
@@ -53,7 +53,7 @@ def test_a_request_can_be_followed(
     keys.write_text("key alice\n")
     (port,) = free_ports(1)
     gateway = Gateway.start(
-        tmp_path / "gateway", traced.ports.inference, "cifar10", keys, port=port
+        tmp_path / "gateway", traced.ports.inference, ["cifar10"], keys, port=port
     )
     given = {
         "none": None,

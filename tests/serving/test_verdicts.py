@@ -16,6 +16,7 @@ from falconet.serving.canary import Trial, canary
 from falconet.serving.errors import ServerError
 from falconet.serving.gateway import ACCESS_LOG
 from falconet.serving.record import Record
+from falconet.serving.routes import Routes
 from falconet.serving.split import Split
 from tests.stand_in import StandIn
 
@@ -36,14 +37,15 @@ def gateway(server: StandIn, old: Answer, new: Answer) -> Iterator[None]:
     server.gateway.mkdir(exist_ok=True)
     log = server.gateway / ACCESS_LOG
     log.touch()
-    Split().save(server.gateway)
+    Routes("pets", {"pets": Split()}).save(server.gateway)
     over = threading.Event()
 
     def follow() -> None:
         while not over.wait(0.01):
             split = Record.load(server.folder)["pets"].split
-            if split != Split.load(server.gateway):
-                split.save(server.gateway)
+            routes = Routes("pets", {"pets": split})
+            if routes != Routes.load(server.gateway):
+                routes.save(server.gateway)
             asked = {"/predictions/pets": old}
             if split.percent:
                 asked[f"/predictions/pets/{split.version}"] = new
@@ -85,7 +87,7 @@ def test_a_version_that_is_worse_is_undone(
     with gateway(server, old, new), pytest.raises(ServerError, match=message):
         canary(server, make("2.0"), trial)
     serves(server, "1.0")
-    assert Split.load(server.gateway) == Split()
+    assert Routes.load(server.gateway) == Routes("pets", {"pets": Split()})
 
 
 @pytest.mark.parametrize(

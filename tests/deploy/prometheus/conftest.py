@@ -96,7 +96,7 @@ def prometheus(
     def ask_on() -> None:
         while not done.wait(0.1):
             for picture in pictures:
-                server.client.predict(server.model, picture)
+                server.client.predict("cifar10", picture)
 
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -1,0 +1,77 @@
+"""Whether what is to be started fits into memory."""
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from falconet.model.archive import MODEL
+from falconet.native.cores import GROUPS, own_groups
+
+from .errors import ServerError
+
+# Measured, as docs/serving.md has it: a worker of the shipped model, whose file has 13 MB, holds
+# 342 MB; one of ResNet-18, whose file has 47 MB, 410 MB.
+WORKER = 320_000_000  # bytes, without a model
+TIMES = 2  # the model's file: as it is, and packed for the CPU
+
+MB = 1_000_000
+
+
+class Need(NamedTuple):
+    """Workers of one model that are to be started from an archive."""
+
+    model: str
+    workers: int
+    archive: Path
+
+    @property
+    def worker(self) -> int:
+        """Bytes of each, about."""
+        with zipfile.ZipFile(self.archive) as mar:
+            sizes = [info.file_size for info in mar.infolist() if info.filename == MODEL]
+        return WORKER + TIMES * sum(sizes)
+
+
+def check_fits(needs: Iterable[Need], java: int = 0) -> None:
+    """Make sure that there is memory for workers, before any of them is started.
+
+    Args:
+        needs: all that are to be started.
+        java: bytes of a heap that is to be filled too.
+
+    Raises:
+        ServerError: there is less; says how much each model takes, and how much there is.
+    """
+    each = [(need, need.workers * need.worker) for need in needs]
+    total, free = java + sum(size for _, size in each), available_memory()
+    if total > free:
+        parts = [
+            f"{need.model} {need.workers} x {need.worker / MB:.0f} MB for its workers"
+            for need, _ in each
+        ]
+        parts += [f"Java {java / MB:.0f} MB"] if java else []
+        raise ServerError(
+            f"expected {total / MB:.0f} MB of free memory, found {free / MB:.0f} MB: "
+            f"{', '.join(parts)}; have fewer workers (falconet archive --workers), fewer models, "
+            "or more memory"
+        )
+
+
+def available_memory() -> int:
+    """Bytes that may still be taken: of the machine, and of each of this process's groups."""
+    free = [int(psutil.virtual_memory().available)]
+    for group in own_groups():
+        try:
+            limit = (GROUPS / group / "memory.max").read_text().strip()
+            used = int((GROUPS / group / "memory.current").read_text())
+            lines = (GROUPS / group / "memory.stat").read_text().splitlines()
+        except OSError:  # the top has none, and others may be out of sight
+            continue
+        if limit != "max":
+            # What is kept of files is given back when it is needed.
+            cache = dict(line.split() for line in lines).get("inactive_file", "0")
+            free.append(int(limit) - used + int(cache))
+    return max(0, min(free))

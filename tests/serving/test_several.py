@@ -1,0 +1,114 @@
+"""Three models on a real server behind a real gateway; test_models.py has all branches."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from falconet.serving.errors import ServerError
+from falconet.serving.gateway import Gateway
+from falconet.serving.ports import free_ports
+from falconet.serving.profile import Profile
+from falconet.serving.rollout import deploy, rollback, undeploy
+from falconet.serving.server import Server
+from falconet.serving.supervisor import supervise
+
+pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
+
+KEY = {"X-Api-Key": "abc"}
+
+
+@contextmanager
+def gateway(server: Server, keys: Path, picture: bytes) -> Iterator[str]:
+    """Before the server, and following what is written down; where it can be asked."""
+    (port,) = free_ports(1)
+    started = Gateway.start(server.gateway, server.ports.inference, server.models, keys, port=port)
+    ended: list[str] = []
+
+    def supervise_it() -> None:
+        try:
+            supervise(server, started, picture, poll_seconds=0.2)
+        except ServerError as error:
+            ended.append(str(error))
+
+    thread = threading.Thread(target=supervise_it)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        started.child.send_signal(signal.SIGQUIT)
+        thread.join()  # before stop(), which removes the files that supervise() touches
+        started.stop()
+    assert ended == [f"nginx has ended; see {started.folder / 'error.log'}"]
+
+
+def test_models_come_change_and_go_beside_each_other(
+    given: Path,
+    make: Callable[..., Path],
+    start_pets: Callable[..., Server],
+    load: Callable[..., Any],
+    picture: bytes,
+    tmp_path: Path,
+) -> None:
+    """The classes of each begin with its version, so that answers say whose they are."""
+    (tmp_path / "keys").write_text("abc me\n")
+    cats = make("5.0", model="cats", workers=0)
+    two = replace(Profile.of_machine("small"), workers=2)
+    server = start_pets(given, also=[cats], profile=two)
+
+    def said(url: str, path: str) -> str:
+        response = requests.post(url + path, data=picture, headers=KEY, timeout=60)
+        answer = response.json()
+        if response.status_code != 200:
+            return str(answer["error"]["code"])
+        return str(answer["predictions"][0]["label"].split()[0])
+
+    def workers(model: str) -> list[int]:
+        return [worker["pid"] for worker in server.client.describe(model)["workers"]]
+
+    with gateway(server, tmp_path / "keys", picture) as url:
+        assert [said(url, path) for path in ("/predict", "/predict/pets")] == ["1.0", "1.0"]
+        assert said(url, "/predict/cats") == "5.0"
+        assert said(url, "/predict/fish") == "404"
+        others = workers("cats")
+        assert len(others) == 1, "of the two that they share"
+        with ExitStack() as stack:
+            asked, left = (
+                stack.enter_context(load(f"{url}/predict/{each}", KEY, threads=2))
+                for each in ("pets", "cats")
+            )
+            deploy([server], make("7.0", model="fish", workers=0))
+            assert said(url, "/predict/fish") == "7.0"
+            deploy([server], make("2.0"))
+            assert said(url, "/predict") == "2.0"
+            assert rollback([server], "pets").version == said(url, "/predict") == "1.0"
+            assert [len(workers(each)) for each in ("pets", "fish")] == [1, 1]
+            assert workers("cats") == others
+        assert asked.answers.keys() == {"1.0", "2.0"}, asked.answers
+        assert left.answers.keys() == {"5.0"}, left.answers
+        with pytest.raises(ServerError, match="pets is what the gateway"):
+            undeploy([server], "pets")
+        with load(f"{url}/predict/cats", KEY, threads=2) as asked:
+            undeploy([server], "cats")
+            time.sleep(0.5)
+        # Each was answered, or told that there is no such model; none was cut off.
+        assert asked.answers.keys() == {"5.0", "KeyError: 'predictions'"}, asked.answers
+        assert set(server.client.models()) == {"pets", "fish"}
+        deadline = time.monotonic() + 60
+        while requests.get(f"{url}/ready", timeout=60).status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        server.stop()
+    server = start_pets(given, also=[cats], profile=two)
+    assert server.models == ["pets", "fish"]
+    assert set(server.client.models()) == {"pets", "fish"}
+    for model, version in (("pets", "1.0"), ("fish", "7.0")):
+        answer = server.client.predict(model, picture)
+        assert answer["predictions"][0]["label"].startswith(f"{version} ")
