@@ -29,6 +29,7 @@ def arguments(config: Any, reference: Reference | None = None) -> dict[str, Any]
             transformers 5.
 
     Raises:
+        TypeError: it is none of those.
         ValueError: a field is missing, or asks for what a Preprocessor cannot do: another
             resampling, padding, or steps that are not known.
 
@@ -36,6 +37,11 @@ def arguments(config: Any, reference: Reference | None = None) -> dict[str, Any]
     after ``do_convert_rgb``.
     """
     if not isinstance(config, Mapping):
+        if not hasattr(config, "to_dict"):
+            raise TypeError(
+                "hf: expected an image processor, or its configuration as a dict, "
+                f"got {type(config).__name__}"
+            )
         backend = {"pil": "pillow", "torchvision": "torch"}.get(getattr(config, "backend", ""))
         return arguments(config.to_dict(), reference or backend)  # type: ignore[arg-type]
     kind = _kind(config)
@@ -43,6 +49,9 @@ def arguments(config: Any, reference: Reference | None = None) -> dict[str, Any]
     reference = reference or "torch"
     mean, std = _normalization(config)
     return {
+        "fit": "shorter",
+        "crop": "center",
+        "fill": 0,
         **_geometry(config, kind, reference),
         "filter": _filter(config),
         "mean": mean,

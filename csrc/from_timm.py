@@ -41,6 +41,9 @@ def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     return {
         "size": tuple(size),
+        "fit": "shorter",
+        "crop": "center",
+        "fill": 0,
         **_geometry(tuple(size), config["crop_pct"], config.get("crop_mode") or "center", mean),
         "filter": config["interpolation"],
         "mean": mean,

@@ -5,6 +5,8 @@ from typing import Any
 
 from .resize import Reference
 
+# How torchvision crops and pads.
+CENTER = {"fit": "shorter", "crop": "center", "fill": 0}
 # Steps that make a tensor of bytes; the first takes nothing but PIL images.
 TO_BYTES = ("PILToTensor", "ToImage")
 # Those that leave an image as it is.
@@ -46,6 +48,7 @@ def _preset(preset: Any, reference: Reference) -> dict[str, Any]:
     return {
         "size": _pair(preset.crop_size),
         "resize": _side_or_sides(preset.resize_size),
+        **CENTER,
         "filter": _filter(preset.interpolation),
         "mean": tuple(preset.mean),
         "std": tuple(preset.std),
@@ -125,6 +128,7 @@ class _Pipeline:
         return {
             "size": size,
             "resize": resize,
+            **CENTER,
             "filter": _filter(self.resize.interpolation),
             "mean": mean,
             "std": std,

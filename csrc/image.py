@@ -7,10 +7,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+from . import pillow
 
-# By the number of channels: which of Pillow's modes hold bytes of that many.
-MODES = {1: ("L",), 3: ("RGB", "YCbCr", "HSV", "LAB"), 4: ("RGBA", "CMYK", "RGBX", "RGBa")}
+Array: TypeAlias = npt.NDArray[Any]
 
 
 class SharesArray(Protocol):
@@ -45,9 +44,8 @@ def array_of(image: Any, channels: int, name: str) -> Array:
     """
     if _is_tensor(image):
         return _channels_last(_tensor_array(image, name), channels)
-    if _is_pil(image):
-        _check_mode(image.mode, channels, name)
-        return np.asarray(image)
+    if pillow.is_image(image):
+        return pillow.array_of(image, channels, name)
     return _shared(image, name, f"a uint8 array of shape (height, width, {channels or 'channels'})")
 
 
@@ -63,7 +61,7 @@ def list_of(images: Any, channels: int) -> Sequence[Any]:
         "images: expected a list of images or one array of shape "
         f"(N, height, width, {channels}), got "
     )
-    if _is_pil(images):
+    if pillow.is_image(images):
         raise TypeError(f"{expected}one PIL image; write [image]")
     if isinstance(images, np.ndarray):
         array = images
@@ -86,11 +84,6 @@ def _is_tensor(image: Any) -> bool:
     return torch is not None and isinstance(image, getattr(torch, "Tensor", ()))
 
 
-def _is_pil(image: Any) -> bool:
-    pil = sys.modules.get("PIL.Image")
-    return pil is not None and isinstance(image, getattr(pil, "Image", ()))
-
-
 def _tensor_array(tensor: Any, name: str) -> Array:
     if tensor.device.type != "cpu":
         raise TypeError(
@@ -108,15 +101,6 @@ def _channels_last(array: Array, channels: int) -> Array:
     if array.ndim in (3, 4) and (array.shape[-3] in possible or array.shape[-1] not in possible):
         return np.moveaxis(array, -3, -1)
     return array
-
-
-def _check_mode(mode: str, channels: int, name: str) -> None:
-    modes = MODES[channels] if channels else tuple(mode for each in MODES.values() for mode in each)
-    if mode not in modes:
-        raise ValueError(
-            f"{name}: expected a PIL image of mode {modes[0] if channels else 'RGB'}, got mode "
-            f'{mode}; image.convert("{modes[0] if channels else "RGB"}") makes one'
-        )
 
 
 def _shared(image: Any, name: str, expected: str) -> Array:

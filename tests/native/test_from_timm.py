@@ -6,10 +6,13 @@ import numpy as np
 import PIL
 import pytest
 import timm
+import torch
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
+from torchvision.models import Swin_V2_T_Weights
+from torchvision.transforms import v2
 
-from falconet.native import Preprocessor
+from falconet.native import Preprocessor, from_hf, from_timm, from_torchvision
 
 CONFIG: dict[str, Any] = {
     "input_size": (3, 56, 56),
@@ -45,6 +48,20 @@ def test_equals_timm(changes: dict[str, Any]) -> None:
         (got,) = preprocess([image])
         expected = np.asarray(transform(Image.fromarray(image)))
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6, strict=True)
+
+
+def test_the_arguments_are_all_that_a_spec_says() -> None:
+    """Whose names a spec has as well: the same for all three libraries."""
+    squash = v2.Compose([v2.Resize((8, 8)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+    hf = {"size": 8, "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    names = {"size", "resize", "fit", "crop", "fill", "filter", "mean", "std", "reference"}
+    for read in (
+        from_timm.arguments(CONFIG),
+        from_torchvision.arguments(squash),
+        from_torchvision.arguments(Swin_V2_T_Weights.DEFAULT.transforms()),
+        from_hf.arguments(hf),
+    ):
+        assert read.keys() == names
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "convnext_atto"])

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 
-from falconet.native import Preprocessor, implementations, resize
+from falconet.native import Preprocessor, implementations, pillow, resize
 
 PREPROCESS = Preprocessor((9, 8), resize=12)
 
@@ -85,7 +85,8 @@ def test_a_tensor_has_its_channels_first_where_both_can_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "channels"), [("L", 1), ("RGB", 3), ("YCbCr", 3), ("RGBA", 4), ("CMYK", 4)]
+    ("mode", "channels"),
+    [("L", 1), ("RGB", 3), ("YCbCr", 3), ("HSV", 3), ("RGBA", 4), ("CMYK", 4), ("RGBX", 4)],
 )
 def test_a_pil_image_of_each_mode(mode: str, channels: int) -> None:
     image = Image.fromarray(IMAGE).convert(mode)
@@ -94,7 +95,48 @@ def test_a_pil_image_of_each_mode(mode: str, channels: int) -> None:
     np.testing.assert_array_equal(resize(image, (7, 8)), resize(np.asarray(image), (7, 8)))
 
 
-@pytest.mark.parametrize("mode", ["P", "1", "LA", "I;16", "F", "RGBA", "L"])
+def opened(path: Any, image: Image.Image) -> Image.Image:
+    image.save(path)
+    return Image.open(path)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: opened(folder / "mapped.pgm", Image.fromarray(IMAGE).convert("L")),
+        lambda folder: opened(folder / "lazy.png", Image.fromarray(IMAGE)),
+        lambda folder: Image.frombuffer("L", (30, 20), IMAGE[..., 0].tobytes(), "raw", "L", 0, -1),
+        lambda folder: Image.fromarray(noise(2100, 2100)),  # in pieces, of 16 MiB at most
+        lambda folder: Image.fromarray(noise(4200, 4200)[..., 0]),
+        lambda folder: Image.fromarray(IMAGE).crop((-5, 3, 20, 30)),
+        lambda folder: Image.fromarray(noise(1, 1)),
+    ],
+)
+def test_a_pil_image_wherever_its_pixels_are(make: Any, tmp_path: Any) -> None:
+    image = make(tmp_path)
+    array = pillow.array_of(image, 0, "image")
+    np.testing.assert_array_equal(array, np.asarray(image))
+    np.testing.assert_array_equal(resize(image, (9, 8)), resize(np.asarray(image), (9, 8)))
+
+
+def test_pixels_of_a_pil_image_are_shared() -> None:
+    image = Image.fromarray(IMAGE.copy())
+    image.putpixel((0, 0), (1, 2, 3))  # or they are the array's
+    array = pillow.array_of(image, 3, "image")
+    image.putpixel((0, 0), (7, 8, 9))
+    assert array[0, 0].tolist() == [7, 8, 9]
+    expected = array.copy()
+    del image
+    assert Image.new("RGB", (30, 20), "white").getpixel((0, 0)) == (255, 255, 255)
+    np.testing.assert_array_equal(array, expected)
+
+
+def test_a_pil_image_without_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"images\[0\]: .* got shape \(0, 5, 3\)"):
+        PREPROCESS([Image.new("RGB", (5, 0))])
+
+
+@pytest.mark.parametrize("mode", ["P", "1", "LA", "LAB", "I;16", "F", "RGBA", "L"])
 def test_a_pil_image_of_another_mode_is_refused(mode: str) -> None:
     image = Image.new(mode, (4, 4))
     with pytest.raises(
