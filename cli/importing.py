@@ -101,7 +101,7 @@ def import_model(
         outputs=outputs,
         fields=json.loads(spec.read_text(encoding="utf-8")) if spec else {},
     )
-    pictures = in_folder(samples, DEFAULT) if samples else []
+    pictures = in_folder(samples, DEFAULT) if samples else {}
     if samples and not pictures:
         kinds = ", ".join(sorted(suffixes(DEFAULT)))
         raise click.UsageError(f"{samples}: expected pictures ({kinds})")

@@ -4,6 +4,7 @@ import io
 import json
 import tempfile
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from falconet.handler import ENTRY
 from falconet.model.archive import PROOF
 from falconet.model.archive import archive as pack
 from falconet.model.migration import MigrationError
-from falconet.model.samples import FOLDER, in_folder, made_pictures
+from falconet.model.samples import in_folder, keep, made_pictures
 from falconet.native import available_cores
 from falconet.native.formats import DEFAULT, FORMATS
 
@@ -91,7 +92,7 @@ def migrate(
     from falconet.model.migration import take_over, unpack
 
     shape = None if size is None else (size, size)
-    files = in_folder(samples, (*DEFAULT, *allow)) if samples else []
+    files = in_folder(samples, (*DEFAULT, *allow)) if samples else {}
     if samples and not files:
         raise click.UsageError(f"{samples}: expected images in it")
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
@@ -99,11 +100,10 @@ def migrate(
         old_folder, new_folder = Path(temporary, "old"), Path(temporary, "new")
         was = unpack(old, old_folder)
         with ArchiveProcess(old_folder, threads or available_cores()) as process:
-            images = files or made_files(shape or UNKNOWN_SIZE, same_size=shape is not None)
+            images = [*files.values()]
+            images = images or made_files(shape or UNKNOWN_SIZE, same_size=shape is not None)
             spec = take_over(was, process, folder, images, shape)
-            (folder / FOLDER).mkdir()
-            for i, file in enumerate(files[:KEPT]):
-                (folder / FOLDER / f"{i:03}.{kind(file).split()[0].lower()}").write_bytes(file)
+            keep(dict(islice(files.items(), KEPT)), folder)
             trial = try_out(folder, was.serving)
 
             def write(path: Path) -> None:

@@ -56,7 +56,9 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     from falconet.model.export import Parity
 
     spec = Spec.load(folder)
-    files = [png(pixels) for pixels in pictures] or in_folder(folder / FOLDER, spec.formats)
+    files = [png(pixels) for pixels in pictures] or [
+        *in_folder(folder / FOLDER, spec.formats).values()
+    ]
     made = not files
     files = files or [png(pixels) for pixels in made_pictures(spec.size)]
     said = partial(probabilities, spec.output)

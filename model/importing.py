@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from falconet.native.output import probabilities
 from .archive import MODEL, PROOF
 from .export import write_script
 from .importers.model import Model
-from .samples import FOLDER, made_pictures, png
+from .samples import keep, made_pictures
 
 # Of sums in another order, in float32.
 MOST_MOVED = 1e-3
@@ -76,20 +76,22 @@ class Proof:
         )
 
 
-def write(model: Model, folder: Path, files: Sequence[bytes] = ()) -> Proof:
+def write(model: Model, folder: Path, files: Mapping[str, bytes] | None = None) -> Proof:
     """Write ``model.pt``, ``spec.json``, ``proof.json`` and samples into a folder.
 
     Args:
         model: as an importer gives it.
         folder: made where there is none.
-        files: pictures that it knows, as files; made ones are shown to it otherwise, and not kept.
+        files: images that it knows, by name; made ones are shown to it otherwise, and not kept.
 
     Raises:
         ImportedModelError: the file says something else than the model does.
         ValueError: a picture cannot be decoded.
     """
     decoder = model.spec.decoder()
-    pictures = [decoder.decode(file) for file in files] or made_pictures(model.spec.size, 32)
+    files = files or {}
+    pictures = [decoder.decode(file) for file in files.values()]
+    pictures = pictures or made_pictures(model.spec.size, 32)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{MODEL}.partial"
     try:
@@ -110,9 +112,8 @@ def write(model: Model, folder: Path, files: Sequence[bytes] = ()) -> Proof:
     partial.replace(folder / MODEL)
     model.spec.save(folder)
     (folder / PROOF).write_text(json.dumps(asdict(proof), indent=2) + "\n")
-    for i, pixels in enumerate(pictures if files else []):
-        (folder / FOLDER).mkdir(exist_ok=True)
-        (folder / FOLDER / f"{i:03}.png").write_bytes(png(pixels))
+    if files:
+        keep(files, folder)
     return proof
 
 

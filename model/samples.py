@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,18 @@ def png(pixels: npt.NDArray[np.uint8], **options: int) -> bytes:
     return file.getvalue()
 
 
-def in_folder(folder: Path, formats: Sequence[str]) -> list[bytes]:
-    """The files of pictures in these formats, by name; none where there is no folder."""
+def in_folder(folder: Path, formats: Sequence[str]) -> dict[str, bytes]:
+    """The image files of these formats by name, in its order; none where there is no folder."""
     kinds = suffixes(formats)
     found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [path.read_bytes() for path in found if path.suffix.lower() in kinds]
+    return {path.name: path.read_bytes() for path in found if path.suffix.lower() in kinds}
+
+
+def keep(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write image files beside a model, where :func:`in_folder` of ``samples`` finds them."""
+    (folder / FOLDER).mkdir(exist_ok=True)
+    for name, file in files.items():
+        (folder / FOLDER / name).write_bytes(file)
 
 
 def example() -> bytes:

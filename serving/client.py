@@ -1,5 +1,6 @@
 """TorchServe's HTTP interfaces, as far as an operator needs them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from .errors import ServerError
 
 # TorchServe unpacks an archive, however large, before it answers.
 UNPACK_SECONDS = 180.0
+# Where the JSON of a request with binary data ends.
+LENGTH_HEADER = "Inference-Header-Content-Length"
 
 
 class Client:
@@ -193,6 +196,9 @@ def predict(
 ) -> dict[str, Any]:
     """The answer to one picture: predictions, or an error with its code and message.
 
+    It is asked for by the Open Inference Protocol, whose answer has the same form whatever a
+    model's spec says of others, and in which a file needs no base64.
+
     Args:
         url: like ``http://127.0.0.1:8080/predictions/cifar10``.
         picture: the file's bytes.
@@ -202,17 +208,29 @@ def predict(
     Raises:
         ServerError: there is no answer, or none in the handler's form.
     """
+    element = len(picture).to_bytes(4, "little") + picture
+    tensor: dict[str, Any] = {"name": "image", "datatype": "BYTES", "shape": [1]}
+    tensor["parameters"] = {"binary_data_size": len(element)}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    headers = {LENGTH_HEADER: str(len(head)), "Content-Type": "application/octet-stream"}
     try:
-        response = (session or requests).post(url, data=picture, timeout=timeout)
+        response = (session or requests).post(
+            url, data=head + element, headers=headers, timeout=timeout
+        )
     except requests.RequestException as error:
         raise ServerError(f"{url} does not answer: {error}") from error
     try:
         answer = response.json()
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict) or "success" not in answer:
-        raise ServerError(f"{url} answered {response.status_code}: {response.text.strip()[:500]}")
-    return answer
+        if isinstance(answer.get("error"), str):
+            message = answer["error"].removeprefix("inputs[0][0]: ")
+            return {"success": False, "error": {"code": response.status_code, "message": message}}
+        found = {output["name"]: output["data"] for output in answer["outputs"]}
+        pairs = zip(found["label"], found["probability"], strict=True)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        text = response.text.strip()[:500]
+        raise ServerError(f"{url} answered {response.status_code}: {text}") from None
+    predictions = [{"label": label, "probability": share} for label, share in pairs]
+    return {"success": True, "predictions": predictions}
 
 
 def model_name(archive: Path) -> str:

@@ -173,11 +173,12 @@ class Interfaces:
     def _predict(self, name: str, version: str | None, body: bytes) -> Any:
         model = self.models[name]
         version = version or model.default
-        pixels = Encoded(body, 10**6).decode()
-        label, probability = model.classifiers[version].classify([pixels])[0][0]
+        _, length = json.JSONDecoder().raw_decode(body.decode("latin-1"))
+        pixels = Encoded(body[length + 4 :], 10**6).decode()
+        best = model.classifiers[version].classify([pixels])[0][0]
         model.answered[version] += 1
-        best = {"label": label, "probability": probability}
-        return {"success": True, "predictions": [best]}
+        outputs = {"label": best.label, "probability": best.probability}
+        return {"outputs": [{"name": name, "data": [each]} for name, each in outputs.items()]}
 
 
 @dataclass(frozen=True)
