@@ -92,12 +92,12 @@ def archive(
         click.echo(f"exported: {made.exported}")
     if made.rounded is not None:
         click.echo(f"in bfloat16: {made.rounded}")
-        if made.serving.precision == "float32":
-            click.echo("so it will be served in float32; --precision bfloat16 says otherwise")
+        served = "float32" if made.serving.precision == "float32" else "bfloat16 where it is fast"
+        click.echo(f"served in {served}; --precision changes it")
     if made.made:
         click.echo(
-            f"its samples are made; put some of its pictures into {source}/{FOLDER}, by which a "
-            "deploy tells whether it is right"
+            f"no sample images: put some into {source}/{FOLDER}, so that a deploy can check the "
+            "predictions; generated ones are packed"
         )
     click.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
 

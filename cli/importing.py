@@ -8,7 +8,31 @@ from typing import Any
 
 import click
 
+from falconet.model.spec import Spec
 from falconet.native.output import OUTPUTS, Output
+
+SHOWN = 3
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Fields of a spec, from a file with JSON."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise click.UsageError(f"{path}: expected JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise click.UsageError(f'{path}: expected an object like {{"resize": 256}}, got {found!r}')
+    return found
+
+
+def described(spec: Spec) -> str:
+    """A spec's preprocessing, for a person."""
+    height, width = spec.size
+    sides = f"the {spec.fit} side to {spec.resize}"
+    if not isinstance(spec.resize, int):
+        sides = "x".join(map(str, spec.resize or spec.size))
+    mean, std = (", ".join(f"{each:.4g}" for each in numbers) for numbers in (spec.mean, spec.std))
+    return f"resize {sides} ({spec.filter}), crop {height}x{width}, mean {mean}, std {std}"
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -33,21 +57,21 @@ class Size(click.ParamType[tuple[int, int]]):
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder for model.pt, spec.json, proof.json and samples.",
+    help="Folder for model.pt, spec.json, proof.json and samples/.",
 )
 @click.option(
     "--weights",
-    help="A file with the model's state; `random` to try without. [default: those published]",
+    help="State dict of your model (.pth), or `random`.  [default: the published weights]",
 )
 @click.option(
     "--size",
     type=Size(),
-    help="Of the network's input, in pixels: a side, or HEIGHTxWIDTH.  [default: its own]",
+    help="Input size of the network in pixels, like 299 or 240x320.  [default: its own]",
 )
 @click.option(
     "--spec",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help='Fields of spec.json that are not as usual, like {"mean": [0.5], "std": [0.5]}.',
+    help='JSON file; its fields replace those of spec.json, like {"mean": [0.5], "std": [0.5]}.',
 )
 @click.option(
     "--labels",
@@ -57,12 +81,14 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option(
     "--samples",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Pictures that the model knows: to compare on, and for deploys.",
+    help="Folder of images like those that the model was trained on. They are compared now, and "
+    "sent as test requests at every deploy.  [default: those in OUTPUT/samples]",
 )
 @click.option(
     "--outputs",
     type=click.Choice(OUTPUTS),
-    help="What the model returns, where that cannot be told; sigmoid: logits of several labels.",
+    help="Meaning of the outputs, where it cannot be detected. sigmoid: logits, of which several "
+    "labels may be true at once.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the proof as JSON.")
 def import_model(
@@ -76,11 +102,12 @@ def import_model(
     outputs: Output | None,
     as_json: bool,
 ) -> None:
-    """Take over a model from elsewhere, and prove that it says the same.
+    """Convert a trained model, and check that it predicts as the original does.
 
     \b
-    falconet import torchvision:resnet50 --output resnet --samples pictures/
+    falconet import torchvision:resnet50 --output resnet --samples images/
     falconet import timm:convnext_atto --weights mine.pth --labels labels.txt --output mine
+    falconet import hf:google/vit-base-patch16-224 --output vit
     falconet import python:package.module:function --labels labels.txt --output mine
     falconet import model.pt --size 299 --labels labels.json --output mine   any TorchScript
 
@@ -90,7 +117,7 @@ def import_model(
     from falconet.model.importers.labels import read_labels
     from falconet.model.importers.model import Wanted
     from falconet.model.importing import write
-    from falconet.model.samples import in_folder
+    from falconet.model.samples import FOLDER, in_folder
     from falconet.native.formats import DEFAULT, suffixes
 
     wanted = Wanted(
@@ -99,18 +126,22 @@ def import_model(
         size=size,
         labels=() if labels is None else read_labels(labels),
         outputs=outputs,
-        fields=json.loads(spec.read_text(encoding="utf-8")) if spec else {},
+        fields=read_fields(spec) if spec else {},
     )
-    pictures = in_folder(samples, DEFAULT) if samples else {}
-    if samples and not pictures:
+    images = in_folder(samples or output / FOLDER, DEFAULT)
+    if samples and not images:
         kinds = ", ".join(sorted(suffixes(DEFAULT)))
-        raise click.UsageError(f"{samples}: expected pictures ({kinds})")
+        raise click.UsageError(f"{samples}: expected images ({kinds})")
     model = load(source, wanted)
-    proof = write(model, output, pictures)
+    proof = write(model, output, images)
     if as_json:
         click.echo(json.dumps(asdict(proof)))
         return
-    first = ", ".join(model.spec.classes[:3])
-    click.echo(f"{output}: {len(model.spec.classes)} classes, {first}, ...")
-    click.echo(f"returns {model.returns}")
+    classes = model.spec.classes
+    first = ", ".join(classes[:SHOWN]) + (", ..." if len(classes) > SHOWN else "")
+    click.echo(f"{output}: {len(classes)} classes, {first}")
+    click.echo(f"output: {model.returns}")
+    click.echo(f"preprocessing: {described(model.spec)}")
     click.echo(str(proof))
+    if proof.same_bytes is None:
+        click.echo(f"compare {output / 'spec.json'} with your training; change it with --spec")

@@ -4,12 +4,13 @@ import io
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from PIL import Image
+from PIL import ExifTags, Image
 from rich.console import Console
 from rich.progress import track
 
@@ -33,6 +34,8 @@ KINDS = (
     *(("JPEG", "RGB"), ("PNG", "RGB"), ("JPEG", "L"), ("PNG", "L"), ("WEBP", "RGB")),
     *(("PNG", "RGBA"), ("PNG", "P"), ("JPEG", "CMYK"), ("GIF", "P"), ("PNG", "LA")),
 )
+# Some JPEGs are stored as a phone stores them that is held upright.
+TURNED, ORIENTATION, LYING = 20, ExifTags.Base.Orientation, 6
 # Requests to one handler before it is the other's turn, and before any counts.
 TURN, WARM_UP = 16, 8
 # Samples that are packed.
@@ -69,6 +72,11 @@ KEPT = 16
     multiple=True,
     help="An image format to decode besides the usual ones; may be repeated.",
 )
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Most requests answered by one forward pass.  [default: the old archive's, else 16]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def migrate(
     old: Path,
@@ -78,6 +86,7 @@ def migrate(
     size: int | None,
     threads: int | None,
     allow: tuple[str, ...],
+    batch_size: int | None,
     as_json: bool,
 ) -> None:
     """Take over an archive of TorchServe's image_classifier, and prove that it answers the same.
@@ -88,6 +97,8 @@ def migrate(
     The new archive answers as the old one does, {"tabby": 0.41, ...}, computed in float32. Both
     run side by side here, each in a process of its own; the code in OLD is run.
     """
+    import torchvision  # noqa: F401, which the old handler needs; its absence names the extra
+
     from falconet.model.archive_process import ArchiveProcess
     from falconet.model.migration import take_over, unpack
 
@@ -102,9 +113,10 @@ def migrate(
         with ArchiveProcess(old_folder, threads or available_cores()) as process:
             images = [*files.values()]
             images = images or made_files(shape or UNKNOWN_SIZE, same_size=shape is not None)
-            spec = take_over(was, process, folder, images, shape)
+            take_over(was, process, folder, images, shape, allow)
             keep(dict(islice(files.items(), KEPT)), folder)
-            trial = try_out(folder, was.serving)
+            serving = replace(was.serving, batch_size=batch_size or was.serving.batch_size)
+            trial = try_out(folder, serving)
 
             def write(path: Path) -> None:
                 pack(
@@ -114,14 +126,12 @@ def migrate(
                     version=version or was.version,
                     serving=trial.serving,
                     known=trial.known,
-                    allow=allow,
                 )
 
             write(packed)
             unpack(packed, new_folder)
             with ArchiveProcess(new_folder, threads or available_cores()) as new_process:
-                mode = "L" if len(spec.mean) == 1 else "RGB"
-                agreement = compared(process, new_process, images, mode, quiet=as_json)
+                agreement = compared(process, new_process, images, quiet=as_json)
         if not agreement.holds:
             raise MigrationError(f"the new archive does not answer as the old one: {agreement}")
         (folder / PROOF).write_text(json.dumps(agreement.to_json(), indent=2) + "\n")
@@ -141,7 +151,6 @@ def compared(
     old: "ArchiveProcess",
     new: "ArchiveProcess",
     images: Sequence[bytes],
-    mode: str,
     *,
     quiet: bool,
 ) -> "Agreement":
@@ -154,7 +163,7 @@ def compared(
     turns = range(0, len(images), TURN)
     for start in track(turns, "comparing", console=Console(stderr=True), disable=quiet):
         some = images[start : start + TURN]
-        agreement.add([kind(each) for each in some], mode, old.ask(some), new.ask(some))
+        agreement.add([kind(each) for each in some], old.ask(some), new.ask(some))
     return agreement
 
 
@@ -163,7 +172,7 @@ def kind(file: bytes) -> str:
     try:
         with Image.open(io.BytesIO(file)) as image:
             return f"{image.format} {image.mode}"
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return "damaged"
 
 
@@ -181,7 +190,13 @@ def made_files(size: tuple[int, int], count: int = MADE, *, same_size: bool) -> 
         image = Image.fromarray(pixels)
         if same_size:
             image = image.resize(size[::-1])
+        if mode.endswith("A"):  # from clear to opaque
+            image = image.convert("RGBA")
+            image.putalpha(Image.linear_gradient("L").resize(image.size))
+        exif = Image.Exif()
+        if i % TURNED == 0:
+            exif[ORIENTATION] = LYING
         file = io.BytesIO()
-        image.convert(mode).save(file, format)
+        image.convert(mode).save(file, format, exif=exif)
         files.append(file.getvalue())
     return files

@@ -24,6 +24,8 @@ AGREEMENT = 0.98
 # So many pictures go into the archive, whose probability bfloat16 moves by this at most.
 KNOWN, MOVED = 16, 0.05
 BATCH = 8
+# Of what a model returns, as a share of the largest, in float32.
+NEIGHBOURS = 1e-2
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
 
     Raises:
         ValueError: the model cannot be run, returns something else than finite numbers for each of
-            its classes, or is to be served in a precision that it cannot be.
+            its classes, mixes the images of a batch, or is to be served in a precision that it
+            cannot be.
     """
     from falconet.model.export import Parity
 
@@ -63,6 +66,8 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     files = files or [png(pixels) for pixels in made_pictures(spec.size)]
     said = partial(probabilities, spec.output)
     exact = _logits(folder, files, spec, "float32")
+    if serving.batch_size > 1 and len(files) > 1:
+        _check_neighbours(folder, files[:2], spec, exact[:2])
     as_served, rounded, agree = exact, None, len(files)
     if serving.precision != "float32":
         try:
@@ -111,6 +116,22 @@ def _logits(folder: Path, files: Sequence[bytes], spec: Spec, precision: "Precis
             f"{folder / MODEL}: cannot be run in {precision} on a batch of {shape}, as spec.json "
             f"states: {reason}"
         ) from error
+
+
+def _check_neighbours(folder: Path, files: Sequence[bytes], spec: Spec, exact: "Tensor") -> None:
+    """Make sure that what a model says of an image does not depend on others in its batch.
+
+    Raises:
+        ValueError: it does.
+    """
+    alone = [_logits(folder, [file], spec, "float32") for file in files]
+    for i, found in enumerate(alone):
+        moved = float((found[0] - exact[i]).abs().max())
+        if moved > NEIGHBOURS * max(1e-6, float(exact[i].abs().max())):
+            raise ValueError(
+                f"{folder / MODEL}: what the model returns for an image depends on the others in "
+                f"its batch, by {moved:.2g}; use --batch-size 1"
+            )
 
 
 def _known(

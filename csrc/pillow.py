@@ -91,7 +91,7 @@ def _shared(image: Any) -> npt.NDArray[np.uint8] | None:
     """Pillow's own memory, with four bytes to a pixel or one; none where it is in pieces."""
     try:
         _, capsule = image.__arrow_c_array__()
-    except ValueError:  # in pieces
+    except (AttributeError, ValueError):  # in pieces
         return None
     array = ArrowArray.from_address(_pointer_of(capsule, b"arrow_array"))
     pixels = image.height * image.width

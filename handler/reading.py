@@ -56,10 +56,11 @@ def read(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
             f"{', '.join(FIELDS)} (curl -F image=@FILE), got {got}"
         )
     value: Any = fields[names[0]]
-    if form_type is not None or names[0] != "body":
-        value = _plain_part(value)
-    if isinstance(value, str):  # TorchServe decodes text unless told not to
+    text = isinstance(value, str)  # TorchServe decodes text unless told not to
+    if text:
         value = value.encode(errors="surrogatepass")
+    if text or form_type is not None or names[0] != "body":
+        value = _plain_part(value)
     if not isinstance(value, (bytes, bytearray, memoryview)):
         return _by_name(value, b"")  # TorchServe has read the JSON
     start = bytes(value[:64]).removeprefix(_BYTE_ORDER_MARK).lstrip()[:1]
@@ -71,11 +72,11 @@ def read(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
 
 
 def _plain_part(value: Any) -> Any:
-    """A part of a form without the base64 that TorchServe, which has read its headers, leaves."""
+    """Text, or a part of a form, without base64; TorchServe has read the headers that name it."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         start = bytes(value[:16])
         if start.startswith(PICTURES_IN_BASE64):
-            return from_base64(bytes(value).decode("latin-1"), "multipart form")
+            return from_base64(bytes(value).decode("latin-1"), "the body")
     return value
 
 

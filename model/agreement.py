@@ -9,6 +9,8 @@ from .archive_process import Answer
 
 # Of two probabilities in float32 that were computed in another order.
 MOST_MOVED = 1e-5
+# Of Pillow, whose numbers are no colors until they are converted.
+RAW_MODES = {"1", "P", "PA", "I", "I;16", "F", "HSV", "LAB", "YCbCr"}
 
 
 @dataclass
@@ -22,8 +24,9 @@ class Agreement:
             probabilities within 1e-5.
         difference: the largest of two probabilities of the same label.
         gained: images that only the new one answers, by their kind.
-        misread: images of another mode than the network's, whose numbers the old one takes for
-            another color than they stand for, such as a palette's.
+        misread: images whose numbers are no colors, such as a palette's, which the old one takes
+            for colors.
+        labels: how many images have which first label, or number, in the old one's answers.
         lost: what the new one says where only the old one answers.
         timed: how many both answered.
         old_seconds: that the old one took for those.
@@ -36,6 +39,7 @@ class Agreement:
     difference: float = 0.0
     gained: Counter[str] = field(default_factory=Counter)
     misread: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
     timed: int = 0
     old_seconds: float = 0.0
@@ -43,17 +47,14 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        """Whether whoever was answered is answered alike."""
-        return self.same == self.answered
+        """Whether whoever was answered is answered alike, and anybody was."""
+        return self.same == self.answered > 0
 
-    def add(
-        self, kinds: Sequence[str], mode: str, old: Sequence[Answer], new: Sequence[Answer]
-    ) -> None:
+    def add(self, kinds: Sequence[str], old: Sequence[Answer], new: Sequence[Answer]) -> None:
         """Count answers to some images.
 
         Args:
             kinds: of the images, like ``"PNG RGBA"``.
-            mode: of Pillow, that the network takes: ``"RGB"`` or ``"L"``.
             old: the answers of the old handler.
             new: likewise.
         """
@@ -68,11 +69,12 @@ class Agreement:
                 continue
             moved = difference(theirs.content, ours.content)
             same = moved is not None and moved <= MOST_MOVED
-            if not same and kind.split()[-1] != mode:
+            if not same and kind.split()[-1] in RAW_MODES:
                 self.misread[kind] += 1
                 continue
             self.answered += 1
             self.same += same
+            self.labels[_first(theirs.content)] += 1
             self.difference = max(self.difference, moved or 0.0)
             self.old_seconds += theirs.seconds
             self.new_seconds += ours.seconds
@@ -83,9 +85,11 @@ class Agreement:
 
     def __str__(self) -> str:
         lines = [
-            f"the same answer on {self.same} of {self.answered} images, probabilities differ by at "
-            f"most {self.difference:.1g}"
+            f"the same answer on {self.same} of {self.answered} images, with {len(self.labels)} "
+            f"different labels; probabilities differ by at most {self.difference:.1g}"
         ]
+        if len(self.labels) == 1 < self.answered:
+            lines.append("one label for all says little: name images of several with --samples")
         lines += [f"only the old one answers {count}: {why}" for why, count in self.lost.items()]
         if self.gained.total():
             lines.append(f"only the new one answers: {_counts(self.gained)}")
@@ -120,6 +124,10 @@ def difference(old: Any, new: Any) -> float | None:
 
 def _counts(counter: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counter.items() if count)
+
+
+def _first(content: Any) -> str:
+    return str(next(iter(content)) if isinstance(content, dict) else content)
 
 
 def _message(content: Any) -> str:

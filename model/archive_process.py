@@ -53,13 +53,13 @@ class ArchiveProcess:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, str(folder), threads), daemon=True
+            target=_serve, args=(theirs, str(folder.resolve()), threads)
         )
         self._process.start()
         theirs.close()
         try:
             self._answer(LOAD_SECONDS)
-        except ArchiveProcessError:
+        except BaseException:
             self.close()
             raise
 
@@ -162,6 +162,7 @@ def _load(folder: Path, threads: int) -> Any:
         attr.IntegratedGradients = lambda _: None  # type: ignore[attr-defined]
         sys.modules.update({"captum": captum, "captum.attr": attr})
     torch.set_num_threads(threads)
+    os.chdir(folder)
     sys.path.insert(0, str(folder))
     manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
     metrics = MetricsCacheYamlImpl(

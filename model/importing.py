@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,12 +11,14 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from falconet.native.decode import Decoder
+from falconet.native.errors import PictureError
 from falconet.native.output import probabilities
 
 from .archive import MODEL, PROOF
 from .export import write_script
 from .importers.model import Model
-from .samples import keep, made_pictures
+from .samples import keep, made_pictures, png
 
 # Of sums in another order, in float32.
 MOST_MOVED = 1e-3
@@ -63,16 +65,16 @@ class Proof:
         )
 
     def __str__(self) -> str:
-        of = f"{self.pictures} {'made ' if self.made else ''}pictures"
+        of = f"{self.pictures} {'generated ' if self.made else ''}images"
         said = (
-            f"the same class on {self.same_top1} of {of}, probabilities differ by at most "
-            f"{self.probability_difference:.1g}"
+            f"the same class on {self.same_top1} of {of}, {self.classes_named} different; "
+            f"probabilities differ by at most {self.probability_difference:.1g}\n"
         )
         if self.same_bytes is None:
-            return f"{said}; how the original preprocesses is not known: see to spec.json"
+            return f"{said}the preprocessing is not compared, as the original's is not known"
         return (
-            f"{said}; resized to the same bytes on {self.same_bytes}, normalized values differ by "
-            f"at most {self.input_difference:.1g}"
+            f"{said}the preprocessing gives the same bytes on {self.same_bytes}, normalized values "
+            f"differ by at most {self.input_difference:.1g}"
         )
 
 
@@ -88,10 +90,7 @@ def write(model: Model, folder: Path, files: Mapping[str, bytes] | None = None) 
         ImportedModelError: the file says something else than the model does.
         ValueError: a picture cannot be decoded.
     """
-    decoder = model.spec.decoder()
-    files = files or {}
-    pictures = [decoder.decode(file) for file in files.values()]
-    pictures = pictures or made_pictures(model.spec.size, 32)
+    made = {f"made {i}": png(each) for i, each in enumerate(made_pictures(model.spec.size, 32))}
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{MODEL}.partial"
     try:
@@ -99,7 +98,7 @@ def write(model: Model, folder: Path, files: Mapping[str, bytes] | None = None) 
             warnings.simplefilter("ignore")  # tracers warn of much
             example = torch.randn(2, len(model.spec.mean), *model.spec.size)
             script = write_script(model.network, example, partial)
-            proof = compare(model, script, pictures, made=not files)
+            proof = compare(model, script, files or made, made=not files)
     except RuntimeError as error:
         partial.unlink(missing_ok=True)
         raise ImportedModelError(
@@ -117,16 +116,23 @@ def write(model: Model, folder: Path, files: Mapping[str, bytes] | None = None) 
     return proof
 
 
+def _decoded(decoder: Decoder, name: str, file: bytes) -> npt.NDArray[np.uint8]:
+    try:
+        return decoder.decode(file)
+    except PictureError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
 def compare(
     model: Model,
     written: torch.nn.Module,
-    pictures: Sequence[npt.NDArray[np.uint8]],
+    files: Mapping[str, bytes],
     *,
     made: bool,
 ) -> Proof:
     """Show pictures to a model in its own way, and to what was written of it in ours."""
     spec = model.spec
-    preprocess = spec.preprocessor()
+    preprocess, decoder = spec.preprocessor(), spec.decoder()
     mean, std = (np.array(each, np.float32)[:, None, None] for each in (spec.mean, spec.std))
 
     def resized(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -136,8 +142,9 @@ def compare(
     gray = len(spec.mean) == 1
     same_bytes, moved = 0, 0.0
     expected, got = [], []
-    for start in range(0, len(pictures), BATCH):
-        some = pictures[start : start + BATCH]
+    names = list(files)
+    for start in range(0, len(names), BATCH):
+        some = [_decoded(decoder, name, files[name]) for name in names[start : start + BATCH]]
         seen = [np.asarray(Image.fromarray(each).convert("L")) for each in some] if gray else some
         ours = preprocess(seen)
         theirs = ours
@@ -155,7 +162,7 @@ def compare(
     logits, found = torch.cat(expected), torch.cat(got)
     spread = float((logits - logits.mean(1, keepdim=True)).abs().max())
     off = float((logits - found).abs().max())
-    count = len(pictures)
+    count = len(files)
     expected_share = probabilities(spec.output, logits)
     likely, named = expected_share[:count], found[:count].argmax(1)
     as_likely = likely.amax(1) - likely.gather(1, named[:, None])[:, 0] <= MOST_MOVED / 10

@@ -1,13 +1,19 @@
 """Taking over an archive of TorchServe's own ``image_classifier``."""
 
+import io
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from PIL import ExifTags, Image
+
+from falconet.native.decode import Orientation
+from falconet.native.formats import DEFAULT
 
 from .archive import MODEL, Serving
 from .archive_process import Answer, ArchiveProcess, ArchiveProcessError
@@ -16,6 +22,7 @@ from .spec import Spec
 MANIFEST = Path("MAR-INF", "MANIFEST.json")
 # In TorchServe's model-config.yaml, and what they are in ours.
 OPTIONS = {
+    "minWorkers": "workers",
     "maxWorkers": "workers",
     "batchSize": "batch_size",
     "maxBatchDelay": "max_batch_delay",
@@ -58,23 +65,36 @@ def unpack(archive: Path, folder: Path) -> Old:
             mar.extractall(folder)  # which lets no name out of the folder
         model = json.loads((folder / MANIFEST).read_text())["model"]
         file, handler = str(model["serializedFile"]), str(model["handler"])
-    except (zipfile.BadZipFile, OSError, KeyError, ValueError) as error:
+        config: dict[str, Any] = {}
+        if "configFile" in model:
+            config = dict(yaml.safe_load((folder / model["configFile"]).read_text()) or {})
+        known = _known(config)
+    except (
+        *(zipfile.BadZipFile, zlib.error, yaml.YAMLError),
+        *(OSError, AttributeError, KeyError, TypeError, ValueError),
+    ) as error:
         raise MigrationError(
             f"{archive}: expected an archive of torch-model-archiver: {error}"
         ) from error
     if not file.endswith((".pt", ".pth", ".bin")):
         raise MigrationError(f"{archive}: expected a PyTorch model, a .pt file, got {file}")
-    config: dict[str, Any] = {}
-    if "configFile" in model:
-        config = yaml.safe_load((folder / model["configFile"]).read_text()) or {}
-    known = {OPTIONS[name]: value for name, value in config.items() if name in OPTIONS}
     return Old(
         folder,
         str(model.get("modelVersion", "1.0")),
         handler,
         Serving(precision="float32", **known),
-        tuple(name for name in config if name not in OPTIONS and name != "minWorkers"),
+        tuple(str(name) for name in config if name not in OPTIONS),
     )
+
+
+def _known(config: dict[str, Any]) -> dict[str, int]:
+    """What a ``model-config.yaml`` says, in our words."""
+    found: dict[str, int] = {}
+    for name, ours in OPTIONS.items():
+        if name in config:
+            found[ours] = int(config[name])
+    # TorchServe takes 0 for its own defaults.
+    return {name: value for name, value in found.items() if value > 0}
 
 
 def take_over(
@@ -83,6 +103,7 @@ def take_over(
     folder: Path,
     images: Sequence[bytes],
     size: tuple[int, int] | None = None,
+    allow: Sequence[str] = (),
 ) -> Spec:
     """Write ``model.pt`` and ``spec.json`` that do as the old handler does.
 
@@ -92,6 +113,7 @@ def take_over(
         folder: to write into.
         images: files, of which the handler answers at least one.
         size: ``(height, width)`` of the network's input, for a handler that does not resize.
+        allow: formats that are decoded besides the usual ones.
 
     Raises:
         MigrationError: the handler's answer has a form that is not known, or it answers nothing.
@@ -113,6 +135,8 @@ def take_over(
         **{name: _frozen(value) for name, value in found["arguments"].items()},
         classes=tuple(labels),
         answer=_form(answers),
+        orientation=_orientation(process, found["arguments"]),
+        formats=(*DEFAULT, *allow),
         top_k=found["top_k"],
     )
     spec.save(folder)
@@ -131,6 +155,24 @@ def _form(answers: Sequence[Answer]) -> str:
         "expected the old handler to answer probabilities by label, or a class's number, got "
         f"{json.dumps(content)[:200]}"
     )
+
+
+def _orientation(process: ArchiveProcess, arguments: dict[str, Any]) -> Orientation:
+    """Whether the old handler turns images as their Exif says."""
+    height, width = arguments["size"]
+    mode = "L" if len(arguments["mean"]) == 1 else "RGB"
+    upright = Image.linear_gradient("L").resize((width, height)).convert(mode)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    answers = []
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    for image, said in ((upright, Image.Exif()), (lying, exif), (lying, Image.Exif())):
+        file = io.BytesIO()
+        image.save(file, "PNG", exif=said)
+        answers += process.ask([file.getvalue()])
+    upright_says, turned_says, lying_says = (each.content for each in answers)
+    turns = upright_says == turned_says != lying_says
+    return "exif" if turns and answers[0].status == 200 else "ignore"
 
 
 def _frozen(value: Any) -> Any:

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from falconet.native.formats import suffixes
 FILE_NAME = "samples.json"
 FOLDER = "samples"  # beside a model that is to be packed
 FORMAT = 1
+# Files that are read of a folder, which may be somebody's whole data.
+MOST = 256
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,20 @@ def png(pixels: npt.NDArray[np.uint8], **options: int) -> bytes:
 
 
 def in_folder(folder: Path, formats: Sequence[str]) -> dict[str, bytes]:
-    """The image files of these formats by name, in its order; none where there is no folder."""
+    """Image files of these formats in a folder and those below it, by name.
+
+    At most :data:`MOST`, from the whole of it; none where there is no folder.
+    """
     kinds = suffixes(formats)
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {path.name: path.read_bytes() for path in found if path.suffix.lower() in kinds}
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds)
+    chosen = found[:: max(1, math.ceil(len(found) / MOST))]
+    return {"-".join(path.relative_to(folder).parts): path.read_bytes() for path in chosen}
 
 
 def keep(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write image files beside a model, where :func:`in_folder` of ``samples`` finds them."""
-    (folder / FOLDER).mkdir(exist_ok=True)
+    """Write image files beside a model, in place of others, where ``archive`` looks for them."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    (folder / FOLDER).mkdir()
     for name, file in files.items():
         (folder / FOLDER / name).write_bytes(file)
 

@@ -84,7 +84,7 @@ def page(result: dict[str, Any]) -> str:
             ]
         )
     heads = ["model", "resized / cropped to", "same bytes", "input", "logits", "same class"]
-    heads += ["different ones", "served in"]
+    heads += ["different classes predicted", "served in"]
     taken = sum("error" not in each for each in result["models"])
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     measured = document.measured("models", result["machine"])

@@ -33,5 +33,5 @@ def load(source: str, wanted: Wanted) -> Model:
         return SOURCES[place](name, wanted)
     if Path(source).is_file():
         return torchscript.load(source, wanted)
-    places = ", ".join(f"{each}:NAME" for each in SOURCES)
+    places = ", ".join(f"{each}:NAME" for each in SOURCES if each != "torchscript")
     raise ValueError(f"expected the path of a TorchScript file, or one of {places}; got {source!r}")

@@ -16,6 +16,8 @@ from .outputs import OneTensor, numbers, output_of, stated
 from .state import read_state
 
 RANDOM_BATCHES = 4
+# Fields of a spec that change what a network is given.
+PREPROCESSING = {"size", "resize", "fit", "crop", "fill", "filter", "mean", "std", "reference"}
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,15 @@ def with_weights(network: nn.Module, wanted: Wanted, picture: tuple[int, int, in
         unlike = [n for n in own if n not in state or own[n].shape != state[n].shape]
         unknown = [n for n in state if n not in own]
         if unlike or unknown:
+            cure = (
+                "import a function that makes your network, python:MODULE:FUNCTION"
+                if wanted.labels
+                else "where it has classes of its own, name them with --labels"
+            )
             raise ValueError(
                 f"{wanted.weights}: expected the weights of this network, got others: "
                 f"{len(unlike)} of its {len(own)} tensors are missing or of another shape, "
-                f"{unlike[:3]}, and {len(unknown)} are not its own, {unknown[:3]}; where it has "
-                "classes of its own, name them with --labels"
+                f"{unlike[:3]}, and {len(unknown)} are not its own, {unknown[:3]}; {cure}"
             )
         network.load_state_dict(state)
     return network.eval()
@@ -170,6 +176,7 @@ def made(
             "--labels FILE"
         )
     # That of a file's weights may have been another, and what is said is another.
-    own = None if wanted.weights is not None or wanted.fields else preprocess
+    known = wanted.weights is None and not PREPROCESSING & wanted.fields.keys()
+    own = preprocess if known else None
     made_spec = replace(spec, classes=labels, output=output)
     return Model(OneTensor(network, output).eval(), made_spec, own, returns)

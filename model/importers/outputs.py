@@ -115,10 +115,10 @@ def stated(output: Output, found: Tensor) -> str:
     """What a network returns, for a person."""
     if found.shape[1] == 1:
         kind = "a probability" if output == "probabilities" else "a logit"
-        return f"one number, {kind} of the second class"
+        return f"one number for each image, {kind} of the second class"
     kinds = {
-        "logits": "logits, of which one is right",
-        "sigmoid": "logits of several labels at once",
+        "logits": "logits (one class for each image)",
+        "sigmoid": "logits (several labels may be true at once)",
         "probabilities": "probabilities",
     }
     return f"{found.shape[1]} {kinds[output]}"

@@ -132,7 +132,7 @@ def test_an_archive_says_what_it_is_computed_in(
 
     monkeypatch.setattr("falconet.cli.trial.AGREEMENT", 1.1)  # more than can be
     said, answer = packed()
-    assert "so it will be served in float32; --precision bfloat16 says otherwise" in said
+    assert "served in float32; --precision changes it" in said
     assert answer == exact
     said, answer = packed("--precision", "bfloat16")
     assert "served in float32" not in said
@@ -249,6 +249,8 @@ class Fixed(torch.nn.Module):
             return means, means
         if self.kind == "nan":
             return means / 0 - means / 0
+        if self.kind == "mixing":
+            return means - x.amax() * torch.tensor([1.0, 2.0, 3.0])
         if self.kind == "five":
             return torch.cat([means, means[:, :2]], 1)
         return means * 100
@@ -269,6 +271,7 @@ def stranger(folder: Path, kind: str, size: tuple[int, int] = (24, 24)) -> Path:
     [
         ("pair", "the model returned a tuple; expected one tensor of logits"),
         ("nan", "the model returned logits that are not finite"),
+        ("mixing", "depends on the others in its batch, by"),
         ("five", "the model returned (1, 5) for a batch of 1; expected one number for each of"),
     ],
 )
@@ -276,16 +279,20 @@ def test_a_model_that_would_not_serve_is_not_packed(
     kind: str, message: str, tmp_path: Path
 ) -> None:
     mar = tmp_path / "stranger.mar"
-    result = run("archive", stranger(tmp_path / kind, kind), "--output", mar)
+    folder = stranger(tmp_path / kind, kind)
+    result = run("archive", folder, "--output", mar)
     assert result.exit_code == 1
     assert message in " ".join(result.output.split())
     assert not mar.exists()
+    if kind == "mixing":
+        run("archive", folder, "--output", mar, "--batch-size", 1)
+        assert mar.exists()
 
 
 def test_a_model_without_pictures_is_tried_on_made_ones(tmp_path: Path) -> None:
     folder, mar = stranger(tmp_path / "good", "good"), tmp_path / "good.mar"
     said = " ".join(run("archive", folder, "--output", mar).output.split())
-    assert f"its samples are made; put some of its pictures into {folder}/samples" in said
+    assert f"no sample images: put some into {folder}/samples" in said
     with zipfile.ZipFile(mar) as archive:
         made = known.from_json(json.loads(archive.read("samples.json")))
     assert made
@@ -294,7 +301,7 @@ def test_a_model_without_pictures_is_tried_on_made_ones(tmp_path: Path) -> None:
     for i, color in enumerate([(200, 9, 9), (9, 200, 9)]):
         Image.new("RGB", (40, 30), color).save(folder / "samples" / f"{i}.png")
     (folder / "samples" / "notes.txt").write_text("no picture")
-    assert "are made" not in run("archive", folder, "--output", mar).output
+    assert "no sample images" not in run("archive", folder, "--output", mar).output
     with zipfile.ZipFile(mar) as archive:
         own = known.from_json(json.loads(archive.read("samples.json")))
     assert [(each.label, each.made) for each in own] == [("red", False), ("green", False)]

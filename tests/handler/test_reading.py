@@ -47,6 +47,12 @@ def test_kserve_json_decoded_by_us_or_by_torchserve(body: Any) -> None:
     assert request.name(1) == "instances[1]: "
 
 
+def test_text_in_base64() -> None:
+    """TorchServe decodes text, and JSON that is one string."""
+    data = b"\xff\xd8\xff\xe0" + bytes(100)
+    assert read({"body": base64.b64encode(data).decode()}, {}).pictures() == [data]
+
+
 @pytest.mark.parametrize("field", ["image", "file"])
 def test_a_part_of_a_form_in_base64(field: str) -> None:
     """TorchServe takes no notice of Content-Transfer-Encoding; a body has none."""

@@ -20,10 +20,14 @@ from falconet.model.importers.model import Model, Wanted, unique
 from falconet.model.importers.outputs import OneTensor
 from falconet.model.importers.state import read_state
 from falconet.model.importing import ImportedModelError, compare, write
-from falconet.model.samples import made_pictures, png
+from falconet.model.samples import in_folder, made_pictures, png
 from falconet.native.output import probabilities
 
 RANDOM = Wanted(random=True)
+
+
+def images(size: tuple[int, int], count: int) -> dict[str, bytes]:
+    return {f"{i}.png": png(each) for i, each in enumerate(made_pictures(size, count))}
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +90,7 @@ def test_timm_s_ways_to_crop(
     model = load("timm:test_resnet", RANDOM)
     assert (model.spec.resize, model.spec.fit) == (resize, fit)
     with torch.inference_mode():
-        proof = compare(model, model.network, made_pictures((160, 160), 32), made=True)
+        proof = compare(model, model.network, images((160, 160), 32), made=True)
     assert proof.same_bytes == 32
     assert proof.input_difference is not None
     assert proof.input_difference < 1e-5
@@ -131,7 +135,7 @@ def test_a_folder_of_hugging_face_s(
     several = load(f"hf:{folder}", RANDOM)
     assert (several.spec.output, several.returns) == (
         "sigmoid",
-        "7 logits of several labels at once",
+        "7 logits (several labels may be true at once)",
     )
     config_file.write_text(json.dumps({**content, "problem_type": "regression"}))
     with pytest.raises(ValueError, match="expected a classifier, got a model for regression"):
@@ -232,7 +236,7 @@ def test_outputs_become_probabilities(
         {f"{i}.png": png(each) for i, each in enumerate(made_pictures((40, 50), 3))},
     )
     assert (proof.pictures, proof.made, proof.same_bytes) == (3, False, None)
-    assert "how the original preprocesses is not known" in str(proof)
+    assert "the preprocessing is not compared" in str(proof)
     assert len(list((tmp_path / "made" / "samples").iterdir())) == 3
 
 
@@ -335,6 +339,27 @@ def test_a_trace_that_keeps_the_size_of_its_batch_is_refused(tmp_path: Path) -> 
     model = Model(OneTensor(OfTwo(), "logits").eval(), spec, None, "")
     with pytest.raises(ImportedModelError, match="differs from the original"):
         write(model, tmp_path)
+
+
+def test_samples_are_those_of_the_last_import_and_named_in_errors(tmp_path: Path) -> None:
+    model = load("timm:test_resnet", RANDOM)
+    write(model, tmp_path, images((40, 50), 3))
+    write(model, tmp_path, images((40, 50), 2))
+    kept = in_folder(tmp_path / "samples", ["PNG"])
+    assert list(kept) == ["0.png", "1.png"]
+    with pytest.raises(ValueError, match=r"^b\.png: the picture cannot be decoded"):
+        write(model, tmp_path, {"a.png": kept["0.png"], "b.png": kept["1.png"][:200]})
+
+
+def test_of_a_large_folder_of_classes_some_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    (file,) = images((4, 4), 1).values()
+    for i in range(600):
+        (tmp_path / "cats" / f"{i:03}.png").write_bytes(file)
+    found = in_folder(tmp_path, ["PNG"])
+    assert list(found)[:2] == ["cats-000.png", "cats-003.png"]
+    assert len(found) == 200
+    assert in_folder(tmp_path / "none", ["PNG"]) == {}
 
 
 def test_a_file_that_says_something_else_is_not_left(

@@ -155,15 +155,18 @@ def test_ties_are_the_same_and_other_answers_are_not() -> None:
     )
     kinds = ["PNG RGB", "PNG LA", "PNG LA", "PNG RGB", "PNG P"]
     old, new = [good, bad, bad, good, other], [good, good, bad, bad, good]
-    agreement.add(kinds, "RGB", old, new)
+    agreement.add(kinds, old, new)
     assert not agreement.holds
     assert (agreement.images, agreement.answered, agreement.same) == (5, 2, 1)
     assert str(agreement) == (
-        "the same answer on 1 of 2 images, probabilities differ by at most 0\n"
+        "the same answer on 1 of 2 images, with 1 different labels; "
+        "probabilities differ by at most 0\n"
+        "one label for all says little: name images of several with --samples\n"
         "only the old one answers 1: no\nonly the new one answers: 1 PNG LA\n"
         "the old one takes for other colors: 1 PNG P\n"
         "requests a second, one after another and without the server: 2.0 by the old handler, 2.0 "
         "by the new one"
     )
-    agreement.add(["PNG RGB"], "RGB", [good], [other])
+    agreement.add(["PNG RGBA"], [good], [other])
     assert (agreement.answered, agreement.same) == (3, 1)
+    assert not Agreement().holds
