@@ -1,21 +1,25 @@
 """Archives of TorchServe's own handlers, made by torch-model-archiver, beside what they become."""
 
+import io
 import json
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image, ImageOps
 from torch import nn
 
 from benchmarks.models.stock import DIGITS, pack, script
 from falconet.cli.main import main
 from falconet.model.agreement import Agreement, difference
+from falconet.model.archive import Serving
 from falconet.model.archive_process import Answer
-from falconet.model.migration import MigrationError, unpack
+from falconet.model.migration import MigrationError, _orientation, unpack
 from falconet.model.spec import Spec
 
 # torchvision's transforms warn of nothing, but importing it does.
@@ -170,3 +174,34 @@ def test_ties_are_the_same_and_other_answers_are_not() -> None:
     agreement.add(["PNG RGBA"], [good], [other])
     assert (agreement.answered, agreement.same) == (3, 1)
     assert not Agreement().holds
+
+
+class Turning:
+    """Answers with the size of what it sees, turned as its Exif says or not."""
+
+    def __init__(self, turns: bool) -> None:
+        self.turns = turns
+
+    def ask(self, files: Sequence[bytes]) -> list[Answer]:
+        answers = []
+        for file in files:
+            with Image.open(io.BytesIO(file)) as image:
+                seen = ImageOps.exif_transpose(image) if self.turns else image
+                answers.append(Answer(200, {f"{seen.size} {seen.getpixel((0, 0))}": 1.0}, 0.1))
+        return answers
+
+
+@pytest.mark.parametrize(("turns", "orientation"), [(True, "exif"), (False, "ignore")])
+def test_a_handler_that_turns_images_is_noticed(turns: bool, orientation: str) -> None:
+    stated = {"size": [20, 30], "mean": [0.5] * 3}
+    assert _orientation(Turning(turns), stated) == orientation  # type: ignore[arg-type]
+
+
+def test_options_that_torchserve_takes_for_its_own_are_left_to_ours(tmp_path: Path) -> None:
+    config = "maxBatchDelay: 0\nminWorkers: '2'\nbatchSize: 4\nhandler: {}\n"
+    old = unpack(stock(tmp_path / "old", config=config), tmp_path / "unpacked")
+    assert (old.serving.workers, old.serving.batch_size) == (2, 4)
+    assert old.serving.max_batch_delay == Serving().max_batch_delay
+    assert old.ignored == ("handler",)
+    with pytest.raises(MigrationError, match="expected an archive of torch-model-archiver: while"):
+        unpack(stock(tmp_path / "broken", config="a: [1"), tmp_path / "b")
