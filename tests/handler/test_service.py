@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -21,6 +22,7 @@ from falconet.handler import MODELS, THREADS, torchserve_entry
 from falconet.handler.classifier import Classifier, Prediction, Rows
 from falconet.handler.service import Service
 from falconet.model.export import export
+from falconet.model.spec import Spec
 from falconet.model.weights import Weights
 from falconet.native.data import Pixels
 from falconet.native.decode import Encoded
@@ -115,6 +117,33 @@ def test_answer_format(service: Service, exported: Path, samples: list[Path]) ->
     assert len(body["predictions"]) == 10
     assert all(entry.keys() == {"label", "probability"} for entry in body["predictions"])
     assert body["predictions"][0]["label"] == "frog"
+
+
+def test_the_spec_names_the_form_of_an_answer(
+    service: Service, exported: Path, samples: list[Path], tmp_path: Path
+) -> None:
+    """Of an image alone; protocols have their own, by which a deploy asks."""
+    file = samples[4].read_bytes()
+    ((_, ours),) = ask(service, [{"body": file}], exported)
+    for form in ("torchserve", "class_number"):
+        folder = tmp_path / form
+        shutil.copytree(exported, folder)
+        spec = Spec.load(folder)
+        replace(spec, answer=form, top_k=3).save(folder)
+        other = Service(context_for(folder, [], threads=2))
+        message = {"body": kserve(file)}
+        (status, found), (_, instances) = ask(other, [{"body": file}, message], folder)
+        assert status == 200
+        listed = ours["predictions"][:3]
+        if form == "class_number":
+            assert found == spec.classes.index(listed[0]["label"])
+        else:
+            assert list(found) == [each["label"] for each in listed]
+            expected = [each["probability"] for each in listed]
+            assert list(found.values()) == pytest.approx(expected, abs=1e-2)
+        assert instances["predictions"][0]["label"] == listed[0]["label"]
+        ((status, refused),) = ask(other, [{"body": b"no image"}], folder)
+        assert (status, refused["error"]["code"]) == (415, 415)
 
 
 def kserve(*pictures: bytes) -> bytes:
