@@ -18,6 +18,7 @@ from falconet.serving.errors import ServerError
 from falconet.serving.profile import Name as ProfileName
 from falconet.serving.profile import Profile
 from falconet.serving.server import Server
+from falconet.serving.store import check_ours
 
 from .archive import DEFAULT_OUTPUT as DEFAULT_ARCHIVE
 from .archive import make_archive
@@ -95,6 +96,7 @@ def start(
         if not DEFAULT_ARCHIVE.exists():
             click.echo(f"packing the model that comes along into {DEFAULT_ARCHIVE}")
             make_archive(None, DEFAULT_ARCHIVE)
+    check_ours(archives)
     for number in ENDINGS:
         signal.signal(number, interrupt)
     return Server.start(archives, state, configuration, Profile.of_machine(profile))

@@ -18,9 +18,9 @@ from falconet.native import available_cores
 
 from .configuration import CONF
 from .errors import ServerError
-from .package import NAME
 from .routes import Routes
 from .split import Split
+from .store import NAME
 
 # nginx.conf includes the other.
 TEMPLATES = {"nginx.conf": "nginx.conf", "ask.conf": "nginx-ask.conf"}

@@ -30,7 +30,7 @@ from .processes import MARK, belongs, has_java, processes_of, stop_processes
 from .profile import Profile, share
 from .record import Record, write
 from .store import FOLDER as STORE
-from .store import prune, to_serve
+from .store import named, prune, to_serve
 
 STATE = "server.json"
 POLL_SECONDS = 0.25
@@ -82,12 +82,11 @@ class Server:
             profile: what the models share, as far as the configuration leaves it open.
 
         Raises:
-            ServerError: no archive, two of one model, no Java, too little memory, a port is taken,
-                a server runs here already, or what was deployed is gone.
+            ServerError: no archive, one whose file has not its model's name, two of one model, no
+                Java, too little memory, a port is taken, a server runs here already, or what was
+                deployed is gone.
         """
-        for archive in archives:
-            if not archive.is_file():
-                raise ServerError(f"no archive at {archive}; make one with: falconet archive")
+        named(archives)
         last = cls._last(folder)
         if last is not None and last.serving():
             raise ServerError(
