@@ -28,12 +28,13 @@ from .memory import Need, check_fits
 from .ports import Ports
 from .processes import MARK, belongs, has_java, processes_of, stop_processes
 from .profile import Profile, share
-from .record import Record, write
+from .record import Record, alone, write
 from .store import FOLDER as STORE
 from .store import named, prune, to_serve
 
 STATE = "server.json"
 POLL_SECONDS = 0.25
+LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ class Server:
 
         Raises:
             ServerError: no archive, one whose file has not its model's name, two of one model, no
-                Java, too little memory, a port is taken, a server runs here already, or what was
-                deployed is gone.
+                Java, too little memory, a port is taken, a server runs here already, another
+                command is changing the models, or what was deployed is gone.
         """
         named(archives)
         last = cls._last(folder)
@@ -99,21 +100,24 @@ class Server:
             last.stop()
         configuration.ports.check()
         folder.mkdir(parents=True, exist_ok=True)
-        content = to_serve(folder, archives)
-        models = {
-            name: folder / STORE / record.serving.file for name, record in content.models.items()
-        }
-        workers = 0
-        if profile is not None:
-            workers = profile.workers if configuration.workers is None else 0
-            configuration = configuration.fit(profile.among(len(models)))
-        usual = configuration.workers or available_cores()
-        check_fits(
-            [Need(name, stated_workers(file) or usual, file) for name, file in models.items()],
-            configuration.heap,
-        )
-        write(folder, *content)
-        prune(folder)
+        # A deploy to a server that was killed notices that only after a while.
+        with alone(folder, LOCK_SECONDS):
+            content = to_serve(folder, archives)
+            models = {
+                name: folder / STORE / record.serving.file
+                for name, record in content.models.items()
+            }
+            workers = 0
+            if profile is not None:
+                workers = profile.workers if configuration.workers is None else 0
+                configuration = configuration.fit(profile.among(len(models)))
+            usual = configuration.workers or available_cores()
+            check_fits(
+                [Need(name, stated_workers(file) or usual, file) for name, file in models.items()],
+                configuration.heap,
+            )
+            write(folder, *content)
+            prune(folder)
         logs = folder / "logs"
         shutil.rmtree(logs, ignore_errors=True)
         logs.mkdir()
