@@ -190,10 +190,19 @@ class Deployment:
         """Take the leaving version away once it has nothing to answer.
 
         Of a model that was added there is none; then the gateway, if one runs, has to know of it.
+
+        Raises:
+            ServerError: the server does not answer, or the gateway does not follow.
         """
         record = self.record()
         if record.leaving is None:
-            self._await_gateway(record.split)
+            try:
+                self._await_gateway(record.split)
+            except ServerError as error:
+                raise ServerError(
+                    f"{self.model} {record.serving.version} is deployed and serves, but the "
+                    f"gateway does not pass on requests for it yet: {error}"
+                ) from None
             return
         version = self._registered(record.leaving)
         if version is not None:

@@ -222,6 +222,21 @@ def test_a_model_that_is_still_asked_is_kept(
     serves(both, pets="1.0", cats="5.0")
 
 
+def test_a_model_is_served_though_the_gateway_does_not_follow(
+    server: StandIn, cats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.gateway.mkdir()
+    Routes("pets", {"pets": Split()}).save(server.gateway)
+    monkeypatch.setattr(routes, "FOLLOW_SECONDS", 0.1)
+    message = (
+        r"cats 5\.0 is deployed and serves, but the gateway does not pass on requests for it yet: "
+        r"the gateway with .* did not follow within 0 s"
+    )
+    with pytest.raises(ServerError, match=message):
+        deploy([server], cats)
+    serves(server, pets="1.0", cats="5.0")
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_what_is_killed_is_repeated_or_forgotten(
     stand_in: Callable[..., StandIn],
