@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import psutil
@@ -23,31 +23,36 @@ from .serve import STATE, state_option
 
 ARCHIVE = click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
 TRIAL = Trial()
+Command = TypeVar("Command", bound=Callable[..., Any])
 
-states_option = click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    default=[STATE],
-    show_default=True,
-    help="Folder with a server's state; of many servers: all of them change, or none does.",
-)
+
+def states_option(
+    help: str = "Repeat for several servers; either all of them change or none.",
+) -> Callable[[Command], Command]:
+    return click.option(
+        "--state",
+        "states",
+        multiple=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        default=[STATE],
+        show_default=True,
+        help=f"Folder for the state of one server. {help}",
+    )
 
 
 @click.command()
 @ARCHIVE
-@states_option
+@states_option()
 def deploy(archive: Path, states: Sequence[Path]) -> None:
-    """Replace a served model by ARCHIVE, without an error for those who ask it; or add one.
+    """Replaces the current version of a model with ARCHIVE without failed requests, or adds a new
+    model.
 
-    Where no model of the archive's name runs, it is started beside the others, which are left
-    alone.
+    A model is added if none of the archive's name runs; other models are not affected.
 
-    The archive is checked, copied into the model store, started beside the version that serves,
-    and asked about the sample pictures that it carries. Then it takes over; the old version answers
-    what it has begun, and goes. If anything fails, the old version serves as before. If this
-    command is interrupted, repeat it: it finishes or undoes what was left half done.
+    The archive is verified, copied into the model store, started beside the current version, and
+    tested with the samples in it. Then it gets the requests; the previous version finishes its
+    requests and is stopped. If a step before that fails, the current version continues to serve. If
+    the command is interrupted, repeat it: it completes or reverts the change.
     """
     release = rollout.deploy([running(state) for state in states], archive, click.echo)
     click.echo(f"deployed {release.version} ({release.file})")
@@ -55,23 +60,24 @@ def deploy(archive: Path, states: Sequence[Path]) -> None:
 
 @click.command()
 @click.argument("model")
-@states_option
+@states_option("Repeat for several servers.")
 def undeploy(model: str, states: Sequence[Path]) -> None:
-    """Take MODEL from a server, and leave its other models alone.
+    """Removes MODEL from the server; other models are not affected.
 
-    The gateway answers 404 for it from then on; what has come is answered before its workers go.
-    The last model of a server stays, and so does the one that a gateway asks by default.
+    The gateway answers 404 for it from then on. Requests that the model already has are answered
+    before its workers are stopped. The last model of a server and the default model of its gateway
+    cannot be removed.
     """
     rollout.undeploy([running(state) for state in states], model, click.echo)
 
 
 @click.command()
 @click.argument("model", required=False)
-@states_option
+@states_option()
 def rollback(model: str | None, states: Sequence[Path]) -> None:
-    """Replace MODEL, which may be left out where one only runs, by what served before it.
+    """Replaces the current version of MODEL with the previous one.
 
-    In the same way as by a deploy.
+    MODEL is required if several models run. The replacement works as in `falconet deploy`.
     """
     servers = [running(state) for state in states]
     release = rollout.rollback(servers, servers[0].named(model), click.echo)
@@ -85,32 +91,34 @@ def rollback(model: str | None, states: Sequence[Path]) -> None:
     type=click.IntRange(1, 99),
     default=TRIAL.percent,
     show_default=True,
-    help="Of the requests, that the new version gets.",
+    help="Share of the requests sent to the new version, in percent.",
 )
-@click.option("--seconds", default=TRIAL.seconds, show_default=True, help="For which it does.")
+@click.option("--seconds", default=TRIAL.seconds, show_default=True, help="Duration of the trial.")
 @click.option(
     "--failed",
     default=TRIAL.failed,
     show_default=True,
-    help="The highest ratio of its answers that may be 5xx.",
+    help="Largest allowed ratio of its responses with status 5xx.",
 )
 @click.option(
     "--slower",
     default=TRIAL.slower,
     show_default=True,
-    help="How many times the 95th percentile of seconds of what serves its own may be.",
+    help="Largest allowed ratio of its p95 latency to that of the current version; a difference of "
+    "5 ms is always allowed.",
 )
 @click.option(
     "--requests",
     default=TRIAL.requests,
     show_default=True,
-    help="It has to answer so many to be judged.",
+    help="Minimum number of its responses for a decision to deploy it.",
 )
 @state_option
 def canary(archive: Path, state: Path, **trial: Any) -> None:
-    """Deploy ARCHIVE if it stands a trial: some of the requests by the gateway, for some time.
+    """Sends a share of the requests to ARCHIVE for some time and deploys it if it passes.
 
-    If it fails, is slow, or gets too few requests to tell, the old version serves as before.
+    The gateway, which has to run, selects these requests. If ARCHIVE fails, is too slow, or gets
+    too few requests for a decision, the current version continues to serve all of them.
     """
     release = try_out(running(state), archive, Trial(**trial), click.echo)
     click.echo(f"deployed {release.version} ({release.file})")
@@ -120,7 +128,7 @@ def canary(archive: Path, state: Path, **trial: Any) -> None:
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def models(state: Path, as_json: bool) -> None:
-    """List the models of a server: versions, workers, memory, what waits, what was answered."""
+    """Lists the models of a server: versions, workers, memory, waiting and answered requests."""
     rows = _rows(running(state))
     if as_json:
         click.echo(json.dumps(rows))
@@ -140,12 +148,13 @@ def models(state: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("workers", type=click.IntRange(1))
-@click.option("--model", help="May be left out where one only runs.")
+@click.option("--model", help="Required if several models run.")
 @state_option
 def scale(workers: int, model: str | None, state: Path) -> None:
-    """Run a model with so many WORKERS, until the server is started again.
+    """Sets the number of WORKERS of a model until the server is restarted.
 
-    Fewer than there are: TorchServe kills those, and what they have begun gets a 500.
+    If WORKERS is smaller than now, TorchServe kills the surplus workers; their running requests get
+    status 500.
     """
     server = running(state)
     model = server.named(model)

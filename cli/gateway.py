@@ -20,40 +20,53 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LIMITS = Limits()
 
 _OPTIONS = (
-    click.option("--keys", type=FILE, required=True, help="A line KEY NAME for each who may ask."),
+    click.option(
+        "--keys", type=FILE, required=True, help="File with one line KEY NAME per client."
+    ),
     click.option(
         "--default",
         metavar="MODEL",
-        help="What /predict asks; /predict/MODEL asks any.  [default: the server's first]",
+        help="Model of /predict; /predict/MODEL selects any.  [default: the server's first model]",
     ),
-    click.option("--certificate", type=FILE, help="For TLS; with --certificate-key."),
-    click.option("--certificate-key", type=FILE, help="Its private key."),
-    click.option("--plain", is_flag=True, help="Without TLS: on one machine, or behind a proxy."),
+    click.option("--certificate", type=FILE, help="TLS certificate; requires --certificate-key."),
+    click.option("--certificate-key", type=FILE, help="Private key of the certificate."),
+    click.option("--plain", is_flag=True, help="No TLS: for one machine, or behind a proxy."),
     click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     click.option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True),
-    click.option("--body", default=LIMITS.body, show_default=True, help="The largest request."),
+    click.option("--body", default=LIMITS.body, show_default=True, help="Largest request body."),
     click.option(
-        "--rate", default=LIMITS.rate, show_default=True, help="A second, of each client."
+        "--rate", default=LIMITS.rate, show_default=True, help="Requests per second and client."
     ),
-    click.option("--burst", default=LIMITS.burst, show_default=True, help="Ahead of that."),
+    click.option(
+        "--burst",
+        default=LIMITS.burst,
+        show_default=True,
+        help="Requests that may exceed the rate for a short time.",
+    ),
     click.option(
         "--in-flight",
         default=LIMITS.in_flight,
         show_default=True,
-        help="At a time, of all clients; fewer of those that are large.",
+        help="Concurrent requests of all clients; the limit is lower for large requests.",
     ),
     click.option(
         "--memory",
         default=LIMITS.memory,
         show_default=True,
-        help="MB of requests at a time; a fifth of Java's heap, which is 512 MB by default.",
+        help="Total size of concurrent requests in MB: one fifth of Java's heap, which has 512 MB "
+        "by default.",
     ),
-    click.option("--answer", default=LIMITS.answer, show_default=True, help="Seconds it may take."),
+    click.option(
+        "--answer",
+        default=LIMITS.answer,
+        show_default=True,
+        help="Timeout of a response in seconds.",
+    ),
     click.option(
         "--notice-seconds",
         default=5.0,
         show_default=True,
-        help="From when /ready says no until nobody is let in, for a load balancer to notice.",
+        help="Seconds between /ready reporting not ready and closing the port.",
     ),
 )
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -70,14 +83,14 @@ def gateway_options(command: Command) -> Command:
 @gateway_options
 @state_option
 def gateway(notice_seconds: float, state: Path, **options: Any) -> None:
-    """Put nginx before a server, until Ctrl-C: TLS, API keys, limits, predictions alone.
+    """Runs nginx in front of the server: TLS, API keys, limits; only prediction URLs are reachable.
 
-    /predict/MODEL asks a model, and /predict the one that is named by --default. Models that are
-    deployed or taken away meanwhile are followed.
+    /predict/MODEL sends a request to MODEL, and /predict to the model of --default. The gateway
+    follows models that are deployed or removed while it runs.
 
-    More than is allowed gets a 429 with Retry-After. /live and /ready are for a load balancer:
-    /ready says yes while all workers are ready and each model answers a picture. On Ctrl-C it says
-    no, what has come is answered, and nginx ends.
+    Requests above a limit get status 429 with Retry-After. /live and /ready are for a load
+    balancer: /ready reports ready while all workers are ready and each model answers a test
+    request. On Ctrl-C it reports not ready, running requests are answered, and nginx stops.
     """
     check(**options)
     server = running(state)

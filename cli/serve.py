@@ -18,12 +18,14 @@ from falconet.serving.errors import ServerError
 from falconet.serving.profile import Name as ProfileName
 from falconet.serving.profile import Profile
 from falconet.serving.server import Server
+from falconet.serving.store import check_ours
 
 from .archive import DEFAULT_OUTPUT as DEFAULT_ARCHIVE
 from .archive import make_archive
 
 STATE = Path(".falconet")
 PORT = click.IntRange(0, 65535)
+PORT_DEFAULT = "[default: the port in --config; 0: any free port]"
 # Ctrl-C, a supervisor that ends us, a terminal that closes: all mean the same.
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -32,40 +34,42 @@ state_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=STATE,
     show_default=True,
-    help="Folder with the server's state and logs; one server for each.",
+    help="Folder for the state and logs of one server.",
 )
 
 drain_option = click.option(
     "--drain-seconds",
     default=10.0,
     show_default=True,
-    help="The longest to wait for answers to what has come, before the server ends.",
+    help="Maximum time for the requests that the server already has, before it stops.",
 )
 
 _SERVER_OPTIONS = (
     click.argument("archives", nargs=-1, type=click.Path(dir_okay=False, path_type=Path)),
-    click.option("--management-port", type=PORT, help="Management.  [default: likewise]"),
-    click.option("--metrics-port", type=PORT, help="Metrics.  [default: likewise]"),
+    click.option(
+        "--management-port", type=PORT, help=f"Port of the management API.  {PORT_DEFAULT}"
+    ),
+    click.option("--metrics-port", type=PORT, help=f"Port of the metrics.  {PORT_DEFAULT}"),
     click.option(
         "--config",
         type=click.Path(dir_okay=False, path_type=Path),
         default=DEFAULT_CONFIG,
-        help="TorchServe's config.properties to start from.  [default: the one that comes along]",
+        help="TorchServe's config.properties.  [default: the included file]",
     ),
     click.option(
         "--profile",
         type=click.Choice(["auto", *get_args(ProfileName)]),
         default="auto",
         show_default=True,
-        help="Workers, threads and memory, for a kind of machine, where --config leaves them open.",
+        help="Kind of machine; sets the workers, threads and memory that --config leaves open.",
     ),
     click.option(
         "--picture",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="Picture to try the server with once it is up.  [default: a made one]",
+        help="Image of the test request to each model.  [default: a generated image]",
     ),
     click.option(
-        "--timeout", default=120.0, show_default=True, help="Seconds to wait until ready."
+        "--timeout", default=120.0, show_default=True, help="Seconds until all models are ready."
     ),
     state_option,
 )
@@ -95,15 +99,18 @@ def start(
         if not DEFAULT_ARCHIVE.exists():
             click.echo(f"packing the model that comes along into {DEFAULT_ARCHIVE}")
             make_archive(None, DEFAULT_ARCHIVE)
+    check_ours(archives)
     for number in ENDINGS:
         signal.signal(number, interrupt)
     return Server.start(archives, state, configuration, Profile.of_machine(profile))
 
 
 @click.command()
-@click.option("--port", type=PORT, help="Predictions.  [default: as in --config; 0: any free one]")
+@click.option("--port", type=PORT, help=f"Port of predictions.  {PORT_DEFAULT}")
 @server_options
-@click.option("--background", is_flag=True, help="Return when ready; end with: falconet stop")
+@click.option(
+    "--background", is_flag=True, help="Return when ready; stop the server with: falconet stop"
+)
 @drain_option
 def serve(
     archives: Sequence[Path],
@@ -118,17 +125,20 @@ def serve(
     drain_seconds: float,
     state: Path,
 ) -> None:
-    """Serve ARCHIVES with TorchServe, a model each, until Ctrl-C.
+    """Serves ARCHIVES with TorchServe, one model each, until Ctrl-C.
 
-    What has come by then is answered first, as far as --drain-seconds allow; to lose nothing of
-    what still comes, put `falconet gateway` before it, or use `falconet up`.
+    On Ctrl-C the server answers the requests that it already has, for at most --drain-seconds.
+    Requests that arrive later may fail; to avoid that, run `falconet gateway` in front of it, or
+    use `falconet up`.
 
-    ARCHIVES are what `falconet archive` made.  [default: build/model_store/cifar10.mar, made of the
-    CIFAR-10 weights that come along if it is not there] Several models share the cores.
+    ARCHIVES are files made by `falconet archive`.  [default: build/model_store/cifar10.mar, packed
+    from the included CIFAR-10 weights if it does not exist] Several models share the cores.
 
-    Started again with the same ARCHIVES, it serves what was deployed since; others begin anew.
+    A restart with the same ARCHIVES keeps the versions deployed since; a start with other ARCHIVES
+    discards them.
 
-    Says `ready` when every worker has loaded its model and each model has answered a picture.
+    Prints `ready` when every worker has loaded its model and each model has answered a test
+    request.
     """
     began = time.monotonic()
     server = start(archives, port, management_port, metrics_port, config, profile, state)
@@ -148,16 +158,16 @@ def serve(
 @drain_option
 @state_option
 def stop(state: Path, drain_seconds: float) -> None:
-    """Stop the server that `falconet serve` started in this folder.
+    """Stops the server that `falconet serve` started with this --state.
 
-    What has come by then is answered first.
+    The server first answers the requests that it already has, for at most --drain-seconds.
     """
     server = Server.find(state)
     if server is None:
         click.echo(f"no server runs with {state}")
         return
     if not server.drain(drain_seconds):
-        click.echo(f"not all was answered within {drain_seconds:g} seconds")
+        click.echo(f"not all requests were answered within {drain_seconds:g} seconds")
     server.stop()
     click.echo(f"stopped {', '.join(server.models)} (process {server.pid})")
 
@@ -166,9 +176,9 @@ def stop(state: Path, drain_seconds: float) -> None:
 @state_option
 @click.option("--json", "as_json", is_flag=True, help="Print the state as JSON.")
 def status(state: Path, as_json: bool) -> None:
-    """Say whether a server runs, whether its workers are ready, and whether pictures are answered.
+    """Reports whether a server runs, its workers are ready, and its models answer a test request.
 
-    Ends with status 0 if it is ready, with 1 if not.
+    The exit status is 0 if it is ready, and 1 if not.
     """
     server = Server.find(state)
     found = _status(server)

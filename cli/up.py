@@ -15,6 +15,7 @@ from falconet.serving.smoke import smoke_test
 from .gateway import check, gateway_options, open_gateway, watch
 from .serve import (
     PORT,
+    PORT_DEFAULT,
     drain_option,
     ignore_endings,
     server_options,
@@ -26,7 +27,7 @@ from .serve import (
 
 
 @click.command()
-@click.option("--inference-port", type=PORT, help="TorchServe's.  [default: as in --config]")
+@click.option("--inference-port", type=PORT, help=f"Port of TorchServe.  {PORT_DEFAULT}")
 @server_options
 @gateway_options
 @drain_option
@@ -44,12 +45,14 @@ def up(
     drain_seconds: float,
     **options: Any,
 ) -> None:
-    """Serve ARCHIVES with a gateway before them, until Ctrl-C: what a container or a unit runs.
+    """Serves ARCHIVES behind a gateway until Ctrl-C: the command of a container or a systemd unit.
 
-    Both as by `falconet serve` and `falconet gateway`, but that the samples of each archive have to
-    be answered as recorded before anybody is let in. Ended, it lets a load balancer notice,
-    answers what has come, and stops all it has started; if TorchServe or nginx ends by itself, it
-    ends with an error, for whoever supervises it to start it again.
+    Combines `falconet serve` and `falconet gateway`. The gateway starts only after each model has
+    given the expected predictions for the samples in its archive.
+
+    On Ctrl-C, /ready reports not ready for --notice-seconds, running requests are answered, and all
+    that the command has started is stopped. If TorchServe or nginx ends by itself, the command
+    exits with an error, so that a supervisor can restart it.
     """
     check(**options)
     began = time.monotonic()

@@ -81,8 +81,14 @@ def canary(server: Server, archive: Path, trial: Trial, say: Say = lambda _: Non
     package = Package.verify(archive)
     deployment = Deployment(server, package.model, say)
     with alone(server.folder):
-        deployment.recover()
-        serving = deployment.record().serving
+        record = deployment.recover()
+        if record is None:
+            raise ServerError(
+                f"no model {package.model} runs here, but {', '.join(server.models)}; a model's "
+                "name is that of the archive when it is made (falconet archive --output "
+                "MODEL.mar); to add one, use: falconet deploy"
+            )
+        serving = record.serving
         release = identify(archive)
         if release == serving:
             say(f"{package.model} {package.version} is what serves already")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -231,8 +230,3 @@ def predict(
         raise ServerError(f"{url} answered {response.status_code}: {text}") from None
     predictions = [{"label": label, "probability": share} for label, share in pairs]
     return {"success": True, "predictions": predictions}
-
-
-def model_name(archive: Path) -> str:
-    """What an archive's model is called when served."""
-    return archive.stem

@@ -60,9 +60,7 @@ class Deployment:
         record = self.found()
         if record is None:
             raise ServerError(
-                f"no model {self.model} runs here, but {', '.join(self.server.models)}; a model's "
-                "name is that of the archive when it is made (falconet archive --output "
-                "MODEL.mar), and falconet deploy adds it"
+                f"no model {self.model} runs here, but {', '.join(self.server.models)}"
             )
         return record
 
@@ -132,7 +130,7 @@ class Deployment:
     def _start(self, release: Release, package: Package, workers: int) -> None:
         deaths = self.server.deaths(self.model, release.version)
         self._client.register(release.file, self.model, workers)
-        self.say(f"{release.version} starts with {workers} workers")
+        self.say(f"starting version {release.version} (workers: {workers})")
         deadline = time.monotonic() + START_SECONDS
         while not self._patiently(
             lambda: self._client.workers_ready(self.model, release.version), deadline
@@ -149,7 +147,7 @@ class Deployment:
                 )
             time.sleep(POLL_SECONDS)
         smoke_test(self._client, package)
-        self.say(f"{release.version} is ready, and {answered(package)}")
+        self.say(f"version {release.version} {answered(package)}")
 
     def share(self, percent: int) -> None:
         """Have the gateway give the coming version so many percent of the requests.
@@ -190,16 +188,27 @@ class Deployment:
         """Take the leaving version away once it has nothing to answer.
 
         Of a model that was added there is none; then the gateway, if one runs, has to know of it.
+
+        Raises:
+            ServerError: the server does not answer, or the gateway does not follow.
         """
         record = self.record()
         if record.leaving is None:
-            self._await_gateway(record.split)
+            try:
+                self._await_gateway(record.split)
+            except ServerError as error:
+                raise ServerError(
+                    f"{self.model} {record.serving.version} is deployed and serves, but the "
+                    f"gateway does not pass on requests for it yet: {error}"
+                ) from None
             return
         version = self._registered(record.leaving)
         if version is not None:
             left = self._answer_all(version)
             self._unregister(version)
-            self.say(f"{version} is gone{left or ', and has answered all it had'}")
+            self.say(
+                f"previous version {version} {left or 'finished its requests and was stopped'}"
+            )
         self._note(replace(record, leaving=None))
         prune(self.server.folder)
 
@@ -258,7 +267,7 @@ class Deployment:
                 self._unregister(version)
         Record.forget(self.server.folder, self.model)
         prune(self.server.folder)
-        self.say(f"{self.model} is gone")
+        self.say(f"removed {self.model}")
 
     def _await_gateway(self, split: Split | None) -> None:
         if Routes.load(self.server.gateway) is not None:
@@ -278,7 +287,7 @@ class Deployment:
             self.say(f"not undone yet, as the server does not answer: {error}")
 
     def _answer_all(self, version: str, deadline: float = math.inf) -> str:
-        """Wait until a version has nothing in hand, and say what is missing in that."""
+        """Wait until a version has nothing in hand; returns how it ends where that is not known."""
         drain = Drain(self._client, self.model, version)
         while not drain.over():
             if time.monotonic() > deadline:
@@ -289,7 +298,10 @@ class Deployment:
             time.sleep(POLL_SECONDS)
         if drain.abandoned is None:
             return ""
-        return f"; nothing was heard for {drain.abandoned:.0f} s of what it had"
+        return (
+            f"was stopped after {drain.abandoned:.0f} s without a response; it may have had "
+            "unfinished requests"
+        )
 
     def _patiently(self, ask: Callable[[], bool], deadline: float) -> bool:
         """An answer, of a server whose cores are busy with starting workers."""

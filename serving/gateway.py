@@ -18,9 +18,9 @@ from falconet.native import available_cores
 
 from .configuration import CONF
 from .errors import ServerError
-from .package import NAME
 from .routes import Routes
 from .split import Split
+from .store import NAME
 
 # nginx.conf includes the other.
 TEMPLATES = {"nginx.conf": "nginx.conf", "ask.conf": "nginx-ask.conf"}
@@ -207,13 +207,15 @@ class Gateway:
         """Pass on requests for these models, and split each one's so, from the next on.
 
         nginx looks at files for that. To read its configuration anew it would close connections
-        on which clients may just be sending something.
+        on which clients may just be sending something. All of these files get the current time,
+        also where nothing has changed: call this again and again.
         """
         before = Routes.load(self.folder)
         routes = Routes(self.default, splits)
         if routes != before:
             _apply(self.runtime, before.splits if before else {}, splits)
             routes.save(self.folder)
+        _refresh(self.runtime, splits)
 
     def rotate(self, size: int = LOG_SIZE) -> None:
         """Empty the logs that have this many bytes or more, and keep one copy of each.
@@ -249,6 +251,21 @@ def _apply(runtime: Path, before: Mapping[str, Split], splits: Mapping[str, Spli
         if split != before.get(model, Split()):
             _share(runtime, model, split)
         (runtime / MODELS / model).touch()
+
+
+def _refresh(runtime: Path, splits: Mapping[str, Split]) -> None:
+    """Give all of nginx's files the current time, and write again the marks that are missing.
+
+    systemd-tmpfiles removes what is older than 10 days from /tmp, empty folders included.
+    """
+    for model, split in splits.items():
+        (runtime / MODELS / model).touch()
+        if split.percent:
+            (runtime / TRIALS / model).touch()
+    for folder, folders, files in os.walk(runtime):
+        for name in (".", *folders, *files):
+            with contextlib.suppress(OSError):  # a request's body that nginx has just removed
+                os.utime(Path(folder, name), follow_symlinks=False)
 
 
 def _share(runtime: Path, model: str, split: Split) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import psutil
 
 from falconet.model.archive import MODEL
+from falconet.native import cores
 from falconet.native.cores import GROUPS, own_groups
 
 from .errors import ServerError
@@ -62,16 +63,54 @@ def check_fits(needs: Iterable[Need], java: int = 0) -> None:
 
 def available_memory() -> int:
     """Bytes that may still be taken: of the machine, and of each of this process's groups."""
-    free = [int(psutil.virtual_memory().available)]
-    for group in own_groups():
+    machine = int(psutil.virtual_memory().available)
+    return max(0, min([machine, *(_left_unified() or _left_legacy())]))
+
+
+def _left_unified() -> list[int]:
+    """Bytes left in each group of version 2 that has a limit."""
+    return _left(
+        [GROUPS / group for group in own_groups()],
+        limit="memory.max",
+        used="memory.current",
+        reclaimable=("inactive_file", "active_file", "slab_reclaimable"),
+    )
+
+
+def _left_legacy() -> list[int]:
+    """Bytes left in each group of version 1; one without a limit reports a very large number."""
+    try:
+        lines = [line.split(":", 2) for line in cores.OWN_GROUP.read_text().splitlines()]
+    except OSError:  # not Linux
+        return []
+    own = [Path(path.lstrip("/")) for _, names, path in lines if "memory" in names.split(",")]
+    return _left(
+        [GROUPS / "memory" / each for group in own for each in (group, *group.parents)],
+        limit="memory.limit_in_bytes",
+        used="memory.usage_in_bytes",
+        reclaimable=("total_inactive_file", "total_active_file"),
+    )
+
+
+def _left(groups: Iterable[Path], limit: str, used: str, reclaimable: Iterable[str]) -> list[int]:
+    """Bytes left in each group that has a limit.
+
+    Args:
+        groups: folders.
+        limit: the file with the limit.
+        used: the file with what counts against it.
+        reclaimable: lines of ``memory.stat`` with what the kernel takes back when it is needed:
+            contents of files, and its own caches.
+    """
+    found = []
+    for group in groups:
         try:
-            limit = (GROUPS / group / "memory.max").read_text().strip()
-            used = int((GROUPS / group / "memory.current").read_text())
-            lines = (GROUPS / group / "memory.stat").read_text().splitlines()
+            most = (group / limit).read_text().strip()
+            now = int((group / used).read_text())
+            lines = (group / "memory.stat").read_text().splitlines()
         except OSError:  # the top has none, and others may be out of sight
             continue
-        if limit != "max":
-            # What is kept of files is given back when it is needed.
-            cache = dict(line.split() for line in lines).get("inactive_file", "0")
-            free.append(int(limit) - used + int(cache))
-    return max(0, min(free))
+        if most != "max":
+            stat = dict(line.split() for line in lines)
+            found.append(int(most) - now + sum(int(stat.get(name, 0)) for name in reclaimable))
+    return found

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,10 +14,7 @@ from falconet.model.spec import FILE_NAME as SPEC
 from falconet.model.spec import Spec
 
 from .errors import ServerError
-from .store import MANIFEST
-
-# Part of paths and of URLs.
-NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]*")
+from .store import MANIFEST, check_name
 
 
 @dataclass(frozen=True)
@@ -54,11 +50,7 @@ class Package:
         try:
             sums: dict[str, str] = dict(json.loads(files[CHECKSUMS]))
             manifest = json.loads(files[MANIFEST])["model"]
-            if not NAME.fullmatch(manifest["modelName"]):
-                raise ServerError(
-                    f"{path}: expected a model's name of letters, digits, dots, dashes and "
-                    f"underscores, got {manifest['modelName']!r}"
-                )
+            check_name(path, manifest["modelName"])
             check_version(manifest["modelVersion"])
             for name in (manifest["handler"], manifest["serializedFile"], CONFIG):
                 if name not in sums:

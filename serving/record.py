@@ -6,6 +6,7 @@ could run it held the records alone, and each of them the one archive that was g
 
 import fcntl
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,7 @@ from .split import Split
 
 FILE_NAME = "models.json"
 LOCK = "deploy.lock"
+POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -145,17 +147,26 @@ def write(folder: Path, given: Sequence[str], models: Mapping[str, Record]) -> N
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """Nobody else changes this server's models meanwhile; a process that dies lets go.
 
+    Args:
+        folder: of the server's state.
+        patience: seconds to wait for somebody who does.
+
     Raises:
-        ServerError: somebody does.
+        ServerError: somebody still does.
     """
+    deadline = time.monotonic() + patience
     with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServerError(
-                f"another command is changing the models in {folder}; wait for it to end"
-            ) from None
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise ServerError(
+                        f"another command is changing the models in {folder}; wait for it to end"
+                    ) from None
+            time.sleep(POLL_SECONDS)
         yield

@@ -28,12 +28,13 @@ from .memory import Need, check_fits
 from .ports import Ports
 from .processes import MARK, belongs, has_java, processes_of, stop_processes
 from .profile import Profile, share
-from .record import Record, write
+from .record import Record, alone, write
 from .store import FOLDER as STORE
-from .store import prune, to_serve
+from .store import named, prune, to_serve
 
 STATE = "server.json"
 POLL_SECONDS = 0.25
+LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,11 @@ class Server:
             profile: what the models share, as far as the configuration leaves it open.
 
         Raises:
-            ServerError: no archive, two of one model, no Java, too little memory, a port is taken,
-                a server runs here already, or what was deployed is gone.
+            ServerError: no archive, one whose file has not its model's name, two of one model, no
+                Java, too little memory, a port is taken, a server runs here already, another
+                command is changing the models, or what was deployed is gone.
         """
-        for archive in archives:
-            if not archive.is_file():
-                raise ServerError(f"no archive at {archive}; make one with: falconet archive")
+        named(archives)
         last = cls._last(folder)
         if last is not None and last.serving():
             raise ServerError(
@@ -100,21 +100,24 @@ class Server:
             last.stop()
         configuration.ports.check()
         folder.mkdir(parents=True, exist_ok=True)
-        content = to_serve(folder, archives)
-        models = {
-            name: folder / STORE / record.serving.file for name, record in content.models.items()
-        }
-        workers = 0
-        if profile is not None:
-            workers = profile.workers if configuration.workers is None else 0
-            configuration = configuration.fit(profile.among(len(models)))
-        usual = configuration.workers or available_cores()
-        check_fits(
-            [Need(name, stated_workers(file) or usual, file) for name, file in models.items()],
-            configuration.heap,
-        )
-        write(folder, *content)
-        prune(folder)
+        # A deploy to a server that was killed notices that only after a while.
+        with alone(folder, LOCK_SECONDS):
+            content = to_serve(folder, archives)
+            models = {
+                name: folder / STORE / record.serving.file
+                for name, record in content.models.items()
+            }
+            workers = 0
+            if profile is not None:
+                workers = profile.workers if configuration.workers is None else 0
+                configuration = configuration.fit(profile.among(len(models)))
+            usual = configuration.workers or available_cores()
+            check_fits(
+                [Need(name, stated_workers(file) or usual, file) for name, file in models.items()],
+                configuration.heap,
+            )
+            write(folder, *content)
+            prune(folder)
         logs = folder / "logs"
         shutil.rmtree(logs, ignore_errors=True)
         logs.mkdir()

@@ -40,6 +40,7 @@ def smoke_test(client: Client, package: Package) -> None:
 def answered(package: Package) -> str:
     """What a version that passed has shown."""
     if not package.samples:
-        return "answers a picture; its archive has no samples to tell whether it is right"
-    made = "made " if package.samples[0].made else ""
-    return f"answers {len(package.samples)} {made}samples rightly"
+        return "gives a prediction; its archive has no samples to compare with"
+    count = len(package.samples)
+    kind = "generated image" if package.samples[0].made else "sample"
+    return f"gives the expected predictions for {count} {kind}{'s' if count > 1 else ''}"

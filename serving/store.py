@@ -3,18 +3,22 @@
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from .client import model_name
+from falconet.model.spec import FILE_NAME as SPEC
+
 from .errors import ServerError
 from .record import FILE_NAME as RECORD
 from .record import Content, Record, Release, read
 
 FOLDER = "store"
 MANIFEST = "MAR-INF/MANIFEST.json"
+# Of a model; part of paths and of URLs.
+NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def identify(archive: Path) -> Release:
@@ -23,16 +27,78 @@ def identify(archive: Path) -> Release:
     Raises:
         ServerError: it is not an archive.
     """
+    model, version, _ = _stated(archive)
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    return Release(version, f"{model}-{version}-{sha256[:12]}.mar")
+
+
+def check_name(archive: Path, model: str) -> None:
+    """Make sure that the name of an archive's model can be part of a path and of a URL.
+
+    Raises:
+        ServerError: it cannot.
+    """
+    if not NAME.fullmatch(model):
+        raise ServerError(
+            f"{archive}: expected a model's name of letters, digits, dots, dashes and "
+            f"underscores, got {model!r}"
+        )
+
+
+def named(archives: Sequence[Path]) -> dict[str, Path]:
+    """The archives that a server is given, by the names of their models.
+
+    Raises:
+        ServerError: there is none at a path, it is not an archive, its model has an invalid name or
+            not that of the file, or two have the same.
+    """
+    found: dict[str, Path] = {}
+    for archive in archives:
+        if not archive.is_file():
+            raise ServerError(f"no archive at {archive}; make one with: falconet archive")
+        model, _, _ = _stated(archive)
+        check_name(archive, model)
+        if model != archive.stem:
+            raise ServerError(
+                f"{archive} holds the model {model}: rename the file to {model}.mar, or pack it "
+                f"with: falconet archive --output {archive}"
+            )
+        if model in found:
+            raise ServerError(
+                f"expected one archive of each model, got two of {model}; a model's name is that "
+                "of the archive when it is made: falconet archive --output MODEL.mar"
+            )
+        found[model] = archive
+    return found
+
+
+def check_ours(archives: Sequence[Path]) -> None:
+    """Make sure that `falconet archive` made what a server is to be given.
+
+    TorchServe serves others too, but they do not answer as readiness checks and deploys expect.
+
+    Raises:
+        ServerError: it did not; or as :func:`named`.
+    """
+    for archive in named(archives).values():
+        _, _, names = _stated(archive)
+        if SPEC not in names:
+            raise ServerError(
+                f"{archive} was not made by falconet archive; convert an archive of TorchServe's "
+                f"image_classifier with: falconet migrate {archive} --output NEW.mar"
+            )
+
+
+def _stated(archive: Path) -> tuple[str, str, list[str]]:
+    """The name and version of an archive's model, as its manifest has them, and all its files."""
     try:
         with zipfile.ZipFile(archive) as mar:
             manifest = json.loads(mar.read(MANIFEST))["model"]
-        model, version = manifest["modelName"], manifest["modelVersion"]
+            return str(manifest["modelName"]), manifest["modelVersion"], mar.namelist()
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
         raise ServerError(
             f"{archive} is not an archive ({error}); make one with: falconet archive"
         ) from None
-    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    return Release(version, f"{model}-{version}-{sha256[:12]}.mar")
 
 
 def put(archive: Path, release: Release, store: Path) -> None:
@@ -68,17 +134,10 @@ def to_serve(folder: Path, archives: Sequence[Path]) -> Content:
     with them, and its record anew. The store has all files.
 
     Raises:
-        ServerError: an archive is none, two are of one model, or what was deployed is not in the
-            store.
+        ServerError: as :func:`named`, or what was deployed is not in the store.
     """
     given: dict[str, Release] = {}
-    for archive in archives:
-        model = model_name(archive)
-        if model in given:
-            raise ServerError(
-                f"expected one archive of each model, got two of {model}; a model's name is that "
-                "of the archive when it is made: falconet archive --output MODEL.mar"
-            )
+    for model, archive in named(archives).items():
         given[model] = identify(archive)
         put(archive, given[model], folder / FOLDER)
     files = [release.file for release in given.values()]

@@ -29,6 +29,14 @@ def state(server: Server) -> Path:
     return server.folder
 
 
+def test_help_promises_all_or_none_only_where_it_holds() -> None:
+    """A model that cannot be removed from one server is not added again to the others."""
+    for name in ("deploy", "undeploy", "rollback"):
+        said = " ".join(CliRunner().invoke(main, [name, "--help"]).output.split())
+        assert "Repeat for several servers" in said
+        assert ("all of them change or none" in said) == (name != "undeploy")
+
+
 def test_models_are_deployed_listed_scaled_and_rolled_back(
     stand_in: Callable[..., Any],
     make: Callable[..., Path],
@@ -43,6 +51,12 @@ def test_models_are_deployed_listed_scaled_and_rolled_back(
 
     deployed = run("deploy", make("2.0"))
     assert deployed.exit_code == 0, deployed.output
+    assert deployed.stdout.splitlines()[1:-1] == [
+        "starting version 2.0 (workers: 1)",
+        "version 2.0 gives the expected predictions for 4 samples",
+        "2.0 serves",
+        "previous version 1.0 finished its requests and was stopped",
+    ]
     assert deployed.stdout.splitlines()[-1].startswith("deployed 2.0 (pets-2.0-")
     scaled = run("scale", "2")
     assert scaled.stdout == "pets: 2 workers\n", scaled.output

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,6 +146,25 @@ def test_serves_in_the_background_until_it_is_stopped(
     assert not server.temporary.exists()
     server.ports.check()
     assert run("status", "--state", state, "--json").returncode == 1
+
+
+def test_an_archive_that_is_not_ours_is_refused(mar: Path, tmp_path: Path) -> None:
+    """One without ``spec.json``, and one whose file has another name; nothing is started."""
+    foreign, renamed = tmp_path / "pets.mar", tmp_path / "cats.mar"
+    with zipfile.ZipFile(mar) as old, zipfile.ZipFile(foreign, "w") as new:
+        for name in old.namelist():
+            if name != "spec.json":
+                new.writestr(name, old.read(name))
+    shutil.copy(mar, renamed)
+    for path, message in (
+        (foreign, f"migrate {foreign} --output NEW.mar"),
+        (renamed, "holds the model pets: rename the file to pets.mar"),
+    ):
+        state = tmp_path / "state"
+        result = CliRunner().invoke(main, ["serve", str(path), "--state", str(state)])
+        assert result.exit_code == 1
+        assert message in result.output
+        assert not state.exists()
 
 
 def test_evaluate_compares_with_a_server(

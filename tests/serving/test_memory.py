@@ -38,7 +38,42 @@ def test_memory_is_that_of_the_machine_or_of_a_group(
         group.mkdir()
         (group / "memory.max").write_text(f"{limit}\n")
         (group / "memory.current").write_text("2000000\n")
-        (group / "memory.stat").write_text("anon 1500000\ninactive_file 500000\n")
-    assert available_memory() == 1_500_000
+        (group / "memory.stat").write_text(
+            "anon 1300000\ninactive_file 500000\nactive_file 100000\nslab_reclaimable 20000\n"
+            "slab_unreclaimable 80000\n"
+        )
+    assert available_memory() == 1_620_000, "what the kernel can take back is free"
     (tmp_path / "pod/box/memory.current").write_text("9000000\n")
     assert available_memory() == 0
+
+
+def test_memory_of_groups_of_version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    monkeypatch.setattr(cores, "OWN_GROUP", tmp_path / "own")
+    (tmp_path / "own").write_text("11:cpu,cpuacct:/pod/box\n9:memory:/pod/box\n0::/pod\n")
+    machine = available_memory()
+    unlimited = 9223372036854771712
+
+    def limit(group: str, most: int) -> None:
+        folder = tmp_path / "memory" / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "memory.limit_in_bytes").write_text(f"{most}\n")
+        (folder / "memory.usage_in_bytes").write_text("2000000\n")
+        (folder / "memory.stat").write_text(
+            "inactive_file 1\ntotal_inactive_file 500000\ntotal_active_file 100000\n"
+        )
+
+    limit("pod", unlimited)
+    assert available_memory() == pytest.approx(machine, rel=0.2)
+    limit("pod/box", 3_000_000)
+    assert available_memory() == 1_600_000
+    # A container that sees the machine's paths finds its own group at the top.
+    (tmp_path / "own").write_text("9:memory:/elsewhere/box\n")
+    limit("", 4_000_000)
+    assert available_memory() == 2_600_000
+    # A limit of version 2 comes first.
+    (tmp_path / "own").write_text("9:memory:/pod/box\n0::/pod\n")
+    for name, content in (("max", "9000000"), ("current", "1000000"), ("stat", "anon 1000000")):
+        (tmp_path / "pod").mkdir(exist_ok=True)
+        (tmp_path / "pod" / f"memory.{name}").write_text(f"{content}\n")
+    assert available_memory() == 8_000_000

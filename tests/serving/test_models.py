@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from falconet.serving.client import Client
 from falconet.serving.deployment import Deployment
 from falconet.serving.drain import Drain
 from falconet.serving.errors import ServerError
+from falconet.serving.package import Package
 from falconet.serving.record import FILE_NAME, Record, Release, read
 from falconet.serving.rollout import deploy, rollback, undeploy
 from falconet.serving.routes import Routes
 from falconet.serving.server import Server
+from falconet.serving.smoke import answered
 from falconet.serving.split import Split
 from falconet.serving.store import identify
 from tests import stand_in as standing
@@ -104,14 +107,14 @@ def test_a_model_is_added_and_taken_away(server: StandIn, make: Make, cats: Path
     with gateway(server, "pets") as passed:
         deploy([server], cats, steps.append)
         serves(server, pets="1.0", cats="5.0")
-        assert steps[1:3] == ["cats is added to pets", "5.0 starts with 1 workers"]
+        assert steps[1:3] == ["cats is added to pets", "starting version 5.0 (workers: 1)"]
         # From then on it is replaced as the first one is, each by itself.
         deploy([server], make("6.0", model="cats"))
         deploy([server], make("2.0"))
         rollback([server], "cats")
         serves(server, pets="2.0", cats="5.0")
         undeploy([server], "cats", steps.append)
-        assert steps[-1] == "cats is gone"
+        assert steps[-1] == "removed cats"
     assert passed == [["pets"], ["pets", "cats"], ["pets"]]
     serves(server, pets="2.0")
     # Without a gateway too; what an archive leaves open is a share of the server's four workers.
@@ -187,13 +190,24 @@ def test_all_of_several_servers_have_it_or_none(
         serves(each, pets="1.0")
 
 
+def test_a_trial_of_samples_is_said() -> None:
+    sample = Sample(b"", "cat", 0.9)
+    generated = 8 * (replace(sample, made=True),)
+    for samples, said in (
+        ((sample,), "gives the expected predictions for 1 sample"),
+        (generated, "gives the expected predictions for 8 generated images"),
+        ((), "gives a prediction; its archive has no samples to compare with"),
+    ):
+        assert answered(Package("pets", "1.0", samples)) == said
+
+
 def test_what_may_not_be_taken_away_is_said(both: StandIn) -> None:
     def refused(model: str, message: str) -> None:
         with pytest.raises(ServerError, match=message):
             undeploy([both], model)
         serves(both, pets="1.0", cats="5.0")
 
-    refused("dogs", r"no model dogs runs here, but pets, cats; .*falconet deploy adds it")
+    refused("dogs", r"no model dogs runs here, but pets, cats$")
     with gateway(both, "cats"):
         refused("cats", r"cats is what the gateway .* as --default first")
         undeploy([both], "pets")
@@ -220,6 +234,21 @@ def test_a_model_that_is_still_asked_is_kept(
         with pytest.raises(ServerError, match=r"did not follow within 0 s: cats .* or remove "):
             undeploy([both], "cats")
     serves(both, pets="1.0", cats="5.0")
+
+
+def test_a_model_is_served_though_the_gateway_does_not_follow(
+    server: StandIn, cats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.gateway.mkdir()
+    Routes("pets", {"pets": Split()}).save(server.gateway)
+    monkeypatch.setattr(routes, "FOLLOW_SECONDS", 0.1)
+    message = (
+        r"cats 5\.0 is deployed and serves, but the gateway does not pass on requests for it yet: "
+        r"the gateway with .* did not follow within 0 s"
+    )
+    with pytest.raises(ServerError, match=message):
+        deploy([server], cats)
+    serves(server, pets="1.0", cats="5.0")
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -317,7 +346,9 @@ def test_a_record_of_the_version_before_is_read(
 
 
 def test_a_trial_is_of_a_model_that_runs(both: StandIn, make: Make) -> None:
-    with pytest.raises(ServerError, match="no model fish runs here, but pets, cats"):
+    with pytest.raises(
+        ServerError, match=r"no model fish runs here, but pets, cats; .*: falconet deploy"
+    ):
         canary(both, make("7.0", model="fish"), Trial())
     # That it asks for a gateway is the next step.
     with pytest.raises(ServerError, match="no gateway runs with"):
@@ -358,5 +389,5 @@ def test_commands_name_a_model_where_there_are_several(
     both.interfaces.dying.add("5.0")
     assert json.loads(run("status", "--json"))["ready"] is False
     both.interfaces.dying.clear()
-    assert run("undeploy", "cats") == "cats is gone\n"
+    assert run("undeploy", "cats") == "removed cats\n"
     assert run("scale", "3") == "pets: 3 workers\n"
