@@ -5,7 +5,6 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from falconet.handler import ENTRY
 from falconet.model.archive import PROOF
 from falconet.model.archive import archive as pack
 from falconet.model.migration import MigrationError
-from falconet.model.samples import in_folder, keep, made_pictures
+from falconet.model.samples import in_folder, keep, made_pictures, paths
 from falconet.native import available_cores
 from falconet.native.formats import DEFAULT, FORMATS
 
@@ -38,8 +37,9 @@ KINDS = (
 TURNED, ORIENTATION, LYING = 20, ExifTags.Base.Orientation, 6
 # Requests to one handler before it is the other's turn, and before any counts.
 TURN, WARM_UP = 16, 8
-# Samples that are packed.
-KEPT = 16
+# Images of a folder that are compared; of which as many may be asked about until one is answered;
+# and samples that are packed.
+MOST, FIRST, KEPT = 10_000, 96, 16
 
 
 @click.command()
@@ -103,7 +103,7 @@ def migrate(
     from falconet.model.migration import take_over, unpack
 
     shape = None if size is None else (size, size)
-    files = in_folder(samples, (*DEFAULT, *allow)) if samples else {}
+    files = paths(samples, (*DEFAULT, *allow), MOST) if samples else []
     if samples and not files:
         raise click.UsageError(f"{samples}: expected images in it")
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
@@ -111,10 +111,12 @@ def migrate(
         old_folder, new_folder = Path(temporary, "old"), Path(temporary, "new")
         was = unpack(old, old_folder)
         with ArchiveProcess(old_folder, threads or available_cores()) as process:
-            images = [*files.values()]
-            images = images or made_files(shape or UNKNOWN_SIZE, same_size=shape is not None)
-            take_over(was, process, folder, images, shape, allow)
-            keep(dict(islice(files.items(), KEPT)), folder)
+            images: Sequence[Path | bytes] = files
+            if not files:
+                images = made_files(shape or UNKNOWN_SIZE, same_size=shape is not None)
+            take_over(was, process, folder, read(images[:FIRST]), shape, allow)
+            if samples:
+                keep(in_folder(samples, (*DEFAULT, *allow), KEPT), folder)
             serving = replace(was.serving, batch_size=batch_size or was.serving.batch_size)
             trial = try_out(folder, serving)
 
@@ -150,7 +152,7 @@ def migrate(
 def compared(
     old: "ArchiveProcess",
     new: "ArchiveProcess",
-    images: Sequence[bytes],
+    images: "Sequence[Path | bytes]",
     *,
     quiet: bool,
 ) -> "Agreement":
@@ -159,12 +161,17 @@ def compared(
 
     agreement = Agreement()
     for process in (old, new):  # the first requests optimize a network
-        process.ask(images[:WARM_UP])
+        process.ask(read(images[:WARM_UP]))
     turns = range(0, len(images), TURN)
     for start in track(turns, "comparing", console=Console(stderr=True), disable=quiet):
-        some = images[start : start + TURN]
+        some = read(images[start : start + TURN])
         agreement.add([kind(each) for each in some], old.ask(some), new.ask(some))
     return agreement
+
+
+def read(images: "Sequence[Path | bytes]") -> list[bytes]:
+    """Image files, which are read from the disk as they are needed."""
+    return [each.read_bytes() if isinstance(each, Path) else each for each in images]
 
 
 def kind(file: bytes) -> str:

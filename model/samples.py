@@ -47,14 +47,22 @@ def png(pixels: npt.NDArray[np.uint8], **options: int) -> bytes:
     return file.getvalue()
 
 
-def in_folder(folder: Path, formats: Sequence[str]) -> dict[str, bytes]:
-    """Image files of these formats in a folder and those below it, by name.
+def paths(folder: Path, formats: Sequence[str], most: int) -> list[Path]:
+    """Image files of these formats in a folder and those below it, from the whole of it.
 
-    At most :data:`MOST`, from the whole of it; none where there is no folder.
+    Args:
+        folder: if there is none, there are no files.
+        formats: of :data:`falconet.native.formats.FORMATS`.
+        most: how many at most.
     """
     kinds = suffixes(formats)
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds)
-    chosen = found[:: max(1, math.ceil(len(found) / MOST))]
+    return found[:: max(1, math.ceil(len(found) / most))]
+
+
+def in_folder(folder: Path, formats: Sequence[str], most: int = MOST) -> dict[str, bytes]:
+    """The files of :func:`paths` by a name of their own."""
+    chosen = paths(folder, formats, most)
     return {"-".join(path.relative_to(folder).parts): path.read_bytes() for path in chosen}
 
 

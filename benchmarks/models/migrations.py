@@ -86,7 +86,8 @@ def migrated(name: str, images: int) -> dict[str, Any]:
         gray = ARCHIVES[name] is _digits
         (folder / "images").mkdir()
         size = (28, 28) if gray else (256, 256)
-        for i, file in enumerate(made_files(size, images, same_size=gray)):
+        count = images * 3 // 2 if gray else images
+        for i, file in enumerate(made_files(size, count, same_size=gray)):
             (folder / "images" / f"{i:05}.png").write_bytes(file)
         command = [sys.executable, "-m", "falconet.cli", "migrate", str(old), "--json"]
         command += ["--output", str(folder / "new.mar"), "--samples", str(folder / "images")]
