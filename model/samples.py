@@ -89,7 +89,7 @@ def made_pictures(size: tuple[int, int], count: int = 8) -> list[npt.NDArray[np.
     found = []
     for i in range(count):
         height, width = (max(1, round(side * random.uniform(0.8, 1.6))) for side in size)
-        coarse = random.integers(0, 256, (3 + i, 4 + i, 3), np.uint8)
+        coarse = random.integers(0, 256, (3 + i % 32, 4 + i % 32, 3), np.uint8)
         resized = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
         found.append(np.asarray(resized))
     return found

@@ -68,10 +68,8 @@ def _digits(folder: Path) -> Path:
     return pack(folder, handler="digits.py", files={"digits.py": DIGITS})
 
 
-RESNET = "resnet.BasicBlock, [2, 2, 2, 2]"
 ARCHIVES: dict[str, Callable[[Path], Path]] = {
     "ResNet-18, TorchScript": _scripted,
-    "ResNet-18, eager": _eager("resnet", "ResNet", RESNET),
     "SqueezeNet 1.1, eager": _eager("squeezenet", "SqueezeNet", "'1_1'"),
     "digits, gray, TorchScript": _digits,
 }
