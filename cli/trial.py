@@ -1,6 +1,7 @@
 """A model is tried as it will be served, before it is packed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -65,13 +66,15 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     made = not files
     files = files or [png(pixels) for pixels in made_pictures(spec.size)]
     said = partial(probabilities, spec.output)
-    exact = _logits(folder, files, spec, "float32")
+    model = _Model(folder, spec, "float32")
+    exact = model.logits(files)
     if serving.batch_size > 1 and len(files) > 1:
-        _check_neighbours(folder, files[:2], spec, exact[:2])
+        model.check_neighbours(files[:2], exact[:2])
+    del model  # before another one is loaded
     as_served, rounded, agree = exact, None, len(files)
     if serving.precision != "float32":
         try:
-            as_served = _logits(folder, files, spec, "bfloat16")
+            as_served = _Model(folder, spec, "bfloat16").logits(files)
         except ValueError:
             if serving.precision == "bfloat16":
                 raise
@@ -91,47 +94,62 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     return Trial(serving, rounded, known)
 
 
-def _logits(folder: Path, files: Sequence[bytes], spec: Spec, precision: "Precision") -> "Tensor":
-    """What a model says of pictures, ``(N, classes)``."""
-    import torch
-
-    from falconet.handler.classifier import Classifier
-
-    try:
-        classifier = Classifier(folder, precision=precision)
-        classifier.warm_up(2)
-        found = []
-        for start in range(0, len(files), BATCH):
-            pixels = [classifier.decoder.decode(file) for file in files[start : start + BATCH]]
-            rows = classifier.batch(len(pixels))
-            classifier.prepare(pixels, rows)
-            found.append(classifier.logits(rows))
-        return torch.cat(found)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / MODEL}: {error}") from error
-    except RuntimeError as error:  # of TorchScript, whose last line says what is wrong
-        shape = (1, len(spec.mean), *spec.size)
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(
-            f"{folder / MODEL}: cannot be run in {precision} on a batch of {shape}, as spec.json "
-            f"states: {reason}"
-        ) from error
-
-
-def _check_neighbours(folder: Path, files: Sequence[bytes], spec: Spec, exact: "Tensor") -> None:
-    """Make sure that what a model says of an image does not depend on others in its batch.
+class _Model:
+    """A model in one precision, loaded once.
 
     Raises:
-        ValueError: it does.
+        ValueError: it cannot be loaded; or, by each method, run.
     """
-    alone = [_logits(folder, [file], spec, "float32") for file in files]
-    for i, found in enumerate(alone):
-        moved = float((found[0] - exact[i]).abs().max())
-        if moved > NEIGHBOURS * max(1e-6, float(exact[i].abs().max())):
+
+    def __init__(self, folder: Path, spec: Spec, precision: "Precision") -> None:
+        from falconet.handler.classifier import Classifier
+
+        self._path, self._spec, self._precision = folder / MODEL, spec, precision
+        with self._errors():
+            self._classifier = Classifier(folder, precision=precision)
+            self._classifier.warm_up(2)
+
+    def logits(self, files: Sequence[bytes], batch: int = BATCH) -> "Tensor":
+        """What it says of pictures, ``(N, classes)``, so many at a time."""
+        import torch
+
+        classifier, found = self._classifier, []
+        with self._errors():
+            for start in range(0, len(files), batch):
+                pixels = [classifier.decoder.decode(file) for file in files[start : start + batch]]
+                rows = classifier.batch(len(pixels))
+                classifier.prepare(pixels, rows)
+                found.append(classifier.logits(rows))
+            return torch.cat(found)
+
+    def check_neighbours(self, files: Sequence[bytes], exact: "Tensor") -> None:
+        """Make sure that what it says of an image does not depend on others in its batch.
+
+        Args:
+            files: of images.
+            exact: what it says of them in a batch.
+        """
+        for together, alone in zip(exact, self.logits(files, batch=1), strict=True):
+            moved = float((alone - together).abs().max())
+            if moved > NEIGHBOURS * max(1e-6, float(together.abs().max())):
+                raise ValueError(
+                    f"{self._path}: what the model returns for an image depends on the others in "
+                    f"its batch, by {moved:.2g}; use --batch-size 1"
+                )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self._path}: {error}") from error
+        except RuntimeError as error:  # of TorchScript, whose last line says what is wrong
+            shape = (1, len(self._spec.mean), *self._spec.size)
+            reason = str(error).strip().splitlines()[-1]
             raise ValueError(
-                f"{folder / MODEL}: what the model returns for an image depends on the others in "
-                f"its batch, by {moved:.2g}; use --batch-size 1"
-            )
+                f"{self._path}: cannot be run in {self._precision} on a batch of {shape}, as "
+                f"spec.json states: {reason}"
+            ) from error
 
 
 def _known(
