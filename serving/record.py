@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from . import json_file
 from .errors import ServerError
 from .split import Split
 
@@ -140,10 +141,8 @@ def read(folder: Path) -> Content:
 
 def write(folder: Path, given: Sequence[str], models: Mapping[str, Record]) -> None:
     """Replace the file, all or nothing."""
-    partial = folder / f"{FILE_NAME}.partial"
     records = {model: asdict(record) for model, record in models.items()}
-    partial.write_text(json.dumps({"given": list(given), "models": records}, indent=2) + "\n")
-    partial.replace(folder / FILE_NAME)
+    json_file.write(folder / FILE_NAME, {"given": list(given), "models": records})
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import json_file
 from .errors import ServerError
 from .split import Split
 
@@ -29,10 +30,7 @@ class Routes:
 
     def save(self, folder: Path) -> None:
         """Write down in a gateway's folder that it does so."""
-        path = folder / FILE_NAME
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        partial.replace(path)
+        json_file.write(folder / FILE_NAME, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> "Routes | None":

@@ -17,6 +17,7 @@ from falconet.handler import MODELS
 from falconet.model.archive import stated_workers
 from falconet.native import available_cores
 
+from . import json_file
 from .client import Client
 from .configuration import FILE_NAME as CONFIG
 from .configuration import Configuration
@@ -198,9 +199,7 @@ class Server:
             "pid": self.pid,
             "temporary": str(self.temporary),
         }
-        partial = self.folder / f"{STATE}.partial"
-        partial.write_text(json.dumps(state, indent=2) + "\n")
-        partial.replace(self.folder / STATE)
+        json_file.write(self.folder / STATE, state)
 
     @property
     def models(self) -> list[str]:

@@ -1,7 +1,5 @@
 """A version on trial, with a real server and gateway; test_verdicts.py has all verdicts."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +11,11 @@ import requests
 from falconet.serving.canary import Trial, canary
 from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway
-from falconet.serving.ports import free_ports
 from falconet.serving.record import Record
 from falconet.serving.routes import Routes
 from falconet.serving.server import Server
 from falconet.serving.split import Split
-from falconet.serving.supervisor import supervise
+from tests.supervised import supervised
 
 pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
@@ -56,26 +53,10 @@ def handle(data, context):
 
 @pytest.fixture
 def gateway(running: Server, picture: bytes, tmp_path: Path) -> Iterator[Gateway]:
-    """Before the server, and following what is written down."""
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
-    (port,) = free_ports(1)
-    gateway = Gateway.start(running.gateway, running.ports.inference, ["pets"], keys, port=port)
-    ended: list[str] = []
-
-    def supervise_it() -> None:
-        try:
-            supervise(running, gateway, picture, poll_seconds=0.2)
-        except ServerError as error:
-            ended.append(str(error))
-
-    thread = threading.Thread(target=supervise_it)
-    thread.start()
-    yield gateway
-    gateway.child.send_signal(signal.SIGQUIT)
-    thread.join()  # before stop(), which removes the files that supervise() touches
-    gateway.stop()
-    assert ended == [f"nginx has ended; see {gateway.folder / 'error.log'}"]
+    with supervised(running, keys, picture) as gateway:
+        yield gateway
 
 
 def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(

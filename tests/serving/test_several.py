@@ -1,10 +1,8 @@
 """Three models on a real server behind a real gateway; test_models.py has all branches."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,40 +11,14 @@ import pytest
 import requests
 
 from falconet.serving.errors import ServerError
-from falconet.serving.gateway import Gateway
-from falconet.serving.ports import free_ports
 from falconet.serving.profile import Profile
 from falconet.serving.rollout import deploy, rollback, undeploy
 from falconet.serving.server import Server
-from falconet.serving.supervisor import supervise
+from tests.supervised import supervised
 
 pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
 KEY = {"X-Api-Key": "abc"}
-
-
-@contextmanager
-def gateway(server: Server, keys: Path, picture: bytes) -> Iterator[str]:
-    """Before the server, and following what is written down; where it can be asked."""
-    (port,) = free_ports(1)
-    started = Gateway.start(server.gateway, server.ports.inference, server.models, keys, port=port)
-    ended: list[str] = []
-
-    def supervise_it() -> None:
-        try:
-            supervise(server, started, picture, poll_seconds=0.2)
-        except ServerError as error:
-            ended.append(str(error))
-
-    thread = threading.Thread(target=supervise_it)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        started.child.send_signal(signal.SIGQUIT)
-        thread.join()  # before stop(), which removes the files that supervise() touches
-        started.stop()
-    assert ended == [f"nginx has ended; see {started.folder / 'error.log'}"]
 
 
 def test_models_come_change_and_go_beside_each_other(
@@ -73,7 +45,8 @@ def test_models_come_change_and_go_beside_each_other(
     def workers(model: str) -> list[int]:
         return [worker["pid"] for worker in server.client.describe(model)["workers"]]
 
-    with gateway(server, tmp_path / "keys", picture) as url:
+    with supervised(server, tmp_path / "keys", picture) as gateway:
+        url = f"http://127.0.0.1:{gateway.port}"
         assert [said(url, path) for path in ("/predict", "/predict/pets")] == ["1.0", "1.0"]
         assert said(url, "/predict/cats") == "5.0"
         assert said(url, "/predict/fish") == "404"
