@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 DEFAULT_OUTPUT = Path("build/model_store/cifar10.mar")
 
 
+allow_option = click.option(
+    "--allow",
+    type=click.Choice([name for name in FORMATS if name not in DEFAULT], case_sensitive=False),
+    multiple=True,
+    help="A picture format to decode besides the usual ones; may be repeated. HEIC needs "
+    "falconet[heic] where the model is served.",
+)
+
+
 def _serving_options(command: Any) -> Any:
     """One option for each field of Serving, with its default."""
     helps = {
@@ -57,13 +66,7 @@ def _serving_options(command: Any) -> Any:
     help="The archive; its name without .mar is the model's.",
 )
 @click.option("--version", default="1.0", show_default=True, help="Version of the model.")
-@click.option(
-    "--allow",
-    type=click.Choice([name for name in FORMATS if name not in DEFAULT], case_sensitive=False),
-    multiple=True,
-    help="A picture format to decode besides the usual ones; may be repeated. HEIC needs "
-    "falconet[heic] where the model is served.",
-)
+@allow_option
 @_serving_options
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
 def archive(

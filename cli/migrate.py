@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from PIL import ExifTags, Image
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
@@ -17,10 +17,11 @@ from falconet.handler import ENTRY
 from falconet.model.archive import PROOF
 from falconet.model.archive import archive as pack
 from falconet.model.migration import MigrationError
-from falconet.model.samples import in_folder, keep, made_pictures, paths
+from falconet.model.samples import in_folder, keep, lying, made_pictures, paths
 from falconet.native import available_cores
-from falconet.native.formats import DEFAULT, FORMATS
+from falconet.native.formats import DEFAULT
 
+from .archive import allow_option
 from .trial import try_out
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ KINDS = (
     *(("PNG", "RGBA"), ("PNG", "P"), ("JPEG", "CMYK"), ("GIF", "P"), ("PNG", "LA")),
 )
 # Some JPEGs are stored as a phone stores them that is held upright.
-TURNED, ORIENTATION, LYING = 20, ExifTags.Base.Orientation, 6
+TURNED = 20
 # Requests to one handler before it is the other's turn, and before any counts.
 TURN, WARM_UP = 16, 8
 # Images of a folder that are compared; of which as many may be asked about until one is answered;
@@ -66,12 +67,7 @@ MOST, FIRST, KEPT = 10_000, 96, 16
     type=click.IntRange(1),
     help="With which both handlers compute here.  [default: one for each core]",
 )
-@click.option(
-    "--allow",
-    type=click.Choice([name for name in FORMATS if name not in DEFAULT], case_sensitive=False),
-    multiple=True,
-    help="An image format to decode besides the usual ones; may be repeated.",
-)
+@allow_option
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
@@ -200,9 +196,7 @@ def made_files(size: tuple[int, int], count: int = MADE, *, same_size: bool) -> 
         if mode.endswith("A"):  # from clear to opaque
             image = image.convert("RGBA")
             image.putalpha(Image.linear_gradient("L").resize(image.size))
-        exif = Image.Exif()
-        if i % TURNED == 0:
-            exif[ORIENTATION] = LYING
+        exif = Image.Exif() if i % TURNED else lying()
         file = io.BytesIO()
         image.convert(mode).save(file, format, exif=exif)
         files.append(file.getvalue())

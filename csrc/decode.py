@@ -273,6 +273,11 @@ def decode(data: Data, max_pixels: int) -> Pixels:
     return Encoded(data, max_pixels).decode()
 
 
+def gray(pixels: Pixels) -> Pixels:
+    """An RGB picture as ``(height, width)``, by Pillow's weights, for a network of gray ones."""
+    return np.asarray(Image.fromarray(pixels).convert("L"))
+
+
 def _rgb(image: Image.Image) -> Pixels:
     """The pixels of a picture that is loaded, converted.
 

@@ -10,6 +10,9 @@ THREADS = "FALCONET_THREADS"
 # Likewise: how many models share the cores.
 MODELS = "FALCONET_MODELS"
 
+# Where the JSON ends in a body with binary data after it, by the Open Inference Protocol.
+LENGTH_HEADER = "inference-header-content-length"
+
 # Metrics of every version of a model: requests whose batch has come, and requests answered.
 BEGUN = "falconet_requests_begun_total"
 REQUESTS = "falconet_requests_total"

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from falconet.native import Preprocessor
 from falconet.native.data import Data, Pixels
-from falconet.native.decode import Decoded, Decoder, Encoded
+from falconet.native.decode import Decoded, Decoder, Encoded, gray
 from falconet.native.errors import DamagedPictureError
 from falconet.native.output import check_output, probabilities
 
@@ -187,7 +186,7 @@ class Classifier:
     def prepare(self, pictures: Sequence[Pixels], out: Rows) -> None:
         """Preprocess RGB pictures of any sizes into rows of a batch."""
         if self.channels == 1:
-            pictures = [np.asarray(Image.fromarray(pixels).convert("L")) for pixels in pictures]
+            pictures = [gray(pixels) for pixels in pictures]
         self.preprocess(pictures, out=out)
 
     def logits(self, batch: Rows) -> Tensor:

@@ -27,9 +27,6 @@ from .budget import ID, PICTURES, SIDE
 from .classifier import Prediction
 from .errors import RequestError, bad_request, quoted
 
-# Where the JSON ends in a body with binary data after it.
-LENGTH_HEADER = "inference-header-content-length"
-
 LENGTH_BYTES = 4
 
 

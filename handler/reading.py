@@ -9,7 +9,7 @@ from typing import Any
 from falconet.native.data import Data
 from falconet.native.unsupported import PICTURES_IN_BASE64
 
-from . import form, open_inference
+from . import LENGTH_HEADER, form
 from .base64_text import from_base64
 from .budget import DIGITS, JSON_NODES, UNPACKED_BYTES
 from .errors import RequestError, bad_request, quoted
@@ -131,7 +131,7 @@ def _unpacked(body: Any, header: str, value: str) -> Any:
 
 def _json_length(headers: Mapping[str, Any], length: int) -> int:
     """How much of a body is JSON."""
-    found = _header(headers, open_inference.LENGTH_HEADER)
+    found = _header(headers, LENGTH_HEADER)
     if found is None:
         return length
     name, value = found

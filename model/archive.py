@@ -22,6 +22,7 @@ MODEL = "model.pt"
 CONFIG = "model-config.yaml"
 # Of every other file in the archive, by name.
 CHECKSUMS = "checksums.json"
+MANIFEST = "MAR-INF/MANIFEST.json"
 # How the model compares with its original, if it comes from elsewhere.
 PROOF = "proof.json"
 

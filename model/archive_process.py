@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .archive import MANIFEST
+
 # Seconds for a model to load, and for a request.
 LOAD_SECONDS, ANSWER_SECONDS = 300, 120
 # As the handler of falconet.handler reads it.
@@ -164,7 +166,7 @@ def _load(folder: Path, threads: int) -> Any:
     torch.set_num_threads(threads)
     os.chdir(folder)
     sys.path.insert(0, str(folder))
-    manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
+    manifest = json.loads((folder / MANIFEST).read_text())
     metrics = MetricsCacheYamlImpl(
         config_file_path=str(Path(ts.__file__).with_name("configs") / "metrics.yaml")
     )

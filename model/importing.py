@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from falconet.native.decode import Decoder
+from falconet.native.decode import Decoder, gray
 from falconet.native.errors import PictureError
 from falconet.native.output import probabilities
 
@@ -90,7 +90,9 @@ def write(model: Model, folder: Path, files: Mapping[str, bytes] | None = None) 
         ImportedModelError: the file says something else than the model does.
         ValueError: a picture cannot be decoded.
     """
-    made = {f"made {i}": png(each) for i, each in enumerate(made_pictures(model.spec.size, 32))}
+    images = files or {
+        f"made {i}": png(each) for i, each in enumerate(made_pictures(model.spec.size, 32))
+    }
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{MODEL}.partial"
     try:
@@ -98,7 +100,7 @@ def write(model: Model, folder: Path, files: Mapping[str, bytes] | None = None) 
             warnings.simplefilter("ignore")  # tracers warn of much
             example = torch.randn(2, len(model.spec.mean), *model.spec.size)
             script = write_script(model.network, example, partial)
-            proof = compare(model, script, files or made, made=not files)
+            proof = compare(model, script, images, made=not files)
     except RuntimeError as error:
         partial.unlink(missing_ok=True)
         raise ImportedModelError(
@@ -139,13 +141,12 @@ def compare(
         found: npt.NDArray[np.float32] = np.rint((batch * std + mean) * 255)
         return found
 
-    gray = len(spec.mean) == 1
     same_bytes, moved = 0, 0.0
     expected, got = [], []
     names = list(files)
     for start in range(0, len(names), BATCH):
         some = [_decoded(decoder, name, files[name]) for name in names[start : start + BATCH]]
-        seen = [np.asarray(Image.fromarray(each).convert("L")) for each in some] if gray else some
+        seen = [gray(each) for each in some] if len(spec.mean) == 1 else some
         ours = preprocess(seen)
         theirs = ours
         if model.preprocess is not None:

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import ExifTags, Image
+from PIL import Image
 
 from falconet.native.decode import Orientation
 from falconet.native.formats import DEFAULT
 
-from .archive import MODEL, Serving
+from .archive import MANIFEST, MODEL, Serving
 from .archive_process import Answer, ArchiveProcess, ArchiveProcessError
+from .samples import lying
 from .spec import Spec
 
-MANIFEST = Path("MAR-INF", "MANIFEST.json")
 # In TorchServe's model-config.yaml, and what they are in ours.
 OPTIONS = {
     "minWorkers": "workers",
@@ -131,13 +131,15 @@ def take_over(
         answers += process.ask([image])
         if answers[-1].status == 200:
             break
-    spec = Spec(
-        **{name: _frozen(value) for name, value in found["arguments"].items()},
-        classes=tuple(labels),
-        answer=_form(answers),
-        orientation=_orientation(process, found["arguments"]),
-        formats=(*DEFAULT, *allow),
-        top_k=found["top_k"],
+    spec = Spec.of(
+        {
+            **found["arguments"],
+            "classes": labels,
+            "answer": _form(answers),
+            "orientation": _orientation(process, found["arguments"]),
+            "formats": [*DEFAULT, *allow],
+            "top_k": found["top_k"],
+        }
     )
     spec.save(folder)
     return spec
@@ -162,18 +164,12 @@ def _orientation(process: ArchiveProcess, arguments: dict[str, Any]) -> Orientat
     height, width = arguments["size"]
     mode = "L" if len(arguments["mean"]) == 1 else "RGB"
     upright = Image.linear_gradient("L").resize((width, height)).convert(mode)
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
     answers = []
-    lying = upright.transpose(Image.Transpose.ROTATE_90)
-    for image, said in ((upright, Image.Exif()), (lying, exif), (lying, Image.Exif())):
+    for image, said in ((upright, Image.Exif()), (turned, lying()), (turned, Image.Exif())):
         file = io.BytesIO()
         image.save(file, "PNG", exif=said)
         answers += process.ask([file.getvalue()])
-    upright_says, turned_says, lying_says = (each.content for each in answers)
-    turns = upright_says == turned_says != lying_says
+    first, by_exif, as_stored = (each.content for each in answers)
+    turns = first == by_exif != as_stored
     return "exif" if turns and answers[0].status == 200 else "ignore"
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

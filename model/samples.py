@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image
 
 from falconet.native.formats import suffixes
 
@@ -45,6 +45,13 @@ def png(pixels: npt.NDArray[np.uint8], **options: int) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", **options)
     return file.getvalue()
+
+
+def lying() -> Image.Exif:
+    """The Exif of a photograph that has to be turned by 90 degrees, as phones store them."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return exif
 
 
 def paths(folder: Path, formats: Sequence[str], most: int) -> list[Path]:

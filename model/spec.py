@@ -124,6 +124,15 @@ class Spec:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
             raise ValueError(f"spec: expected an object with a format of {READABLE}, got {found!r}")
         del data["format"]
+        return cls.of(data)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Spec":
+        """A spec of fields as JSON has them.
+
+        Raises:
+            ValueError: a missing or an unknown field, or one that does not fit.
+        """
         known = {field.name for field in fields(cls)}
         if unknown := data.keys() - known:
             raise ValueError(f"spec: unknown field {min(unknown)!r}; known are {sorted(known)}")
@@ -140,7 +149,9 @@ class Spec:
         Raises:
             ValueError: an unknown field, or one that does not fit.
         """
-        return Spec.from_json(json.dumps({"format": FORMAT, **asdict(self), **values}))
+        stated = json.loads(self.to_json())
+        del stated["format"]
+        return Spec.of({**stated, **values})
 
     def save(self, folder: Path) -> Path:
         """Write ``spec.json`` into a folder and return its path."""

@@ -6,14 +6,12 @@ from typing import Any
 
 import requests
 
-from falconet.handler import BEGUN, REQUESTS
+from falconet.handler import BEGUN, LENGTH_HEADER, REQUESTS
 
 from .errors import ServerError
 
 # TorchServe unpacks an archive, however large, before it answers.
 UNPACK_SECONDS = 180.0
-# Where the JSON of a request with binary data ends.
-LENGTH_HEADER = "Inference-Header-Content-Length"
 
 
 class Client:

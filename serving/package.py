@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from falconet.model import samples
-from falconet.model.archive import CHECKSUMS, CONFIG, check_version
+from falconet.model.archive import CHECKSUMS, CONFIG, MANIFEST, check_version
 from falconet.model.samples import Sample
 from falconet.model.spec import FILE_NAME as SPEC
 from falconet.model.spec import Spec
 
 from .errors import ServerError
-from .store import MANIFEST, check_name
+from .store import check_name
 
 
 @dataclass(frozen=True)

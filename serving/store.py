@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from falconet.model.archive import MANIFEST
 from falconet.model.spec import FILE_NAME as SPEC
 
 from .errors import ServerError
@@ -16,7 +17,6 @@ from .record import FILE_NAME as RECORD
 from .record import Content, Record, Release, read
 
 FOLDER = "store"
-MANIFEST = "MAR-INF/MANIFEST.json"
 # Of a model; part of paths and of URLs.
 NAME = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]*")
 

@@ -58,6 +58,4 @@ def load(name: str, wanted: Wanted) -> Model:
         found: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
         return found
 
-    return made(
-        with_weights(network, wanted, (len(spec.mean), *spec.size)), spec, preprocess, wanted
-    )
+    return made(with_weights(network, wanted, spec), spec, preprocess, wanted)

@@ -81,7 +81,7 @@ class Model:
     returns: str
 
 
-def with_weights(network: nn.Module, wanted: Wanted, picture: tuple[int, int, int]) -> nn.Module:
+def with_weights(network: nn.Module, wanted: Wanted, spec: Spec) -> nn.Module:
     """The network, in evaluation mode, with the weights of a file, if one is named.
 
     A random one is made to say different things of different pictures: norms are given statistics,
@@ -90,7 +90,7 @@ def with_weights(network: nn.Module, wanted: Wanted, picture: tuple[int, int, in
     Args:
         network: as its place made it.
         wanted: as above.
-        picture: channels, height and width of what it takes.
+        spec: of what it takes.
 
     Raises:
         ValueError: the file's weights are not this network's.
@@ -102,7 +102,7 @@ def with_weights(network: nn.Module, wanted: Wanted, picture: tuple[int, int, in
             if isinstance(layer, nn.Linear) and not layer.weight.any():
                 nn.init.normal_(layer.weight, std=0.02, generator=generator)
         for _ in range(RANDOM_BATCHES):
-            _run(network.train(), torch.randn(8, *picture, generator=generator))
+            _run(network.train(), torch.randn(8, len(spec.mean), *spec.size, generator=generator))
     if wanted.weights is not None:
         state, own = read_state(wanted.weights), network.state_dict()
         unlike = [n for n in own if n not in state or own[n].shape != state[n].shape]

@@ -27,7 +27,7 @@ def load(name: str, wanted: Wanted) -> Model:
     if not isinstance(network, nn.Module):
         raise ValueError(f"python:{name}: expected a torch.nn.Module, got {type(network).__name__}")
     spec = usual(wanted)
-    return made(with_weights(network, wanted, (len(spec.mean), *spec.size)), spec, None, wanted)
+    return made(with_weights(network, wanted, spec), spec, None, wanted)
 
 
 def usual(wanted: Wanted) -> Spec:

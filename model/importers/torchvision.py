@@ -49,4 +49,4 @@ def load(name: str, wanted: Wanted) -> Model:
         return found
 
     own = preprocess if spec.size == own_size else None
-    return made(with_weights(network, wanted, (len(spec.mean), *spec.size)), spec, own, wanted)
+    return made(with_weights(network, wanted, spec), spec, own, wanted)
