@@ -1,20 +1,24 @@
 """falconet archive"""
 
 import json
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 import click
 
 from falconet.handler import ENTRY
-from falconet.model.archive import Serving, check
+from falconet.model.archive import INT8, Serving, check
 from falconet.model.archive import archive as pack
 from falconet.model.samples import FOLDER
 from falconet.native.formats import DEFAULT, FORMATS
 
+from .calibrate import calibrate_model, calibration_options
 from .trial import try_out
 
 if TYPE_CHECKING:
@@ -42,10 +46,13 @@ def _serving_options(command: Any) -> Any:
         "startup_timeout": "Seconds a worker may take to load the model.",
         "threads": "Compute threads per worker; 0: likewise, or the cores shared out.",
         "max_pixels": "Largest picture accepted, height times width.",
-        "precision": "What the model computes in; auto is bfloat16 where the CPU is fast at it.",
+        "precision": "What the model computes in. auto: the fastest on the server's CPU of those "
+        "that agree with float32 here.",
     }
     hints = get_type_hints(Serving)
     for field in reversed(fields(Serving)):
+        if field.name not in helps:
+            continue
         command = click.option(
             f"--{field.name.replace('_', '-')}",
             type=int if hints[field.name] is int else click.Choice(get_args(hints[field.name])),
@@ -68,12 +75,15 @@ def _serving_options(command: Any) -> Any:
 @click.option("--version", default="1.0", show_default=True, help="Version of the model.")
 @allow_option
 @_serving_options
+@calibration_options
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
 def archive(
     source: Path | None,
     output: Path,
     version: str,
     allow: tuple[str, ...],
+    calibrate: Path | None,
+    least_agreement: float,
     as_json: bool,
     **serving: Any,
 ) -> None:
@@ -86,16 +96,24 @@ def archive(
       pictures in samples/;
       left out: the CIFAR-10 weights that come along.
     """
-    made = make_archive(source, output, version, Serving(**serving), allow)
+    prepare = None
+    if calibrate is not None:
+        prepare = partial(
+            calibrate_model, images=calibrate, least_agreement=least_agreement, quiet=as_json
+        )
+    made = make_archive(source, output, version, Serving(**serving), allow, prepare)
     if as_json:
         named = {"archive": str(output), "model": output.stem, "version": version}
         click.echo(json.dumps({**named, **vars(made.serving)}))
         return
     if made.exported is not None:
         click.echo(f"exported: {made.exported}")
-    if made.rounded is not None:
-        click.echo(f"in bfloat16: {made.rounded}")
-        served = "float32" if made.serving.precision == "float32" else "bfloat16 where it is fast"
+    for precision, rounded in made.rounded.items():
+        click.echo(f"in {precision}: {rounded}")
+    if made.rounded:
+        served: str = made.serving.precision
+        if served == "auto":
+            served = f"the fastest on the server's CPU of {', '.join(made.serving.precisions)}"
         click.echo(f"served in {served}; --precision changes it")
     if made.made:
         click.echo(
@@ -111,13 +129,13 @@ class Made(NamedTuple):
     Attributes:
         serving: how it will be run.
         exported: how the exported file compares with the weights, where there were any.
-        rounded: how bfloat16, in which a CPU may compute it, compares with float32, if tried.
+        rounded: how other precisions that were tried compare with float32.
         made: whether its samples are made, as it has none of its own.
     """
 
     serving: Serving
     exported: "Parity | None" = None
-    rounded: "Parity | None" = None
+    rounded: "Mapping[str, Parity]" = MappingProxyType({})
     made: bool = False
 
 
@@ -127,10 +145,14 @@ def make_archive(
     version: str = "1.0",
     serving: Serving | None = None,
     allow: Sequence[str] = (),
+    prepare: Callable[[Path], object] | None = None,
 ) -> Made:
     """Pack an exported folder, weights, or with ``None`` the weights that come along.
 
     The model is tried before: see :func:`falconet.cli.trial.try_out`.
+
+    Args:
+        prepare: is called with the folder that is packed, before that.
     """
     serving = serving or Serving()
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
@@ -139,12 +161,18 @@ def make_archive(
             folder = source
         else:
             from falconet.model.export import export  # imports torch
+            from falconet.model.weights import PRETRAINED
 
             from .model import load_weights
 
             folder, weights = Path(temporary), load_weights(source)
             exported, pictures = export(weights, folder), weights.samples
+            quantized = (source or PRETRAINED).with_suffix(f".{INT8}")
+            if quantized.is_file():
+                shutil.copyfile(quantized, folder / INT8)
         check(folder, output, version)
+        if prepare is not None:
+            prepare(folder)
         trial = try_out(folder, serving, pictures)
         pack(
             folder,

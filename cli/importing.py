@@ -11,6 +11,8 @@ import click
 from falconet.model.spec import Spec
 from falconet.native.output import OUTPUTS, Output
 
+from .calibrate import calibrate_model, calibration_options
+
 SHOWN = 3
 
 
@@ -90,6 +92,7 @@ class Size(click.ParamType[tuple[int, int]]):
     help="Meaning of the outputs, where it cannot be detected. sigmoid: logits, of which several "
     "labels may be true at once.",
 )
+@calibration_options
 @click.option("--json", "as_json", is_flag=True, help="Print the proof as JSON.")
 def import_model(
     source: str,
@@ -100,6 +103,8 @@ def import_model(
     labels: Path | None,
     samples: Path | None,
     outputs: Output | None,
+    calibrate: Path | None,
+    least_agreement: float,
     as_json: bool,
 ) -> None:
     """Convert a trained model, and check that it predicts as the original does.
@@ -134,6 +139,8 @@ def import_model(
         raise click.UsageError(f"{samples}: expected images ({kinds})")
     model = load(source, wanted)
     proof = write(model, output, images)
+    if calibrate is not None:
+        calibrate_model(output, calibrate, least_agreement, quiet=as_json)
     if as_json:
         click.echo(json.dumps(asdict(proof)))
         return

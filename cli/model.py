@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from falconet.handler.classifier import Classifier
+from falconet.handler.fastest import available
 from falconet.handler.network import Precision
 from falconet.model.export import export
 from falconet.model.weights import PRETRAINED, Weights
@@ -46,7 +47,10 @@ def open_classifier(source: Path | None) -> Iterator[Classifier]:
             with zipfile.ZipFile(source) as archive:
                 archive.extractall(folder)
             config = yaml.safe_load((folder / "model-config.yaml").read_text(encoding="utf-8"))
-            precision = config.get("falconet", {}).get("precision", "auto")
+            options = config.get("falconet", {})
+            precision = options.get("precision", "auto")
+            if precision == "auto" and "precisions" in options:
+                precision = available(options["precisions"])[0]  # likely the one that is served
         else:
             export(load_weights(source), folder)
         yield Classifier(folder, precision=precision)

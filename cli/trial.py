@@ -1,13 +1,13 @@
 """A model is tried as it will be served, before it is packed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from falconet.model.archive import MODEL, Serving
+from falconet.model.archive import INT8, MODEL, Serving
 from falconet.model.samples import FOLDER, Sample, in_folder, made_pictures, png
 from falconet.model.spec import Spec
 from falconet.native.output import probabilities
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Of a model's own pictures, as many get the same class in bfloat16, or it is not used. Of made
 # ones, which a model has no opinion of, as many get nearly the same probability.
 AGREEMENT = 0.98
-# So many pictures go into the archive, whose probability bfloat16 moves by this at most.
+# So many pictures go into the archive, whose probability no precision moves by more than this.
 KNOWN, MOVED = 16, 0.05
 BATCH = 8
 # Of what a model returns, as a share of the largest, in float32.
@@ -34,13 +34,14 @@ class Trial:
     """How a model may be served, and what is known of it.
 
     Attributes:
-        serving: as was asked for; its precision is float32 if bfloat16 changes what the model says.
-        rounded: how bfloat16 compares with float32, if it was tried.
+        serving: as was asked for, with the precisions that agree with float32; its precision is
+            float32 if no other does.
+        rounded: how other precisions that were tried compare with float32.
         known: pictures, with what the model says of them.
     """
 
     serving: Serving
-    rounded: "Parity | None"
+    rounded: "dict[str, Parity]"
     known: list[Sample]
 
 
@@ -48,7 +49,7 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     """Run a model in each precision that it may be served in.
 
     Args:
-        folder: with ``model.pt`` and ``spec.json``.
+        folder: with ``model.pt`` and ``spec.json``, and ``int8.json`` if it may be served so.
         serving: how it is to be served.
         pictures: of its own; else those in its folder ``samples``, or made ones.
 
@@ -59,6 +60,8 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     """
     from falconet.model.export import Parity
 
+    if serving.precision == "int8" and not (folder / INT8).is_file():
+        raise ValueError("int8 needs images to calibrate on: --calibrate DIR")
     spec = Spec.load(folder)
     files = [png(pixels) for pixels in pictures] or [
         *in_folder(folder / FOLDER, spec.formats).values()
@@ -71,27 +74,43 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     if serving.batch_size > 1 and len(files) > 1:
         model.check_neighbours(files[:2], exact[:2])
     del model  # before another one is loaded
-    as_served, rounded, agree = exact, None, len(files)
-    if serving.precision != "float32":
+    found: dict[str, Tensor] = {"float32": exact}
+    rounded: dict[str, Parity] = {}
+    for precision in _to_try(folder, serving):
         try:
-            as_served = _Model(folder, spec, "bfloat16").logits(files)
+            found[precision] = _Model(folder, spec, precision).logits(files)
         except ValueError:
-            if serving.precision == "bfloat16":
+            if serving.precision == precision:
                 raise
-            serving = replace(serving, precision="float32")
-        else:
-            rounded = Parity.of(exact, as_served)
-            moved = (said(exact) - said(as_served)).abs().amax(1)
-            agree = int((moved <= MOVED).sum()) if made else rounded.same_top1
-    known = _known(files, spec, exact, as_served, made=made)
-    if serving.precision == "auto" and (agree < AGREEMENT * len(files) or not known):
-        serving = replace(serving, precision="float32")
-        known = _known(files, spec, exact, exact, made=made)
+            continue
+        rounded[precision] = Parity.of(exact, found[precision])
+        moved = (said(exact) - said(found[precision])).abs().amax(1)
+        agree = int((moved <= MOVED).sum()) if made else rounded[precision].same_top1
+        # Whose agreement was found by many more images, if it is int8's.
+        doubtful = precision == "bfloat16" and agree < AGREEMENT * len(files)
+        if doubtful and serving.precision != precision:
+            del found[precision]
+    known = _known(files, spec, found, made=made)
+    while not known and serving.precision == "auto":
+        found.popitem()
+        known = _known(files, spec, found, made=made)
     if not known:
         raise ValueError(
-            "in bfloat16 the model says something else of every picture; use --precision float32"
+            f"in {serving.precision} the model says something else of every picture; use "
+            "--precision float32"
         )
-    return Trial(serving, rounded, known)
+    precision = serving.precision if len(found) > 1 else "float32"
+    return Trial(
+        replace(serving, precision=precision, precisions=tuple(reversed(found))), rounded, known
+    )
+
+
+def _to_try(folder: Path, serving: Serving) -> "list[Precision]":
+    """What a worker may serve besides float32; a CPU may not have what was asked for."""
+    if serving.precision == "float32":
+        return []
+    quantized = serving.precision != "bfloat16" and (folder / INT8).is_file()
+    return ["bfloat16", "int8"] if quantized else ["bfloat16"]
 
 
 class _Model:
@@ -153,15 +172,19 @@ class _Model:
 
 
 def _known(
-    files: Sequence[bytes], spec: Spec, exact: "Tensor", as_served: "Tensor", *, made: bool
+    files: Sequence[bytes], spec: Spec, found: "Mapping[str, Tensor]", *, made: bool
 ) -> list[Sample]:
-    """Pictures with the best class in float32; those that rounding moves are out."""
+    """Pictures with the best class in float32; those that another precision moves are out."""
     known: list[Sample] = []
-    best = probabilities(spec.output, exact).max(1)
-    rounded = probabilities(spec.output, as_served).max(1)
+    best = {name: probabilities(spec.output, each).max(1) for name, each in found.items()}
+    exact = best["float32"]
     for i, file in enumerate(files):
-        moved = abs(float(best.values[i] - rounded.values[i]))
-        if best.indices[i] == rounded.indices[i] and moved <= MOVED and len(known) < KNOWN:
-            label = spec.classes[int(best.indices[i])]
-            known.append(Sample(file, label, round(float(best.values[i]), 6), made))
+        stays = all(
+            each.indices[i] == exact.indices[i]
+            and abs(float(each.values[i] - exact.values[i])) <= MOVED
+            for each in best.values()
+        )
+        if stays and len(known) < KNOWN:
+            label = spec.classes[int(exact.indices[i])]
+            known.append(Sample(file, label, round(float(exact.values[i]), 6), made))
     return known

@@ -15,6 +15,29 @@ def resize(
     implementation: str | None,
 ) -> npt.NDArray[np.uint8]: ...
 
+# C-contiguous arrays; bfloat16 as its bits.
+def quantize(
+    array: npt.NDArray[np.float32] | npt.NDArray[np.uint16],
+    scale: float,
+    zero: int,
+    out: npt.NDArray[np.uint8],
+) -> None: ...
+def dequantize(
+    array: npt.NDArray[np.uint8],
+    scale: float,
+    zero: int,
+    out: npt.NDArray[np.float32] | npt.NDArray[np.uint16],
+) -> None: ...
+
+# NHWC.
+def max_pool(
+    array: npt.NDArray[np.uint8],
+    window: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    out: npt.NDArray[np.uint8],
+) -> None: ...
+
 class Preprocessor:
     # A batch that reads and writes fewer than min_parallel_bytes is done by the calling thread.
     def __init__(

@@ -1,5 +1,7 @@
 // Everything of the extension that knows Python: argument checks, error messages, the GIL.
 
+#include "bindings.h"
+
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -394,6 +396,7 @@ PYBIND11_MODULE(_core, module) {
   using falconet::BoundPreprocessor;
   module.doc() = "The compiled half of falconet.native; import that instead.";
   module.def("implementations", &falconet::implementations_bound);
+  falconet::bind_quantization(module);
   module.def("resize", &falconet::resize_bound, py::arg("image"), py::arg("size"),
              py::arg("filter"), py::arg("reference"), py::arg("implementation"));
   py::class_<BoundPreprocessor>(module, "Preprocessor")

@@ -7,6 +7,10 @@ ENTRY = Path(__file__).with_name("torchserve_entry.py")
 
 # Of a server's environment: how many a worker computes with, where its archive does not say.
 THREADS = "FALCONET_THREADS"
+# Likewise: what models compute in, whatever their archives say.
+PRECISION = "FALCONET_PRECISION"
+# Likewise: a file that keeps which precision was measured to be the fastest, for each model.
+MEASURED = "FALCONET_MEASURED"
 # Likewise: how many models share the cores.
 MODELS = "FALCONET_MODELS"
 

@@ -19,6 +19,8 @@ from falconet.native.output import check_output, probabilities
 
 from .answer import FORMS
 from .network import Network, Precision
+from .quantization import FILE_NAME as INT8
+from .quantization import Quantization
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +78,11 @@ class Classifier:
         self._spec, self._threads = spec, threads
         checked = Preprocessor.from_spec(spec, threads=1)
         picture = (len(checked.mean), *checked.size)
-        self._use(Network(folder / model, precision, device, picture))
+        stated = folder / INT8
+        self.quantization = None
+        if stated.is_file():
+            self.quantization = Quantization.from_json(stated.read_text(encoding="utf-8"))
+        self._use(Network(folder / model, precision, device, picture, self.quantization))
         self.channels = len(self.preprocess.mean)
         if self.channels not in (1, 3):
             raise ValueError(
@@ -101,11 +107,11 @@ class Classifier:
         except RuntimeError:
             # A model may insist on float32 somewhere, or have convolutions like no other. What is
             # wrong with it as it is, its first batch will say.
-            plain: Precision = "float32" if precision == "auto" else precision
+            plain: Precision = "bfloat16" if precision == "bfloat16" else "float32"
             logger.warning(
                 "the model cannot be computed in %s with %d packed convolutions, and is in %s as "
                 "it was exported",
-                self.network.dtype,
+                self.network.precision,
                 self.network.packed,
                 plain,
                 exc_info=True,

@@ -7,32 +7,35 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from .graph import simplify
 from .packing import can_pack, input_sizes, pack
+from .quantization import FILE_NAME, Quantization, quantize
 
-Precision = Literal["auto", "bfloat16", "float32"]
+Precision = Literal["auto", "int8", "bfloat16", "float32"]
 
 
 class Network:
     """A classifier that has been frozen, with its weights laid out as its convolutions want them.
 
-    On a CPU with instructions for bfloat16 it computes in that, to two or three digits; on a GPU in
-    float16; elsewhere in float32.
-
     Args:
         path: a TorchScript file. It takes ``(N, C, height, width)`` and returns ``(N, classes)``
             logits.
-        precision: ``"auto"`` as above; ``"bfloat16"`` and ``"float32"`` whatever the machine has.
+        precision: ``"float32"``; ``"bfloat16"``, to two or three digits; ``"int8"`` by a
+            quantization; ``"auto"`` for float16 on a GPU, and for bfloat16 on a CPU that has
+            instructions for it, else float32.
         device: ``"cpu"``, or a GPU such as ``"cuda:0"``.
         picture: channels, height and width of pictures, for which filters are put in oneDNN's own
             order on a CPU; ``None`` leaves them as they are.
+        quantization: which layers compute in 8-bit integers, with ``"int8"``.
 
     Attributes:
         device: where it runs.
-        dtype: what it computes in, and takes.
+        precision: what it computes in: one of :data:`Precision` but ``"auto"``, or ``"float16"``.
+        dtype: what it takes, and what layers that are not quantized compute in.
         packed: how many convolutions have their filters in oneDNN's own order.
 
     Raises:
-        ValueError: no such precision.
+        ValueError: no such precision, or int8 without a quantization that fits the model.
     """
 
     def __init__(
@@ -41,14 +44,19 @@ class Network:
         precision: Precision = "auto",
         device: str = "cpu",
         picture: tuple[int, int, int] | None = None,
+        quantization: Quantization | None = None,
     ) -> None:
         if precision not in get_args(Precision):
             raise ValueError(
                 f"precision: expected one of {', '.join(get_args(Precision))}, got {precision!r}"
             )
+        if precision == "int8" and quantization is None:
+            raise ValueError(f"precision: int8 needs {FILE_NAME}, which calibration makes")
         self.device = torch.device(device)
         self.dtype = _dtype(precision, self.device)
+        self.precision = "int8" if precision == "int8" else str(self.dtype).removeprefix("torch.")
         self.packed = 0
+        self._quantization = quantization if precision == "int8" else None
         self._model = self._load(path)
         if picture is not None and self.device.type == "cpu" and can_pack(self.dtype):
             example = torch.zeros((1, *picture), dtype=self.dtype)
@@ -56,14 +64,9 @@ class Network:
             self.packed = pack(self._model.graph, input_sizes(self._load(path), example))
 
     def _load(self, path: Path) -> Any:
-        with warnings.catch_warnings():
-            # Deprecated since torch 2.11, and still the format that TorchServe loads.
-            warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
-            warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-            model = torch.jit.load(str(path), map_location=self.device).eval()
-            # Folds batch norms in float32, before anything is rounded. A file may be frozen.
-            if any(True for _ in model.parameters()):
-                model = torch.jit.freeze(model)
+        model = load_frozen(path, self.device)
+        if self._quantization is not None:
+            quantize(model.graph, self._quantization, self.dtype)
         _lay_out(model.graph, self.dtype)
         return model
 
@@ -87,13 +90,34 @@ class Network:
         return logits.float().cpu()
 
 
+def load_frozen(path: Path, device: torch.device | str = "cpu") -> Any:
+    """A TorchScript model as :mod:`.graph` takes it, in the precision that it was exported in."""
+    with warnings.catch_warnings():
+        # Deprecated since torch 2.11, and still the format that TorchServe loads.
+        warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        model = torch.jit.load(str(path), map_location=device).eval()
+        # Folds batch norms in float32, before anything is rounded. A file may be frozen.
+        if any(True for _ in model.parameters()):
+            model = torch.jit.freeze(model)
+    simplify(model.graph)
+    return model
+
+
 def fast_bfloat16() -> bool:
     """Whether this CPU has instructions for bfloat16: AMX or AVX512-BF16."""
     # Older than torch.cpu.get_capabilities(), which torch 2.11 may not have.
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
+def can_quantize() -> bool:
+    """Whether this CPU has instructions for products of 8-bit integers: AVX512-VNNI."""
+    return bool(torch.cpu._is_vnni_supported()) and torch.backends.mkldnn.is_available()
+
+
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    if precision == "int8":
+        return torch.bfloat16 if fast_bfloat16() else torch.float32
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
     if device.type == "cuda":
@@ -106,6 +130,8 @@ def _lay_out(graph: Any, dtype: torch.dtype) -> None:
     for node in graph.findAllNodes("prim::Constant", recurse=True):
         if not node.hasAttribute("value") or node.kindOf("value") != "t":
             continue  # no tensor
+        if all(use.user.kind().startswith("onednn::") for use in node.output().uses()):
+            continue  # has what it is to have
         value = node.t("value")
         if value.is_floating_point():
             value = value.to(dtype)

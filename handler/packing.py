@@ -1,4 +1,4 @@
-"""Convolutions whose filters lie in memory as oneDNN computes with them.
+"""Layers whose weights lie in memory as oneDNN computes with them.
 
 Otherwise oneDNN brings them into that order on every call, which for a single small picture takes
 longer than computing.
@@ -12,15 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# Where each kind of node has what the packed operator takes after the filters and the bias.
-_PADDING, _STRIDE, _DILATION, _GROUPS = "padding", "stride", "dilation", "groups"
-_PLACES = {
-    "aten::conv2d": {_STRIDE: 3, _PADDING: 4, _DILATION: 5, _GROUPS: 6},
-    "aten::_convolution": {_STRIDE: 3, _PADDING: 4, _DILATION: 5, _GROUPS: 8},
-}
-_CONVOLUTIONS = (torch.ops.aten.conv2d, torch.ops.aten.convolution, torch.ops.aten._convolution)
-_TRANSPOSED = 6  # of aten::_convolution
-_INTEGERS = "List[int]"
+from .graph import Insertion, Layer, fusion, layers
+
+_OPERATORS = (torch.ops.aten.conv2d, torch.ops.aten.convolution, torch.ops.aten._convolution)
 
 
 def can_pack(dtype: torch.dtype) -> bool:
@@ -52,7 +46,7 @@ class _Inputs(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func.overloadpacket in _CONVOLUTIONS:  # type: ignore[attr-defined]
+        if func.overloadpacket in _OPERATORS:  # type: ignore[attr-defined]
             self.of.setdefault(args[1].data_ptr(), set()).add(tuple(args[0].shape))
         return result
 
@@ -71,95 +65,62 @@ def input_sizes(model: torch.jit.ScriptModule, example: Tensor) -> list[tuple[in
     # What is wrong with a model that cannot be run, its first batch will say.
     with suppress(Exception), torch.no_grad(), _Inputs() as inputs:
         model(example)
-    found: list[tuple[int, ...] | None] = []
-    for node, _ in _convolutions(model.graph):
-        filters = _constant(list(node.inputs())[1])
-        sizes = inputs.of.get(filters.data_ptr(), set()) if isinstance(filters, Tensor) else set()
-        found.append(next(iter(sizes)) if len(sizes) == 1 else None)
-    return found
+    sizes = [inputs.of.get(each.weight.data_ptr(), set()) for each in _convolutions(model.graph)]
+    return [next(iter(found)) if len(found) == 1 else None for found in sizes]
 
 
 def pack(graph: Any, sizes: Sequence[tuple[int, ...] | None]) -> int:
-    """Replace a frozen graph's convolutions, and a ReLU after them, by ones with packed filters.
+    """Replace a frozen graph's convolutions, and what can be computed with them, by packed ones.
 
     The operator is that of torch.compile (``torch/_inductor/fx_passes/mkldnn_fusion.py``). Its
-    results are the same but for float32's last digits. Which order oneDNN wants depends on the size
-    of the input: filters in another one are brought into it on every call, slowly.
+    results are the same but for float32's last digits; in bfloat16 a sum with a shortcut is rounded
+    once instead of twice. Which order oneDNN wants depends on the size of the input: filters in
+    another one are brought into it on every call, slowly.
 
     Args:
-        graph: of a frozen model on the CPU that has not been run yet, whose filters have the dtype
-            that it is computed in.
+        graph: of a frozen model on the CPU that has not been run yet, simplified, whose filters
+            have the dtype that it is computed in.
         sizes: of each convolution's input, as :func:`input_sizes` says of the same model.
 
     Returns:
         how many were replaced; others, and those whose input is not known, stay as they are.
     """
     found = list(zip(_convolutions(graph), sizes, strict=True))
-    return sum(
-        size is not None and _pack(graph, node, places, size) for (node, places), size in found
-    )
+    packed = sum(size is not None and _pack(graph, layer, size) for layer, size in found)
+    torch._C._jit_pass_dce(graph)
+    return packed
 
 
-def _convolutions(graph: Any) -> list[tuple[Any, dict[str, int]]]:
-    """The nodes, and where each has its arguments."""
-    return [
-        (node, places)
-        for kind, places in _PLACES.items()
-        for node in graph.findAllNodes(kind, recurse=True)
-    ]
+def _convolutions(graph: Any) -> list[Layer]:
+    return [layer for layer in layers(graph) if layer.geometry is not None]
 
 
-def _pack(graph: Any, node: Any, places: dict[str, int], size: tuple[int, ...]) -> bool:
-    inputs = list(node.inputs())
-    filters, groups = _constant(inputs[1]), _constant(inputs[places[_GROUPS]])
-    plain = node.kind() == "aten::conv2d" or _constant(inputs[_TRANSPOSED]) is False
-    lists = [inputs[places[name]] for name in (_PADDING, _STRIDE, _DILATION)]
-    geometry = [_constant(each) for each in lists]
-    if (
-        not isinstance(filters, Tensor)
-        or filters.ndim != 4
-        or groups is None
-        or None in geometry
-        or not plain
-        # A padding may be the word "same".
-        or any(str(each.type().annotation_str) != _INTEGERS for each in lists)
-    ):
-        return False
+def _pack(graph: Any, layer: Layer, size: tuple[int, ...]) -> bool:
+    assert layer.geometry is not None
+    stride, padding, dilation, groups = layer.geometry
+    geometry = (padding, stride, dilation, groups)
     try:
-        reordered = torch.ops.mkldnn._reorder_convolution_weight(filters, *geometry, groups, size)
+        reordered = torch.ops.mkldnn._reorder_convolution_weight(layer.weight, *geometry, size)
     except RuntimeError:  # oneDNN has no such convolution
         return False
-    last, activation = node, "none"
-    users = [use.user for use in node.output().uses()]
-    if len(users) == 1 and users[0].kind() in ("aten::relu", "aten::relu_"):
-        last, activation = users[0], "relu"
-    graph.setInsertPoint(node)
-    constant = graph.insertNode(graph.create("prim::ConstantMKLDNNTensor", [], 1))
-    constant.t_("value", reordered)
-    scalars = graph.insertNode(graph.create("prim::ListConstruct", [], 1))
-    optional = torch._C.OptionalType(torch._C.NumberType.get())
-    scalars.output().setType(torch._C.ListType(optional))
-    made = graph.insertNode(
-        graph.create(
+    fused = fusion(layer)
+    insertion = Insertion(graph, fused.last)
+    _, _, bias, *_ = layer.node.inputs()
+    name, numbers, algorithm = fused.activation
+    scalars = insertion.scalars(numbers)
+    arguments = [insertion.constant(reordered), bias, *geometry]
+    if fused.shortcut is None:
+        made = insertion.node(
             "mkldnn::_convolution_pointwise",
-            [
-                *(inputs[0], constant.output(), inputs[2], *lists, inputs[places[_GROUPS]]),
-                *(graph.insertConstant(activation), scalars.output(), graph.insertConstant("")),
-            ],
-            1,
+            [layer.input, *arguments, name, scalars, algorithm],
         )
-    )
-    last.output().replaceAllUsesWith(made.output())
-    if last is not node:
-        last.destroy()
-    node.destroy()
+    else:
+        made = insertion.node(
+            "mkldnn::_convolution_pointwise_",
+            [
+                *(fused.shortcut, layer.input, *arguments, "add", 1.0),
+                *(None if name == "none" else name, scalars, algorithm),
+            ],
+        )
+    fused.last.output().replaceAllUsesWith(made)
     return True
-
-
-def _constant(value: Any) -> Any:
-    """What a value is, if it is a constant or a list of them."""
-    node = value.node()
-    if node.kind() == "prim::ListConstruct":
-        found = [_constant(each) for each in node.inputs()]
-        return None if None in found else found
-    return value.toIValue() if node.kind() == "prim::Constant" else None

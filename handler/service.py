@@ -21,10 +21,12 @@ from falconet.native.budget import PIXELS
 from falconet.native.decode import Decoded, Encoded
 from falconet.native.errors import PictureError
 
-from . import MODELS, THREADS, answer, wire
+from . import MODELS, PRECISION, THREADS, answer, wire
 from .classifier import Classifier, Prediction, Rows
 from .errors import RequestError, request_error
+from .fastest import available, fastest
 from .metrics import Metrics
+from .network import Precision, can_quantize
 from .reading import read
 from .request import Request
 from .trace import tracer
@@ -72,13 +74,7 @@ class Service:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         Image.MAX_IMAGE_PIXELS = None  # max_pixels is checked on the header, before Pillow would
 
-        self.classifier = Classifier(
-            Path(context.system_properties["model_dir"]),
-            context.manifest["model"]["serializedFile"],
-            self.threads,
-            options.get("precision", "auto"),
-            _device(context.system_properties.get("gpu_id")),
-        )
+        self.classifier = self._load(context, options)
         wire.install()
         model = context.model_name, str(context.manifest["model"].get("modelVersion", ""))
         self._served = answer.Served(*model, self.classifier.form)
@@ -95,12 +91,32 @@ class Service:
         network = self.classifier.network
         logger.info(
             "%s on %s, %d threads, batches up to %d; preprocessing by %s",
-            str(network.dtype).removeprefix("torch."),
+            network.precision,
             network.device,
             self.threads,
             self.batch_size,
             self.classifier.preprocess.implementation,
         )
+
+    def _load(self, context: Any, options: Mapping[str, Any]) -> Classifier:
+        """The model, in the precision that was asked for if the CPU has it, else the fastest."""
+        folder = Path(context.system_properties["model_dir"])
+        file = context.manifest["model"]["serializedFile"]
+        device = _device(context.system_properties.get("gpu_id"))
+
+        def load(precision: Precision) -> Classifier:
+            return Classifier(folder, file, self.threads, precision, device)
+
+        wanted: Any = os.environ.get(PRECISION) or options.get("precision", "auto")
+        if device != "cpu":
+            return load("auto" if wanted == "int8" else wanted)
+        if wanted == "int8" and not can_quantize():
+            logger.warning("this CPU has no instructions for int8 (AVX512-VNNI): auto is served")
+            wanted = "auto"
+        if wanted != "auto":
+            return load(wanted)
+        stated = options.get("precisions", ("bfloat16", "float32"))
+        return fastest(load, available(stated), folder, self.batch_size)
 
     def settle(self) -> None:
         """Answer in the calling thread from now on, with as many threads as were asked for."""

@@ -25,6 +25,8 @@ CHECKSUMS = "checksums.json"
 MANIFEST = "MAR-INF/MANIFEST.json"
 # How the model compares with its original, if it comes from elsewhere.
 PROOF = "proof.json"
+# How it computes in 8-bit integers, if that is known; see falconet.handler.quantization.
+INT8 = "int8.json"
 
 
 class ArchiveError(RuntimeError):
@@ -46,8 +48,10 @@ class Serving:
         threads: compute threads per worker; 0 shares the cores out among the workers, or leaves
             it to the server as well.
         max_pixels: the largest picture accepted, height times width.
-        precision: what the model computes in. ``"auto"`` is bfloat16 where the CPU has
-            instructions for it, and float32 elsewhere.
+        precision: what the model computes in. ``"auto"`` is the fastest on the server's CPU among
+            ``precisions``, which a worker measures. What a CPU has no instructions for is served
+            as ``"auto"``.
+        precisions: those in which the model was found to agree with itself in float32.
     """
 
     workers: int = 0
@@ -57,11 +61,12 @@ class Serving:
     startup_timeout: int = 120
     threads: int = 0
     max_pixels: int = 50_000_000
-    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    precision: Literal["auto", "int8", "bfloat16", "float32"] = "auto"
+    precisions: tuple[str, ...] = ("bfloat16", "float32")
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name == "precision":
+            if name in ("precision", "precisions"):
                 continue
             least = 0 if name in ("workers", "threads") else 1
             if value < least:
@@ -80,6 +85,7 @@ class Serving:
                     "threads": self.threads,
                     "max_pixels": self.max_pixels,
                     "precision": self.precision,
+                    "precisions": list(self.precisions),
                 },
             },
             sort_keys=False,
@@ -96,7 +102,7 @@ def archive(
     known: Sequence[samples.Sample] = (),
     allow: Sequence[str] = (),
 ) -> None:
-    """Pack ``model.pt``, ``spec.json`` and ``proof.json``, if any, into the archive ``output``.
+    """Pack ``model.pt``, ``spec.json``, and ``proof.json`` and ``int8.json`` if any.
 
     The model may be any TorchScript file that takes ``(N, C, height, width)`` float32 and returns
     ``(N, classes)`` logits. The model's name is that of the output file, without ``.mar``.
@@ -131,9 +137,10 @@ def archive(
         config.write_text((serving or Serving()).to_yaml(), encoding="utf-8")
         samples.save(known, Path(temporary))
         extra = [spec.FILE_NAME, samples.FILE_NAME]
-        if (folder / PROOF).is_file():
-            shutil.copyfile(folder / PROOF, Path(temporary, PROOF))
-            extra.append(PROOF)
+        for name in (PROOF, INT8):
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, Path(temporary, name))
+                extra.append(name)
         packed = [model, handler, config, *(Path(temporary, name) for name in extra)]
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in packed}
         Path(temporary, CHECKSUMS).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")

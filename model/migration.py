@@ -87,7 +87,7 @@ def unpack(archive: Path, folder: Path) -> Old:
     )
 
 
-def _known(config: dict[str, Any]) -> dict[str, int]:
+def _known(config: dict[str, Any]) -> dict[str, Any]:
     """What a ``model-config.yaml`` says, in our words."""
     found: dict[str, int] = {}
     for name, ours in OPTIONS.items():

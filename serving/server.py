@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from falconet.handler import MODELS
+from falconet.handler import MEASURED, MODELS
 from falconet.model.archive import stated_workers
 from falconet.native import available_cores
 
@@ -130,6 +130,7 @@ class Server:
             **os.environ,
             **configuration.environment,
             MODELS: str(len(models)),
+            MEASURED: str((folder / "measured.json").resolve()),
             MARK: str(temporary),
             "JAVA_HOME": str(java_home),
             "LOG_LOCATION": str(logs.resolve()),

@@ -96,8 +96,10 @@ def test_auto_asks_the_machine(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_unknown_precision(file: Path) -> None:
-    with pytest.raises(ValueError, match="expected one of auto, bfloat16, float32, got 'int8'"):
-        Network(file, "int8")  # type: ignore[arg-type]
+    with pytest.raises(
+        ValueError, match="expected one of auto, int8, bfloat16, float32, got 'int4'"
+    ):
+        Network(file, "int4")  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -34,7 +34,7 @@ def compiled(files: list[Path]) -> list[Path]:
 
 def build(name: str, folder: Path, *flags: str) -> Path:
     """The program of this name beside this file, with all of the C++ but what knows Python."""
-    files = [path for path in sorted(SOURCES.glob("*.cpp")) if path.name != "bindings.cpp"]
+    files = [path for path in sorted(SOURCES.glob("*.cpp")) if not path.name.startswith("bindings")]
     if not flags:
         files = compiled(files)
     flags = ("-std=c++17", "-O1", "-Wall", "-Wextra", "-pthread", f"-I{SOURCES}", *flags)
