@@ -84,6 +84,8 @@ class Recipe:
         snapshots: average the predictions of the networks at the ends of the schedule's last
             so many cycles (arXiv:1704.00109); 0 does not.
         precision: of convolutions and products; weights, norms and losses are in float32.
+        int8: round the layers' inputs and weights as serving in int8 does, which recovers most of
+            what that costs; for a few epochs with ``--init-from``, at a low learning rate.
         deterministic: the same bits in every run on the same machine, on a GPU at some cost.
         seed: of all chance.
     """
@@ -119,6 +121,7 @@ class Recipe:
     ema_decay: float = 0.0
     snapshots: int = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+    int8: bool = False
     deterministic: bool = False
     seed: int = 0
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .capture import CapturedStep
 from .distill import digest, distillation, load_teacher
 from .evaluate import score
 from .progress import bar, console
+from .quantized import Int8
 from .recipe import Recipe
 from .run import Run
 from .split import hold_out, subset
@@ -212,7 +214,8 @@ def _train(
             x, target = augment.cutmix(x, target, place)
         x = x.contiguous(memory_format=layout)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            logits = parallel(x).float()
+            with Int8() if recipe.int8 else nullcontext():
+                logits = parallel(x).float()
             if taught_by is not None:
                 with torch.no_grad():
                     taught = taught_by(x).float()
@@ -280,7 +283,8 @@ def _train(
                     "seconds": round(seconds, 2),
                 }
                 if len(held_x):
-                    held_score = score(kept, held_x, held_y, precision)
+                    with Int8() if recipe.int8 else nullcontext():
+                        held_score = score(kept, held_x, held_y, precision)
                     row["validation_loss"] = round(held_score.loss, 4)
                     row["validation_accuracy"] = held_score.accuracy
                     if held_score.accuracy > best_accuracy:
