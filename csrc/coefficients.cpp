@@ -61,13 +61,7 @@ class Resampling {
 };
 
 // torch takes as many bits as leave the largest weight of the whole axis below 2^15.
-int torch_precision(const Resampling& resampling, int out_size) {
-  double largest = 0.0;
-  std::vector<double> weights;
-  for (int out = 0; out < out_size; ++out) {
-    resampling.weights(out, &weights);
-    for (const double weight : weights) largest = std::max(largest, weight);
-  }
+int torch_precision(double largest) {
   int precision = 0;
   while (precision < kMaxPrecision &&
          static_cast<int>(0.5 + largest * (1 << (precision + 1))) < 1 << 15) {
@@ -110,13 +104,21 @@ Coefficients::Coefficients(const Key& key) : key_(key) {
   const Resampling resampling(key);
   const int size = key.end - key.begin;
   const int padded_size = rounded_up(size, 4);
-  const int precision =
-      key.reference == Reference::torch ? torch_precision(resampling, key.out_size) : kMaxPrecision;
-  for (int out = key.begin; out < key.end; ++out) {
+  // Of the outputs that are needed, one after another.
+  std::vector<double> all;
+  double largest = 0.0;
+  std::vector<double> weights;
+  const bool whole = key.reference == Reference::torch;
+  for (int out = whole ? 0 : key.begin; out < (whole ? key.out_size : key.end); ++out) {
+    resampling.weights(out, &weights);
+    for (const double weight : weights) largest = std::max(largest, weight);
+    if (out < key.begin || out >= key.end) continue;
+    all.insert(all.end(), weights.begin(), weights.end());
     first_.push_back(resampling.first(out));
-    count_.push_back(resampling.count(out));
+    count_.push_back(static_cast<int>(weights.size()));
     max_count_ = std::max(max_count_, count_.back());
   }
+  const int precision = whole ? torch_precision(largest) : kMaxPrecision;
   // Those added repeat the last place, where there is something to read, with no weight. Kernels
   // read eight places at a time, from anywhere.
   first_.resize(padded_size + 8, first_.back());
@@ -125,12 +127,11 @@ Coefficients::Coefficients(const Key& key) : key_(key) {
   const int groups = rounded_up(max_count_, 4) / 4;
   groups_.resize(static_cast<std::size_t>(groups) * padded_size / 4);
   auto* const tap_groups = reinterpret_cast<TapGroup*>(groups_.data());
-  std::vector<double> weights;
   std::vector<std::int32_t> fixed(4 * static_cast<std::size_t>(groups));
-  for (int i = 0; i < size; ++i) {
-    resampling.weights(key.begin + i, &weights);
+  const double* next = all.data();
+  for (int i = 0; i < size; ++i, next += count_[i - 1]) {
     std::fill(fixed.begin(), fixed.end(), 0);
-    std::transform(weights.begin(), weights.end(), fixed.begin(),
+    std::transform(next, next + count_[i], fixed.begin(),
                    [&](double weight) { return to_fixed_point(weight, precision); });
     for (int group = 0; group < groups; ++group) {
       key.kernels->split(fixed.data() + 4 * group,

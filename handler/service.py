@@ -105,7 +105,8 @@ class Service:
         device = _device(context.system_properties.get("gpu_id"))
 
         def load(precision: Precision) -> Classifier:
-            return Classifier(folder, file, self.threads, precision, device)
+            # Preprocessing has the threads of this pool, a picture each: one of its own for each.
+            return Classifier(folder, file, 1, precision, device)
 
         wanted: Any = os.environ.get(PRECISION) or options.get("precision", "auto")
         if device != "cpu":

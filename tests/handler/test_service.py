@@ -389,7 +389,9 @@ def test_threads_are_shared_out_among_workers(
     context = context_for(exported, [])
     context.model_yaml_config["maxWorkers"] = workers
     service = Service(context)
-    assert service.classifier.preprocess.threads == threads
+    assert service.threads == threads
+    # Pictures are shared out among the service's own threads.
+    assert service.classifier.preprocess.threads == 1
     assert torch.get_num_threads() == threads
 
 

@@ -376,3 +376,26 @@ def test_what_a_large_picture_took_is_given_back() -> None:
     command = [sys.executable, "-c", RELEASED]
     output = subprocess.check_output(command, env=environment, text=True)
     assert int(output) < 8_000
+
+
+@pytest.mark.parametrize("implementation", implementations())
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("std", [0.25, 1e-25, 1e35])
+@pytest.mark.parametrize("width", [1, 31, 32, 33, 97])
+def test_interleaved_bfloat16_is_the_nearest_to_float32(
+    implementation: str, channels: int, std: float, width: int
+) -> None:
+    """Of rows of any length, and of numbers that are too large or too small for most."""
+    image = np.arange(3 * width * channels, dtype=np.uint8).reshape(3, width, channels)
+    image = image[..., 0] if channels == 1 else image
+    for mean in (0.0, 0.4, 1e-10):
+        options: dict[str, Any] = {
+            "mean": [mean] * channels,
+            "std": [std] * channels,
+            "layout": "NHWC",
+            "implementation": implementation,
+        }
+        exact = Preprocessor((3, width), **options)([image])
+        bits = Preprocessor((3, width), dtype="bfloat16", **options)([image])
+        expected = torch.from_numpy(exact).to(torch.bfloat16).view(torch.uint16).numpy()
+        np.testing.assert_array_equal(bits, expected)
