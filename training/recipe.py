@@ -28,6 +28,7 @@ NOT_A_CHOICE = (
     "assumed",
     "space",
     "after",
+    "begins_with",
 )
 
 
@@ -60,6 +61,8 @@ class Recipe:
         space: what ``falconet tune`` searches where it is not told, like ``dropout=0..0.5``.
         after: a shorter recipe that does the same in its epochs, whose run ``falconet reproduce``
             goes on with.
+        begins_with: the recipe whose weights are what this one begins with, see ``init_from`` of
+            :func:`falconet.training.train.train`.
 
         size: ``(height, width)`` that pictures are brought to once, as serving would.
         orientation: whether photographs are turned as their Exif says; as in
@@ -98,6 +101,7 @@ class Recipe:
     assumed: tuple[str, ...] = ()
     space: tuple[str, ...] = ()
     after: str = ""
+    begins_with: str = ""
 
     size: tuple[int, int] = (32, 32)
     orientation: Orientation = "ignore"

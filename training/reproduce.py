@@ -43,7 +43,7 @@ def reproduce(
         # One that was made shorter is no longer what the other's run began.
         if recipe.after and recipe.epochs == published.epochs and not run.recipe.exists():
             run.begin_from(train_before(seeded, published, source, runs), seeded)
-        train_or_go_on(seeded, source, run, teach(seeded, source, runs))
+        train_or_go_on(seeded, source, run, runs)
         weights = Weights.load(run.weights)
         found.append(measured(run, seeded, weights.card, test(run, weights, source)))
     changed = replace(recipe, seed=published.seed).differences(published)
@@ -57,32 +57,34 @@ def train_before(recipe: Recipe, published: Recipe, source: Path | str, runs: Pa
     """
     before = recipes.load(recipe.after).with_choices(recipe.differences(published))
     run = Run(runs / f"{before.name}-{before.seed}")
-    train_or_go_on(before, source, run, None)
+    train_or_go_on(before, source, run, runs)
     return run
 
 
-def teach(recipe: Recipe, source: Path | str, runs: Path) -> Path | None:
-    """The weights that a recipe learns from, trained if they are not there yet.
+def other_weights(recipe: Recipe, name: str, source: Path | str, runs: Path) -> Path | None:
+    """The weights of the recipe that another one learns from or begins with, trained if need be.
 
     With the same seed, and the same pictures held out, of which a student would hear otherwise.
     """
-    if not recipe.teacher:
+    if not name:
         return None
-    teacher = replace(
-        recipes.load(recipe.teacher),
-        **{name: getattr(recipe, name) for name in ("seed", "validation", "hold_out")},
+    other = replace(
+        recipes.load(name),
+        **{field: getattr(recipe, field) for field in ("seed", "validation", "hold_out")},
     )
-    run = Run(runs / f"{teacher.name}-{teacher.seed}")
-    train_or_go_on(teacher, source, run, None)
+    run = Run(runs / f"{other.name}-{other.seed}")
+    train_or_go_on(other, source, run, runs)
     return run.weights
 
 
-def train_or_go_on(recipe: Recipe, source: Path | str, run: Run, teacher: Path | None) -> None:
+def train_or_go_on(recipe: Recipe, source: Path | str, run: Run, runs: Path) -> None:
     """Begin a run, resume it, or leave it as it is if it is finished."""
     begun = run.recipe.exists()
     run.check(recipe, resume=begun)
     if not run.weights.exists():
-        train(recipe, source, run.folder, resume=begun, teacher=teacher)
+        teacher = other_weights(recipe, recipe.teacher, source, runs)
+        first = None if begun else other_weights(recipe, recipe.begins_with, source, runs)
+        train(recipe, source, run.folder, resume=begun, init_from=first, teacher=teacher)
 
 
 def test(run: Run, weights: Weights, source: Path | str) -> Tested:

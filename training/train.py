@@ -90,6 +90,11 @@ def _train(
     device = processes.device
     if processes.main:
         run.check(recipe, resume=resume)
+    if recipe.begins_with and init_from is None and not resume:
+        raise ValueError(
+            f"the recipe {recipe.name} begins with the weights of {recipe.begins_with}: train "
+            "that, and name its weights.pt with --init-from"
+        )
     if recipe.batch_size % processes.count:
         raise ValueError(
             f"expected a batch_size that {processes.count} processes can share evenly, got "
