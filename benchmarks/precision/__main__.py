@@ -139,7 +139,7 @@ def page(result: dict[str, Any]) -> str:
     """The tables, and what they were measured on."""
     accuracy, times, worst = [], [], 0.0
     for each in result["networks"]:
-        of = each["precisions"]
+        name, of = f"`{each['network']}`", each["precisions"]
         layers = "{} of {}".format(*each["layers"]) if "layers" in each else "refused"
         shown = [f"{of[p]['right'] / of[p]['images']:.1%}" if p in of else "" for p in PRECISIONS]
         agree = [f"{of[p]['same'] / of[p]['images']:.1%}" for p in PRECISIONS[1:] if p in of]
@@ -161,8 +161,8 @@ def page(result: dict[str, Any]) -> str:
     return (
         f"{table(heads, accuracy)}\n\nTop-1 of {images} test images of CIFAR-10, at 224x224.\n\n"
         f"{table(timed, times)}\n\nMilliseconds an image, the network alone, one thread: medians, "
-        f"with the lowest and highest, of up to {rounds} rounds in turn. The choice of `auto` takes "
-        f"at most {worst:.2f} times as long as the fastest. "
+        f"with the lowest and highest, of up to {rounds} rounds in turn. The choice of `auto` "
+        f"takes at most {worst:.2f} times as long as the fastest. "
         f"{document.measured('precision', result['machine'])}\n"
     )
 
