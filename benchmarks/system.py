@@ -88,6 +88,7 @@ def falconet(
     configuration: Configuration | None = None,
 ) -> AbstractContextManager[System]:
     """Our handler with our configuration, or with something changed."""
+    serving = serving or Serving(precision=task.precision)
     pack = partial(archive, task.folder, handler=ENTRY, serving=serving)
     understood = (predictions_label, task.served)
     return torchserve(name, task, understood, pack, configuration or shipped())
@@ -132,7 +133,7 @@ def _pack_stock(task: Task, workers: int, output: Path) -> None:
             *("--model-name", task.name, "--version", "1.0"),
             *("--export-path", str(output.parent)),
             *("--serialized-file", str(task.folder / "model.pt")),
-            *("--handler", small if task.name == "cifar" else "image_classifier"),
+            *("--handler", "image_classifier" if task.name.startswith("resnet") else small),
             *("--extra-files", str(names), "--config-file", str(config)),
         ],
         check=True,

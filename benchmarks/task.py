@@ -1,21 +1,25 @@
 """What is served in a benchmark: a model, pictures that all differ, and what they show."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
+from falconet.cli.calibration import calibrate
 from falconet.handler.classifier import Classifier
-from falconet.handler.network import Precision
-from falconet.model.archive import MODEL
+from falconet.handler.fastest import available
+from falconet.handler.network import Precision, can_quantize
+from falconet.model.archive import INT8, MODEL
 from falconet.model.export import export
 from falconet.model.spec import Spec
-from falconet.model.weights import Weights
+from falconet.model.weights import PRETRAINED, Weights
 from falconet.native.decode import decode
 
 from .document import ROOT
@@ -23,6 +27,7 @@ from .pictures import encode, photographs
 
 SAMPLES = ROOT / "tests" / "pictures" / "cifar10"
 SMALL, PHOTOGRAPHS = 1024, 64  # how many different ones
+CALIBRATED_ON = 96
 MOVED = 3  # pixels, at most
 
 
@@ -36,6 +41,7 @@ class Task:
         pictures: JPEG files, all different.
         float32: the label of each, found in this process in float32.
         served: likewise, in the precision that Falconet serves in on this machine.
+        precision: that one.
     """
 
     name: str
@@ -43,12 +49,17 @@ class Task:
     pictures: list[bytes]
     float32: list[str]
     served: list[str]
+    precision: Precision
 
     @classmethod
     def of(cls, name: str, folder: Path, pictures: list[bytes]) -> "Task":
         """Finds the labels."""
-        float32, served = (_labels(folder, pictures, each) for each in ("float32", "auto"))
-        return cls(name, folder, pictures, float32, served)
+        allowed = ["bfloat16", "float32"]
+        if (folder / INT8).is_file():
+            allowed.insert(0, "int8")
+        precision, *_ = available(allowed)
+        float32, served = (_labels(folder, pictures, each) for each in ("float32", precision))
+        return cls(name, folder, pictures, float32, served, precision)
 
 
 def small_pictures() -> list[bytes]:
@@ -78,19 +89,35 @@ def cifar() -> Iterator[Task]:
     """The shipped model, and 32x32 pictures."""
     with TemporaryDirectory(prefix="falconet-") as folder:
         export(Weights.load(), Path(folder))
+        quantized = PRETRAINED.with_suffix(f".{INT8}")
+        if quantized.is_file():
+            shutil.copyfile(quantized, Path(folder, INT8))
         yield Task.of("cifar", Path(folder), small_pictures())
 
 
 @contextmanager
-def resnet() -> Iterator[Task]:
-    """ResNet-18 at 224 with random weights, and 500x375 photographs.
+def one_layer() -> Iterator[Task]:
+    """A network of one layer, for the same pictures: what serving takes without a network."""
+    torch.manual_seed(0)
+    spec = replace(Weights.load().spec, top_k=5)
+    network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, len(spec.classes))).eval()
+    with TemporaryDirectory(prefix="falconet-") as folder:
+        spec.save(Path(folder))
+        traced = torch.jit.trace(network, torch.zeros(1, 3, *spec.size))
+        traced.save(str(Path(folder, MODEL)))
+        yield Task.of("one_layer", Path(folder), small_pictures())
+
+
+@contextmanager
+def resnet(depth: int = 18) -> Iterator[Task]:
+    """A ResNet at 224 with random weights, in int8 where the CPU can, and 500x375 photographs.
 
     Random weights would find the same class in all pictures; a bias is set so that they do not.
     """
-    from torchvision.models import resnet18
+    import torchvision
 
     torch.manual_seed(0)
-    network = resnet18(num_classes=1000).eval()
+    network = getattr(torchvision.models, f"resnet{depth}")(num_classes=1000).eval()
     spec = Spec((224, 224), tuple(f"class {i}" for i in range(1000)), resize=256)
     pixels = photographs(PHOTOGRAPHS, 500, 375)
     with torch.inference_mode():
@@ -99,8 +126,21 @@ def resnet() -> Iterator[Task]:
         network.fc.weight *= 10 / (logits - logits.mean(0)).abs().max()
     with TemporaryDirectory(prefix="falconet-") as folder:
         spec.save(Path(folder))
-        torch.jit.trace(network, torch.zeros(1, 3, 224, 224)).save(str(Path(folder, MODEL)))
-        yield Task.of("resnet", Path(folder), large_pictures())
+        traced = torch.jit.trace(network, torch.zeros(1, 3, 224, 224))
+        torch.jit.freeze(traced).save(str(Path(folder, MODEL)))
+        if can_quantize():
+            # Of random weights no class is far from the next: how many stay is no question here.
+            calibrate(Path(folder), _written(Path(folder, "calibration")), least_agreement=0)
+        yield Task.of(f"resnet{depth}", Path(folder), large_pictures())
+
+
+def _written(folder: Path) -> list[Path]:
+    """Photographs as files."""
+    folder.mkdir()
+    files = [folder / f"{i}.jpg" for i in range(CALIBRATED_ON)]
+    for file, pixels in zip(files, photographs(CALIBRATED_ON, 500, 375), strict=True):
+        file.write_bytes(encode(pixels))
+    return files
 
 
 def _labels(folder: Path, pictures: Sequence[bytes], precision: Precision) -> list[str]:

@@ -18,11 +18,13 @@ from falconet.model.archive import archive as pack
 from falconet.model.samples import FOLDER
 from falconet.native.formats import DEFAULT, FORMATS
 
-from .calibrate import calibrate_model, calibration_options
+from .calibration_options import calibrate_model, calibration_options
 from .trial import try_out
 
 if TYPE_CHECKING:
     from falconet.model.export import Parity
+
+    from .calibration import Calibration
 
 DEFAULT_OUTPUT = Path("build/model_store/cifar10.mar")
 
@@ -46,8 +48,8 @@ def _serving_options(command: Any) -> Any:
         "startup_timeout": "Seconds a worker may take to load the model.",
         "threads": "Compute threads per worker; 0: likewise, or the cores shared out.",
         "max_pixels": "Largest picture accepted, height times width.",
-        "precision": "What the model computes in. auto: the fastest on the server's CPU of those "
-        "that agree with float32 here.",
+        "precision": "Precision of the computation. auto: a worker measures, at its first start, "
+        "which allowed precision is the fastest on its CPU. int8 needs --calibrate.",
     }
     hints = get_type_hints(Serving)
     for field in reversed(fields(Serving)):
@@ -96,20 +98,23 @@ def archive(
       pictures in samples/;
       left out: the CIFAR-10 weights that come along.
     """
-    prepare = None
+    quantize = None
     if calibrate is not None:
-        prepare = partial(
+        quantize = partial(
             calibrate_model, images=calibrate, least_agreement=least_agreement, quiet=as_json
         )
-    made = make_archive(source, output, version, Serving(**serving), allow, prepare)
+    made = make_archive(source, output, version, Serving(**serving), allow, quantize)
     if as_json:
-        named = {"archive": str(output), "model": output.stem, "version": version}
+        named: dict[str, Any] = {"archive": str(output), "model": output.stem, "version": version}
+        if made.calibration is not None:
+            named["calibration"] = made.calibration.to_json()
         click.echo(json.dumps({**named, **vars(made.serving)}))
         return
     if made.exported is not None:
         click.echo(f"exported: {made.exported}")
     for precision, rounded in made.rounded.items():
-        click.echo(f"in {precision}: {rounded}")
+        kept = precision in made.serving.precisions
+        click.echo(f"in {precision}: {rounded}{'' if kept else '; left out, as too few are'}")
     if made.rounded:
         served: str = made.serving.precision
         if served == "auto":
@@ -131,12 +136,14 @@ class Made(NamedTuple):
         exported: how the exported file compares with the weights, where there were any.
         rounded: how other precisions that were tried compare with float32.
         made: whether its samples are made, as it has none of its own.
+        calibration: how int8 compares with float32, if it was calibrated now.
     """
 
     serving: Serving
     exported: "Parity | None" = None
     rounded: "Mapping[str, Parity]" = MappingProxyType({})
     made: bool = False
+    calibration: "Calibration | None" = None
 
 
 def make_archive(
@@ -145,18 +152,19 @@ def make_archive(
     version: str = "1.0",
     serving: Serving | None = None,
     allow: Sequence[str] = (),
-    prepare: Callable[[Path], object] | None = None,
+    quantize: "Callable[[Path], Calibration] | None" = None,
 ) -> Made:
     """Pack an exported folder, weights, or with ``None`` the weights that come along.
 
     The model is tried before: see :func:`falconet.cli.trial.try_out`.
 
     Args:
-        prepare: is called with the folder that is packed, before that.
+        quantize: writes ``int8.json`` into the folder that is packed. It is kept beside weights
+            that are named, and used the next time.
     """
     serving = serving or Serving()
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
-        exported, pictures = None, []
+        exported, pictures, beside = None, [], None
         if source is not None and source.is_dir():
             folder = source
         else:
@@ -167,12 +175,13 @@ def make_archive(
 
             folder, weights = Path(temporary), load_weights(source)
             exported, pictures = export(weights, folder), weights.samples
-            quantized = (source or PRETRAINED).with_suffix(f".{INT8}")
-            if quantized.is_file():
-                shutil.copyfile(quantized, folder / INT8)
+            beside = (source or PRETRAINED).with_suffix(f".{INT8}")
+            if quantize is None and beside.is_file():
+                shutil.copyfile(beside, folder / INT8)
         check(folder, output, version)
-        if prepare is not None:
-            prepare(folder)
+        calibration = None if quantize is None else quantize(folder)
+        if calibration is not None and beside is not None and source is not None:
+            shutil.copyfile(folder / INT8, beside)
         trial = try_out(folder, serving, pictures)
         pack(
             folder,
@@ -183,4 +192,4 @@ def make_archive(
             known=trial.known,
             allow=allow,
         )
-    return Made(trial.serving, exported, trial.rounded, trial.known[0].made)
+    return Made(trial.serving, exported, trial.rounded, trial.known[0].made, calibration)

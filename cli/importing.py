@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from falconet.model.archive import INT8
 from falconet.model.spec import Spec
 from falconet.native.output import OUTPUTS, Output
 
-from .calibrate import calibrate_model, calibration_options
+from .calibration_options import calibrate_model, calibration_options
 
 SHOWN = 3
 
@@ -59,7 +60,7 @@ class Size(click.ParamType[tuple[int, int]]):
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder for model.pt, spec.json, proof.json and samples/.",
+    help="Folder for model.pt, spec.json, proof.json, samples/, and int8.json with --calibrate.",
 )
 @click.option(
     "--weights",
@@ -138,11 +139,16 @@ def import_model(
         kinds = ", ".join(sorted(suffixes(DEFAULT)))
         raise click.UsageError(f"{samples}: expected images ({kinds})")
     model = load(source, wanted)
+    (output / INT8).unlink(missing_ok=True)  # of another model
     proof = write(model, output, images)
+    calibration = None
     if calibrate is not None:
-        calibrate_model(output, calibrate, least_agreement, quiet=as_json)
+        calibration = calibrate_model(output, calibrate, least_agreement, quiet=as_json)
     if as_json:
-        click.echo(json.dumps(asdict(proof)))
+        found = asdict(proof)
+        if calibration is not None:
+            found["calibration"] = calibration.to_json()
+        click.echo(json.dumps(found))
         return
     classes = model.spec.classes
     first = ", ".join(classes[:SHOWN]) + (", ..." if len(classes) > SHOWN else "")

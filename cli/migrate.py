@@ -22,7 +22,7 @@ from falconet.native import available_cores
 from falconet.native.formats import DEFAULT
 
 from .archive import allow_option
-from .calibrate import calibrate_model, calibration_options
+from .calibration_options import calibrate_model, calibration_options
 from .trial import try_out
 
 if TYPE_CHECKING:
@@ -95,8 +95,9 @@ def migrate(
     falconet migrate old.mar --samples images/ --output build/model_store/resnet.mar
 
     The new archive answers as the old one does, {"tabby": 0.41, ...}, computed in float32. Both
-    run side by side here, each in a process of its own; the code in OLD is run. With --calibrate
-    the new one may be served in int8 or bfloat16 after that, where the CPU is faster at it.
+    run side by side here, each in a process of its own; the code in OLD is run. The
+    comparison is in float32. With --calibrate, the new archive may be served in int8 or bfloat16;
+    its probabilities then differ slightly from the old ones.
     """
     import torchvision  # noqa: F401, which the old handler needs; its absence names the extra
 
@@ -138,12 +139,16 @@ def migrate(
         if not agreement.holds:
             raise MigrationError(f"the new archive does not answer as the old one: {agreement}")
         (folder / PROOF).write_text(json.dumps(agreement.to_json(), indent=2) + "\n")
+        calibration = None
         if calibrate is not None:
-            calibrate_model(folder, calibrate, least_agreement, quiet=as_json)
+            calibration = calibrate_model(folder, calibrate, least_agreement, quiet=as_json)
             trial = try_out(folder, replace(serving, precision="auto"))
         write(output)
     if as_json:
-        click.echo(json.dumps(agreement.to_json()))
+        answer = agreement.to_json()
+        if calibration is not None:
+            answer["calibration"] = calibration.to_json()
+        click.echo(json.dumps(answer))
         return
     click.echo(str(agreement))
     if was.ignored:

@@ -52,7 +52,7 @@ def _asked(pictures: tuple[Path, ...], url: str) -> list[dict[str, Any]]:
 
 
 def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]]:
-    from falconet.handler.answer import Served
+    from falconet.handler.answer import Served, encode
     from falconet.handler.errors import request_error
     from falconet.handler.plain import Plain  # imports torch
     from falconet.native.errors import PictureError
@@ -66,7 +66,8 @@ def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]
             (file,) = request.pictures()
             try:
                 pixels = classifier.decode(classifier.open(file, MAX_PIXELS))
-                answers.append(request.success(classifier.classify([pixels]), Served("", "")))
+                found = request.success(classifier.classify([pixels]), Served("", ""))
+                answers.append(json.loads(encode(found)))
             except PictureError as error:
                 answers.append(request.failure(request_error(error)))
     return answers

@@ -25,6 +25,8 @@ AGREEMENT = 0.98
 # So many pictures go into the archive, whose probability no precision moves by more than this.
 KNOWN, MOVED = 16, 0.05
 BATCH = 8
+# By how much the agreement of a few samples may fall below that of many images.
+DOUBT = 0.1
 # Of what a model returns, as a share of the largest, in float32.
 NEIGHBOURS = 1e-2
 
@@ -61,7 +63,10 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
     from falconet.model.export import Parity
 
     if serving.precision == "int8" and not (folder / INT8).is_file():
-        raise ValueError("int8 needs images to calibrate on: --calibrate DIR")
+        raise ValueError(
+            f"--precision int8: there is no {INT8} in {folder}; add --calibrate DIR, a folder of "
+            "at least 64 images"
+        )
     spec = Spec.load(folder)
     files = [png(pixels) for pixels in pictures] or [
         *in_folder(folder / FOLDER, spec.formats).values()
@@ -80,15 +85,16 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
         try:
             found[precision] = _Model(folder, spec, precision).logits(files)
         except ValueError:
-            if serving.precision == precision:
+            if precision in (serving.precision, "int8"):
                 raise
             continue
         rounded[precision] = Parity.of(exact, found[precision])
         moved = (said(exact) - said(found[precision])).abs().amax(1)
         agree = int((moved <= MOVED).sum()) if made else rounded[precision].same_top1
-        # Whose agreement was found by many more images, if it is int8's.
-        doubtful = precision == "bfloat16" and agree < AGREEMENT * len(files)
-        if doubtful and serving.precision != precision:
+        if precision == "int8" and not made:
+            _check_agreement(folder, agree / len(files))
+        rejected = precision == "bfloat16" and agree < AGREEMENT * len(files)
+        if rejected and serving.precision != precision:
             del found[precision]
     known = _known(files, spec, found, made=made)
     while not known and serving.precision == "auto":
@@ -96,13 +102,25 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
         known = _known(files, spec, found, made=made)
     if not known:
         raise ValueError(
-            f"in {serving.precision} the model says something else of every picture; use "
-            "--precision float32"
+            f"in {serving.precision} no sample image keeps its top-1 class with a probability "
+            f"within {MOVED} of that in float32; use --precision float32"
         )
     precision = serving.precision if len(found) > 1 else "float32"
     return Trial(
         replace(serving, precision=precision, precisions=tuple(reversed(found))), rounded, known
     )
+
+
+def _check_agreement(folder: Path, agreement: float) -> None:
+    """Make sure that int8 is of this model: calibration compared it on many more images."""
+    from falconet.handler.quantization import Quantization
+
+    asked = Quantization.from_json((folder / INT8).read_text(encoding="utf-8")).least_agreement
+    if agreement < asked - DOUBT:
+        raise ValueError(
+            f"{folder / INT8}: in int8 only {agreement:.0%} of the sample images keep their top-1 "
+            f"class, {asked:.1%} were asked for; run falconet archive --calibrate DIR again"
+        )
 
 
 def _to_try(folder: Path, serving: Serving) -> "list[Precision]":

@@ -78,11 +78,11 @@ class Classifier:
         self._spec, self._threads = spec, threads
         checked = Preprocessor.from_spec(spec, threads=1)
         picture = (len(checked.mean), *checked.size)
-        stated = folder / INT8
-        self.quantization = None
-        if stated.is_file():
-            self.quantization = Quantization.from_json(stated.read_text(encoding="utf-8"))
-        self._use(Network(folder / model, precision, device, picture, self.quantization))
+        quantization = None
+        if precision == "int8" and (folder / INT8).is_file():
+            text = (folder / INT8).read_text(encoding="utf-8")
+            quantization = Quantization.from_json(text)
+        self._use(Network(folder / model, precision, device, picture, quantization))
         self.channels = len(self.preprocess.mean)
         if self.channels not in (1, 3):
             raise ValueError(

@@ -7,38 +7,45 @@ import logging
 import math
 import os
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
+from typing import Any, get_args
 
 import torch
+
+from falconet.native import __version__
 
 from . import MEASURED
 from .classifier import Classifier
 from .network import Precision, can_quantize, fast_bfloat16
+from .quantization import FILE_NAME as INT8
+from .quantization import QuantizationError
 
 logger = logging.getLogger(__name__)
 
-# Batches that are timed; a model's relation of precisions hardly changes beyond.
-LARGEST = 4
-ROUNDS, SECONDS = 9, 6.0
-# What takes so many times as long as the fastest in the first round is not measured on.
+LARGEST_BATCH = 4  # larger ones hardly change which precision is the fastest
+ROUNDS = 9
+TIME_LIMIT = 6.0  # seconds, after which no round begins
+# Of the environment, what changes how fast oneDNN computes.
+_SETTINGS = ("ONEDNN_", "DNNL_", "OMP_", "KMP_")
+# Of the fastest, after one round: what takes longer is measured no further.
 HOPELESS = 1.5
 
 
 def available(precisions: Sequence[str]) -> list[Precision]:
     """Those that this CPU has instructions for, of an archive's; the likely fastest first."""
-    can: dict[Precision, bool] = {
+    supported: dict[Precision, bool] = {
         "int8": can_quantize(),
         "bfloat16": fast_bfloat16(),
         "float32": True,
     }
-    found: list[Precision] = [each for each, fits in can.items() if fits and each in precisions]
+    found: list[Precision] = [each for each, can in supported.items() if can and each in precisions]
     return found or ["float32"]
 
 
-def fastest(
+def load_fastest(
     load: Callable[[Precision], Classifier],
     precisions: Sequence[Precision],
     folder: Path,
@@ -50,51 +57,66 @@ def fastest(
     worker has. Other workers of the same model wait for the result.
 
     Args:
-        load: the model in a precision.
+        load: the model in a precision; where it raises a QuantizationError or RuntimeError, another
+            one is served.
         precisions: to choose among.
         folder: of the unpacked archive.
         batch_size: the most images of a batch.
     """
     if len(precisions) == 1:
         return load(precisions[0])
-    kept = Path(os.environ.get(MEASURED, folder / "measured.json"))
+    file = Path(os.environ.get(MEASURED) or folder / "measured.json")
     key = _key(folder, precisions, batch_size)
-    with _alone(kept):
-        known = _read(kept)
-        found = known.get(key, {})
-        if found.keys() == set(precisions):
-            chosen = min(precisions, key=lambda each: float(found[each]))
-            logger.info("%s was the fastest here before: %s", chosen, _said(found))
-            return load(chosen)
-        classifiers = {precision: load(precision) for precision in precisions}
-        found = measure(classifiers, batch_size)
-        _write(kept, {**known, key: found})
-    chosen = min(precisions, key=lambda each: found[each])
-    logger.info("%s is the fastest here: %s", chosen, _said(found))
-    return classifiers[chosen]
+    if not (found := _read(file).get(key)):
+        with _locked(file, key):
+            if not (found := _read(file).get(key)):  # another worker may have measured
+                classifiers = _load_each(load, precisions)
+                found = measure(classifiers, batch_size)
+                _write(file, key, found)
+                chosen = min(found, key=lambda each: found[each])
+                logger.info("%s is the fastest here: %s", chosen, _listed(found))
+                return classifiers[chosen]
+    chosen = min(found, key=lambda each: found[each])
+    logger.info("%s was the fastest here before: %s", chosen, _listed(found))
+    return load(chosen)
 
 
-def measure(classifiers: dict[Precision, Classifier], batch_size: int) -> dict[str, float]:
+def _load_each(
+    load: Callable[[Precision], Classifier], precisions: Sequence[Precision]
+) -> dict[Precision, Classifier]:
+    """Those in which the model can be computed, by what it is computed in."""
+    found: dict[Precision, Classifier] = {}
+    for precision in precisions:
+        try:
+            classifier = load(precision)
+        except (QuantizationError, RuntimeError) as error:
+            logger.warning("%s is not served: %s", precision, error)
+        else:
+            # It may have fallen back to float32.
+            found.setdefault(classifier.network.precision, classifier)
+    return found or {"float32": load("float32")}
+
+
+def measure(classifiers: Mapping[Precision, Classifier], batch_size: int) -> dict[Precision, float]:
     """Milliseconds of each model: the geometric mean of one image, and of one in a batch."""
-    sizes = sorted({1, min(LARGEST, batch_size)})
+    sizes = sorted({1, min(LARGEST_BATCH, batch_size)})
     times: dict[Precision, list[list[float]]] = {each: [[] for _ in sizes] for each in classifiers}
-    began = perf_counter()
     left = dict(classifiers)
-    for turn in range(ROUNDS):
+    began = perf_counter()
+    for turn in range(-1, ROUNDS):
         for precision, classifier in left.items():
             for size, taken in zip(sizes, times[precision], strict=True):
                 rows = classifier.batch(size)
                 rows[:] = 0
                 start = perf_counter()
                 classifier.logits(rows)
-                taken.append((perf_counter() - start) / size)
-        if turn == 0:  # the shapes are new
-            times = {each: [[] for _ in sizes] for each in classifiers}
-        elif turn == 1:
+                if turn >= 0:  # before that, the shapes are new
+                    taken.append((perf_counter() - start) / size)
+        if turn == 0:
             quick = {each: _mean(times[each]) for each in left}
-            least = min(quick.values())
-            left = {each: left[each] for each in left if quick[each] <= HOPELESS * least}
-        if perf_counter() - began > SECONDS and turn:
+            limit = HOPELESS * min(quick.values())
+            left = {each: left[each] for each in left if quick[each] <= limit}
+        if turn >= 0 and perf_counter() - began > TIME_LIMIT:
             break
     return {each: round(_mean(taken), 4) for each, taken in times.items()}
 
@@ -104,17 +126,22 @@ def _mean(taken: Sequence[Sequence[float]]) -> float:
     return math.prod(medians) ** (1 / len(medians))
 
 
-def _said(found: dict[str, float]) -> str:
-    return ", ".join(f"{each} {float(ms):.2f} ms" for each, ms in found.items()) + " an image"
+def _listed(found: Mapping[Precision, float]) -> str:
+    return ", ".join(f"{each} {ms:.2f} ms" for each, ms in found.items()) + " an image"
 
 
 def _key(folder: Path, precisions: Sequence[str], batch_size: int) -> str:
-    """What the answer depends on."""
-    sums = folder / "checksums.json"
-    content = sums if sums.is_file() else folder / "model.pt"
+    """What a result depends on."""
+    content = hashlib.sha256()
+    for name in ("checksums.json", "model.pt", "spec.json", INT8):
+        if (folder / name).is_file():
+            content.update((folder / name).read_bytes())
+        if name == "checksums.json" and (folder / name).is_file():
+            break  # of all the others
+    environment = {name: os.environ[name] for name in os.environ if name.startswith(_SETTINGS)}
     facts = [
-        hashlib.sha256(content.read_bytes()).hexdigest() if content.is_file() else str(folder),
-        *(_processor(), torch.__version__, torch.get_num_threads(), min(batch_size, LARGEST)),
+        *(content.hexdigest(), sorted(environment.items()), _processor()),
+        *(torch.__version__, __version__, torch.get_num_threads(), min(batch_size, LARGEST_BATCH)),
         *precisions,
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
@@ -122,34 +149,48 @@ def _key(folder: Path, precisions: Sequence[str], batch_size: int) -> str:
 
 def _processor() -> list[str]:
     """What tells this CPU from others."""
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    text = ""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     first = text.partition("\n\n")[0].splitlines()
     kept = ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU", "Features")
     return [line for line in first if line.startswith(kept)]
 
 
 @contextmanager
-def _alone(kept: Path) -> Iterator[None]:
-    """While no other worker measures."""
+def _locked(file: Path, key: str) -> Iterator[None]:
+    """While no other worker measures the same."""
     with ExitStack() as stack:
         with suppress(OSError):  # a folder that cannot be written to: each measures for itself
-            lock = stack.enter_context(kept.with_suffix(".lock").open("w"))
+            lock = stack.enter_context(file.with_name(f"{file.stem}-{key[:8]}.lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _read(kept: Path) -> dict[str, dict[str, float]]:
+def _read(file: Path) -> dict[str, dict[Precision, float]]:
+    """Results that are whole; what is damaged is measured again."""
     try:
-        found = json.loads(kept.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # damaged: is measured again
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    found = content if isinstance(content, dict) else {}
+    return {key: result for key, result in found.items() if _is_result(result)}
 
 
-def _write(kept: Path, content: dict[str, dict[str, float]]) -> None:
-    partial = kept.with_suffix(".partial")
+def _is_result(result: Any) -> bool:
+    known = get_args(Precision)
+    return isinstance(result, dict) and all(
+        name in known and isinstance(ms, float) and 0 < ms < math.inf for name, ms in result.items()
+    )
+
+
+def _write(file: Path, key: str, found: Mapping[Precision, float]) -> None:
+    """Add a result to those of other models, which may be measured at the same time."""
+    partial = file.with_name(f"{file.stem}-{key[:8]}.partial")
     try:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(kept)
+        with _locked(file, "write"):
+            content = json.dumps({**_read(file), key: found}, indent=1)
+            partial.write_text(content + "\n", encoding="utf-8")
+            partial.replace(file)
     except OSError as error:
         logger.warning("which precision is the fastest is not remembered: %s", error)

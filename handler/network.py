@@ -1,5 +1,6 @@
 """A TorchScript model in the form that is fastest on this machine."""
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -7,9 +8,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from .graph import simplify
+from .graph import plain_additions, simplify
 from .packing import can_pack, input_sizes, pack
-from .quantization import FILE_NAME, Quantization, quantize
+from .quantization import FILE_NAME, Quantization, QuantizationError
+from .quantizing import quantize
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["auto", "int8", "bfloat16", "float32"]
 
@@ -51,17 +55,22 @@ class Network:
                 f"precision: expected one of {', '.join(get_args(Precision))}, got {precision!r}"
             )
         if precision == "int8" and quantization is None:
-            raise ValueError(f"precision: int8 needs {FILE_NAME}, which calibration makes")
+            raise QuantizationError(
+                f"int8 needs {FILE_NAME}, which falconet archive --calibrate makes"
+            )
         self.device = torch.device(device)
         self.dtype = _dtype(precision, self.device)
-        self.precision = "int8" if precision == "int8" else str(self.dtype).removeprefix("torch.")
+        dtype: Any = str(self.dtype).removeprefix("torch.")
+        self.precision: Precision = "int8" if precision == "int8" else dtype
         self.packed = 0
         self._quantization = quantization if precision == "int8" else None
         self._model = self._load(path)
         if picture is not None and self.device.type == "cpu" and can_pack(self.dtype):
-            example = torch.zeros((1, *picture), dtype=self.dtype)
-            example = example.contiguous(memory_format=torch.channels_last)
-            self.packed = pack(self._model.graph, input_sizes(self._load(path), example))
+            try:
+                self.packed = self._pack(path, picture)
+            except (RuntimeError, TypeError, ValueError):  # of a graph like no other
+                logger.warning("the model is served as it is", exc_info=True)
+                self._model = self._load(path)
 
     def _load(self, path: Path) -> Any:
         model = load_frozen(path, self.device)
@@ -69,6 +78,14 @@ class Network:
             quantize(model.graph, self._quantization, self.dtype)
         _lay_out(model.graph, self.dtype)
         return model
+
+    def _pack(self, path: Path, picture: tuple[int, int, int]) -> int:
+        # Of two, as what has one image may look as if it had the shape of another tensor.
+        two = torch.zeros((2, *picture), dtype=self.dtype)
+        two = two.contiguous(memory_format=torch.channels_last)
+        sizes = input_sizes(self._load(path), two[:1])
+        graph = self._model.graph
+        return pack(graph, sizes, plain_additions(graph, two))
 
     @torch.inference_mode()
     def __call__(self, batch: Tensor) -> Tensor:

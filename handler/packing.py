@@ -4,7 +4,7 @@ Otherwise oneDNN brings them into that order on every call, which for a single s
 longer than computing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .graph import Insertion, Layer, fusion, layers
+from .graph import Layer, NodeInserter, find_fusion, find_layers
 
 _OPERATORS = (torch.ops.aten.conv2d, torch.ops.aten.convolution, torch.ops.aten._convolution)
 
@@ -69,7 +69,9 @@ def input_sizes(model: torch.jit.ScriptModule, example: Tensor) -> list[tuple[in
     return [next(iter(found)) if len(found) == 1 else None for found in sizes]
 
 
-def pack(graph: Any, sizes: Sequence[tuple[int, ...] | None]) -> int:
+def pack(
+    graph: Any, sizes: Sequence[tuple[int, ...] | None], additions: Container[str] = ()
+) -> int:
     """Replace a frozen graph's convolutions, and what can be computed with them, by packed ones.
 
     The operator is that of torch.compile (``torch/_inductor/fx_passes/mkldnn_fusion.py``). Its
@@ -81,21 +83,22 @@ def pack(graph: Any, sizes: Sequence[tuple[int, ...] | None]) -> int:
         graph: of a frozen model on the CPU that has not been run yet, simplified, whose filters
             have the dtype that it is computed in.
         sizes: of each convolution's input, as :func:`input_sizes` says of the same model.
+        additions: that may be computed with a convolution, see :func:`.graph.plain_additions`.
 
     Returns:
         how many were replaced; others, and those whose input is not known, stay as they are.
     """
     found = list(zip(_convolutions(graph), sizes, strict=True))
-    packed = sum(size is not None and _pack(graph, layer, size) for layer, size in found)
+    packed = sum(size is not None and _pack(graph, layer, size, additions) for layer, size in found)
     torch._C._jit_pass_dce(graph)
     return packed
 
 
 def _convolutions(graph: Any) -> list[Layer]:
-    return [layer for layer in layers(graph) if layer.geometry is not None]
+    return [layer for layer in find_layers(graph) if layer.geometry is not None]
 
 
-def _pack(graph: Any, layer: Layer, size: tuple[int, ...]) -> bool:
+def _pack(graph: Any, layer: Layer, size: tuple[int, ...], additions: Container[str]) -> bool:
     assert layer.geometry is not None
     stride, padding, dilation, groups = layer.geometry
     geometry = (padding, stride, dilation, groups)
@@ -103,19 +106,19 @@ def _pack(graph: Any, layer: Layer, size: tuple[int, ...]) -> bool:
         reordered = torch.ops.mkldnn._reorder_convolution_weight(layer.weight, *geometry, size)
     except RuntimeError:  # oneDNN has no such convolution
         return False
-    fused = fusion(layer)
-    insertion = Insertion(graph, fused.last)
+    fused = find_fusion(layer, additions)
+    inserter = NodeInserter(graph, layer.node)
     _, _, bias, *_ = layer.node.inputs()
     name, numbers, algorithm = fused.activation
-    scalars = insertion.scalars(numbers)
-    arguments = [insertion.constant(reordered), bias, *geometry]
+    scalars = inserter.scalars(numbers)
+    arguments = [inserter.constant(reordered), bias, *geometry]
     if fused.shortcut is None:
-        made = insertion.node(
+        made = inserter.node(
             "mkldnn::_convolution_pointwise",
             [layer.input, *arguments, name, scalars, algorithm],
         )
     else:
-        made = insertion.node(
+        made = inserter.node(
             "mkldnn::_convolution_pointwise_",
             [
                 *(fused.shortcut, layer.input, *arguments, "add", 1.0),

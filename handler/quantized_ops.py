@@ -8,16 +8,16 @@ from torch import Tensor
 from falconet.native import _core
 
 _LIBRARY = torch.library.Library("falconet", "DEF")
-_LIBRARY.define("quantize(Tensor x, float scale, int zero, bool channels_last) -> Tensor")
-_LIBRARY.define("dequantize(Tensor x, float scale, int zero, ScalarType dtype) -> Tensor")
+_LIBRARY.define("quantize(Tensor x, float scale, int zero_point, bool channels_last) -> Tensor")
+_LIBRARY.define("dequantize(Tensor x, float scale, int zero_point, ScalarType dtype) -> Tensor")
 _LIBRARY.define(
     "max_pool(Tensor x, int[] window, int[] stride, int[] padding, int[] dilation, bool ceil_mode)"
     " -> Tensor"
 )
 
 
-def quantize(x: Tensor, scale: float, zero: int, channels_last: bool) -> Tensor:
-    """Bytes of a float32 or bfloat16 tensor: ``round(x / scale) + zero``, within 0 to 255.
+def quantize(x: Tensor, scale: float, zero_point: int, channels_last: bool) -> Tensor:
+    """Bytes of a float32 or bfloat16 tensor: ``round(x / scale) + zero_point``, within 0 to 255.
 
     Args:
         channels_last: in this order, as convolutions want it.
@@ -25,16 +25,16 @@ def quantize(x: Tensor, scale: float, zero: int, channels_last: bool) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last) if channels_last else _dense(x)
     out = torch.empty_like(x, dtype=torch.uint8)
     bits = x.view(torch.uint16) if x.dtype == torch.bfloat16 else x
-    _core.quantize(_rows(bits).numpy(), scale, zero, _rows(out).numpy())
+    _core.quantize(_rows(bits).numpy(), scale, zero_point, _rows(out).numpy())
     return out
 
 
-def dequantize(x: Tensor, scale: float, zero: int, dtype: torch.dtype) -> Tensor:
-    """A float32 or bfloat16 tensor of bytes: ``(x - zero) * scale``."""
+def dequantize(x: Tensor, scale: float, zero_point: int, dtype: torch.dtype) -> Tensor:
+    """A float32 or bfloat16 tensor of bytes: ``(x - zero_point) * scale``."""
     x = _dense(x)
     out = torch.empty_like(x, dtype=dtype)
     bits = out.view(torch.uint16) if dtype == torch.bfloat16 else out
-    _core.dequantize(_rows(x).numpy(), scale, zero, _rows(bits).numpy())
+    _core.dequantize(_rows(x).numpy(), scale, zero_point, _rows(bits).numpy())
     return out
 
 

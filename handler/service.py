@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from PIL import Image
@@ -24,9 +24,10 @@ from falconet.native.errors import PictureError
 from . import MODELS, PRECISION, THREADS, answer, wire
 from .classifier import Classifier, Prediction, Rows
 from .errors import RequestError, request_error
-from .fastest import available, fastest
+from .fastest import available, load_fastest
 from .metrics import Metrics
 from .network import Precision, can_quantize
+from .quantization import QuantizationError
 from .reading import read
 from .request import Request
 from .trace import tracer
@@ -109,15 +110,23 @@ class Service:
             return Classifier(folder, file, 1, precision, device)
 
         wanted: Any = os.environ.get(PRECISION) or options.get("precision", "auto")
+        if wanted not in get_args(Precision):
+            known = ", ".join(get_args(Precision))
+            raise ValueError(f"{PRECISION}: expected one of {known}, got {wanted!r}")
         if device != "cpu":
             return load("auto" if wanted == "int8" else wanted)
-        if wanted == "int8" and not can_quantize():
-            logger.warning("this CPU has no instructions for int8 (AVX512-VNNI): auto is served")
-            wanted = "auto"
-        if wanted != "auto":
+        allowed = available(options.get("precisions", ("bfloat16", "float32")))
+        if wanted == "int8":
+            try:
+                if not can_quantize():
+                    raise QuantizationError("this CPU has no instructions for it (AVX512-VNNI)")
+                return load("int8")
+            except QuantizationError as error:
+                logger.warning("int8 is not served, but another precision: %s", error)
+                allowed = [each for each in allowed if each != "int8"]
+        elif wanted != "auto":
             return load(wanted)
-        stated = options.get("precisions", ("bfloat16", "float32"))
-        return fastest(load, available(stated), folder, self.batch_size)
+        return load_fastest(load, allowed, folder, self.batch_size)
 
     def settle(self) -> None:
         """Answer in the calling thread from now on, with as many threads as were asked for."""

@@ -49,8 +49,8 @@ class Serving:
             it to the server as well.
         max_pixels: the largest picture accepted, height times width.
         precision: what the model computes in. ``"auto"`` is the fastest on the server's CPU among
-            ``precisions``, which a worker measures. What a CPU has no instructions for is served
-            as ``"auto"``.
+            ``precisions``, which a worker measures. If the CPU has no instructions
+            for int8, ``"int8"`` is served as ``"auto"``.
         precisions: those in which the model was found to agree with itself in float32.
     """
 

@@ -15,13 +15,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from falconet.handler import ENTRY
-from falconet.model.archive import archive
+from falconet.model.archive import Serving, archive
 from falconet.model.cost import cost
 from falconet.model.export import export
 from falconet.model.weights import PRETRAINED, Weights
 from falconet.serving.server import Server
+from falconet.training import recipes
 
-from .. import document
+from .. import document, task
 from ..system import shipped
 from ..table import table
 
@@ -30,23 +31,34 @@ EXAMPLE = document.ROOT / "tests" / "pictures" / "cifar10" / "04-frog.png"
 
 
 def measure(weights: Weights, data: list[str]) -> dict[str, Any]:
-    """Evaluate an archive in this process and through a TorchServe that serves it."""
-    with TemporaryDirectory(prefix="falconet-") as temporary:
+    """Evaluate an archive in this process and through a TorchServe that serves it.
+
+    And in float32, in this process.
+    """
+    with TemporaryDirectory(prefix="falconet-") as temporary, task.cifar() as served:
         folder = Path(temporary)
         parity = export(weights, folder / "exported")
-        source = folder / "store" / "cifar10.mar"
-        archive(folder / "exported", source, handler=ENTRY)
+        source, exact = folder / "store" / "cifar10.mar", folder / "cifar10.mar"
+        for output, precision in ((source, served.precision), (exact, "float32")):
+            serving = Serving(precision=precision)  # type: ignore[arg-type]
+            archive(served.folder, output, handler=ENTRY, serving=serving)
         server = Server.start([source], folder / "state", shipped())
         try:
             server.wait_ready(EXAMPLE.read_bytes())
             url = server.client.prediction_url("cifar10")
-            command = [sys.executable, "-m", "falconet.cli", "evaluate", "--json", "--url", url]
-            finished = subprocess.run(
-                [*command, *data, str(source)], stdout=subprocess.PIPE, text=True, check=False
-            )
+            found = evaluated("--url", url, *data, str(source))
         finally:
             server.stop()
-    return {**json.loads(finished.stdout), "parity": vars(parity)}
+        found["float32"] = evaluated(*data, str(exact))
+    return {**found, "parity": vars(parity), "precision": served.precision}
+
+
+def evaluated(*arguments: str) -> dict[str, Any]:
+    """By the command, whose exit status says whether the server agrees, as its output does."""
+    command = [sys.executable, "-m", "falconet.cli", "evaluate", "--json", *arguments]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    answer: dict[str, Any] = json.loads(finished.stdout)
+    return answer
 
 
 def percent(share: float) -> str:
@@ -58,14 +70,16 @@ def page(result: dict[str, Any], weights: Weights) -> str:
     n, accuracy, served = result["pictures"], result["accuracy"], result["served"]
     parity = result["parity"]
     error = math.sqrt(accuracy * (1 - accuracy) / n)
+    precision, exact = result["precision"], result["float32"]["accuracy"]
     price = cost(weights.network, weights.spec.size)
     rows = [
         [
-            f"top-1 accuracy on the {n:,} test pictures, one view of each",
+            f"top-1 accuracy on the {n:,} test images in {precision}, one view of each",
             f"**{percent(accuracy)}** (one training run; sampling error ± {100 * error:.2f})",
         ],
+        ["the same in float32", percent(exact)],
         [
-            "the same pictures, sent as files to a running TorchServe",
+            f"the same images, sent as files to a TorchServe that serves {precision}",
             f"{served['answered']:,} answered, {served['same_label']:,} with the same label",
         ],
         [
@@ -83,10 +97,18 @@ def page(result: dict[str, Any], weights: Weights) -> str:
     )
 
 
+def chain(name: str) -> str:
+    """The recipes that lead to one, with their epochs and teachers."""
+    recipe = recipes.load(name)
+    taught = f", taught by `{recipe.teacher}`" if recipe.teacher else ""
+    said = f"`{name}`, {recipe.epochs} epochs{taught}"
+    return f"{chain(recipe.begins_with)}; then {said}" if recipe.begins_with else said
+
+
 def card(result: dict[str, Any], weights: Weights) -> str:
     """The page beside the weights."""
     made = weights.card
-    epochs = json.loads(made["recipe"])["epochs"]
+    name = json.loads(made["recipe"])["recipe"]
     environment = ", ".join(f"{name} {value}" for name, value in made["environment"].items())
     if made["validation_accuracy"] is None:
         chosen = "What was chosen was chosen in other runs, with 5,000 of them held out."
@@ -100,9 +122,9 @@ Written by `{document.command("accuracy")}`.
 {page(result, weights)}
 ## How they were made
 
-By `falconet train`, on {made["pictures"]:,} of the 50,000 pictures in CIFAR-10's training set
-(Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009), in
-{epochs} epochs. {chosen} The test set was not looked at before the end.
+By `falconet reproduce {name}`, on {made["pictures"]:,} of the 50,000 images in CIFAR-10's training
+set (Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009):
+{chain(name)}. {chosen} The test set was not looked at before the end.
 
 The training's environment: {environment}.
 

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ class Classifier:
         torch.set_num_threads(1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.model = torch.jit.load(str(folder / "model.pt")).eval()
+            if os.environ.get("MODEL_PRECISION") == "int8":
+                self.model = _in_int8(folder, (len(spec["mean"]), *size))
+            else:
+                self.model = torch.jit.load(str(folder / "model.pt")).eval()
 
     def read(self, data: bytes) -> torch.Tensor:
         """A picture file to the network's input, ``(3, height, width)``."""
@@ -54,3 +57,12 @@ class Classifier:
             ]
             answers.append({"predictions": found})
         return answers
+
+
+def _in_int8(folder: Path, picture: tuple[int, int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Falconet's int8 model, without its preprocessing and server."""
+    from falconet.handler.network import Network
+    from falconet.handler.quantization import FILE_NAME, Quantization
+
+    quantization = Quantization.from_json((folder / FILE_NAME).read_text())
+    return Network(folder / "model.pt", "int8", picture=picture, quantization=quantization)

@@ -115,10 +115,22 @@ def install(key: str) -> Path:
     return folder / "bin"
 
 
+# Those that are measured with our int8 model as well.
+IN_INT8 = ("fastapi", "litserve")
+
+
 @contextmanager
-def peer(key: str, task: Task) -> Iterator[System]:
-    """A server that runs, with two workers of one thread each, warmed up."""
+def peer(key: str, task: Task, *, int8: bool = False) -> Iterator[System]:
+    """A server that runs, with two workers of one thread each, warmed up.
+
+    Args:
+        key: of :data:`ALL`.
+        task: what it is asked; by its float32 file, as the server's users would have it.
+        int8: by our int8 model instead.
+    """
     this = ALL[key]
+    name = f"{this.name}, our int8 model" if int8 else this.name
+    labels = task.served if int8 else task.float32
     programs = install(key)
     ports = dict(zip(("port", "second", "third"), free_ports(3), strict=True))
     requests = [this.encode(this.path, picture, "image/jpeg") for picture in task.pictures]
@@ -132,6 +144,7 @@ def peer(key: str, task: Task) -> Iterator[System]:
             MARK: temporary,
             "MODEL_FOLDER": str(task.folder.resolve()),
             "OMP_NUM_THREADS": "1",
+            "MODEL_PRECISION": "int8" if int8 else "float32",
             "PATH": f"{programs}:{os.environ['PATH']}",
             "PYTHONPATH": str(PEERS),
         }
@@ -148,7 +161,7 @@ def peer(key: str, task: Task) -> Iterator[System]:
         try:
             _wait(target, process, log)
             processes = partial(processes_of, folder)
-            system = System(this.name, target, this.label, task.float32, processes)
+            system = System(name, target, this.label, labels, processes)
             warm_up(system)
             yield system
         finally:

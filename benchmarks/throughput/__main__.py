@@ -1,6 +1,6 @@
 """Measures serving from outside, beside other handlers and other servers.
 
-    .venv/bin/python -m benchmarks.throughput [--quick] [--task cifar|resnet]
+    .venv/bin/python -m benchmarks.throughput [--quick] [--task cifar|resnet18|resnet50|one_layer]
 
 Every answer's label is compared with the one found offline. Load comes from this machine, from one
 thread, and takes its share of the cores; how much is written down. Writes
@@ -10,56 +10,75 @@ takes a minute or two, it prints one screen and writes into build/throughput/ in
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from rich.progress import Progress
 
 from .. import document, rounds, system, task
-from ..peers.peer import ALL, peer
+from ..peers.peer import ALL, IN_INT8, peer
 from ..progress import progress
 from . import plot, report
 
 TITLES = {
     "cifar": "The shipped CIFAR-10 model, 32x32 pictures",
-    "resnet": "ResNet-18 at 224, 500x375 photographs",
+    "resnet18": "ResNet-18 at 224, 500x375 photographs",
+    "resnet50": "ResNet-50 at 224, 500x375 photographs",
+    "one_layer": "A network of one layer, 32x32 pictures",
 }
-ROUNDS = 5
+TASKS = {
+    "cifar": task.cifar,
+    "resnet18": task.resnet,
+    "resnet50": partial(task.resnet, 50),
+    "one_layer": task.one_layer,
+}
+ROUNDS, PEER_ROUNDS = 5, 3
 FEW_CONNECTIONS = (1, 8, 32)
-CONNECTIONS = {"cifar": (1, 2, 4, 8, 16, 32, 64), "resnet": (1, 4, 16, 32)}
-SECONDS = {"cifar": 2.0, "resnet": 3.0}  # which other servers answer fewer of
+CONNECTIONS = {"cifar": (1, 2, 4, 8, 16, 32, 64), "one_layer": FEW_CONNECTIONS}
+FEWER = (1, 4, 16, 32)  # of which other servers answer fewer
+SECONDS = {"cifar": 2.0, "one_layer": 2.0}
+LONGER = 3.0
+# Whose latency at a fixed rate is measured too, and that of other servers.
+IN_FULL = ("cifar", "resnet18")
 SHARES = (0.5, 0.7, 0.9)  # of a system's own highest throughput
 
 
 def measure(name: str, quick: bool, bars: Progress) -> dict[str, Any]:
     """One task on all systems."""
-    connections = FEW_CONNECTIONS if quick else CONNECTIONS[name]
-    how = (2, 2.0, bars) if quick else (ROUNDS, SECONDS[name], bars)
+    connections = FEW_CONNECTIONS if quick else CONNECTIONS.get(name, FEWER)
+    seconds = 2.0 if quick else SECONDS.get(name, LONGER)
+    how = (2 if quick else ROUNDS, seconds, bars)
     with ExitStack() as stack:
-        given = stack.enter_context(getattr(task, name)())
+        given = stack.enter_context(TASKS[name]())
         makers = [system.falconet(given), system.noop(given), system.stock(given)]
         if not quick:
             makers.append(system.stock(given, tuned=True))
         systems = [stack.enter_context(maker) for maker in makers]
         closed = rounds.closed(systems, connections, *how)
         opened, peers = [], []
-        if not quick:
+        if name in IN_FULL and not quick:
             ours, ceiling = systems[:2]
             rates = list(rates_of(rounds.highest(closed), ours.name, ceiling.name))
             opened = rounds.opened(systems, rates, *how)
-            for each in ALL:
-                with peer(each, given) as other:
-                    peers.append(rounds.closed([ours, other], FEW_CONNECTIONS, *how))
+            others = [(each, False) for each in ALL]
+            if given.precision == "int8":
+                others += [(each, True) for each in IN_INT8]
+            for each, int8 in others:
+                with peer(each, given, int8=int8) as other:
+                    few = (FEW_CONNECTIONS, PEER_ROUNDS, seconds, bars)
+                    peers.append(rounds.closed([ours, other], *few))
     return {
         "name": name,
         "title": TITLES[name],
         "pictures": len(given.pictures),
+        "precision": given.precision,
         "rounded_differently": sum(
             a != b for a, b in zip(given.float32, given.served, strict=True)
         ),
         "closed": closed,
         "open": opened,
         "peers": peers,
-        "how": f"{how[0]} rounds of {how[1]:.0f} s",
+        "how": f"{how[0]} rounds of {seconds:.0f} s",
     }
 
 
@@ -91,7 +110,7 @@ def main() -> None:
         result["how"] = (
             "; ".join(f"{each['name']}: {each['how']} each" for each in result["tasks"])
             + ", in shuffled order; given are the median and the lowest and highest round. "
-            "Another server runs beside ours alone."
+            f"Another server runs beside ours alone, in {PEER_ROUNDS} rounds."
         )
         document.keep("throughput", result, quick)
     print(report.page(result))

@@ -7,6 +7,9 @@ from ..rounds import highest
 
 Result = dict[str, Any]
 
+# What ends the name of another server that was given our int8 model.
+OUR_MODEL = ", our int8 model"
+
 
 def systems_of(task: Result) -> list[str]:
     return list(dict.fromkeys(each["system"] for each in task["closed"]))
@@ -26,11 +29,16 @@ def best_of(task: Result, system: str) -> float:
 
 
 def best_other(task: Result) -> tuple[str, float]:
-    """Of the other servers the one with the highest throughput beside ours, and our ratio to it."""
+    """Of the other servers the one with the highest throughput beside ours, and our ratio to it.
+
+    Each with the float32 file, as its users have it.
+    """
     ratios = {}
     for found in task["peers"]:
         pair = {"closed": found}
         ours, other = systems_of(pair)  # the first in these rounds is ours
+        if other.endswith(OUR_MODEL):
+            continue
         ratios[other] = best_of(pair, ours) / best_of(pair, other)
     name = min(ratios, key=lambda each: ratios[each])
     return name, ratios[name]

@@ -15,8 +15,10 @@ QUANTILES = ("p50", "p90", "p99", "p99.9")
 
 
 def draw(result: Result, folder: Path) -> None:
-    """``throughput-TASK.svg`` for each task."""
+    """``throughput-TASK.svg`` for each task that other servers were given."""
     for task in result["tasks"]:
+        if not task["peers"]:
+            continue
         drawn = figure(8, 5.2)
         axes = drawn.subplot_mosaic([["closed", "open"], ["peers", "peers"]])
         _closed(axes["closed"], task)

@@ -10,6 +10,7 @@ import pytest
 
 from falconet.handler import MEASURED, fastest
 from falconet.handler.fastest import available, measure
+from falconet.handler.quantization import QuantizationError
 
 
 class Slow:
@@ -17,6 +18,7 @@ class Slow:
 
     def __init__(self, precision: str, seconds: float, clock: "Clock") -> None:
         self.precision, self.seconds, self.clock = precision, seconds, clock
+        self.network = SimpleNamespace(precision=precision)
         self.runs = 0
 
     def batch(self, size: int) -> Any:
@@ -60,16 +62,16 @@ def test_the_fastest_is_served_and_remembered(
     (tmp_path / "checksums.json").write_text("{}")
     seconds = {"int8": 0.003, "bfloat16": 0.001, "float32": 0.002}
     load, loaded = loader(clock, seconds)
-    first: Any = fastest.fastest(load, [*seconds], tmp_path, 16)  # type: ignore[list-item]
+    first: Any = fastest.load_fastest(load, [*seconds], tmp_path, 16)  # type: ignore[list-item]
     assert first.precision == "bfloat16"
     assert sorted(loaded) == sorted(seconds)
     assert "bfloat16 is the fastest here: int8 3.00 ms, bfloat16 1.00 ms" in caplog.text
     loaded.clear()
-    again: Any = fastest.fastest(load, [*seconds], tmp_path, 16)  # type: ignore[list-item]
+    again: Any = fastest.load_fastest(load, [*seconds], tmp_path, 16)  # type: ignore[list-item]
     assert (again.precision, loaded) == ("bfloat16", ["bfloat16"])
     assert "was the fastest here before" in caplog.text
     (tmp_path / "checksums.json").write_text('{"model.pt": "another"}')
-    fastest.fastest(load, [*seconds], tmp_path, 16)  # type: ignore[list-item]
+    fastest.load_fastest(load, [*seconds], tmp_path, 16)  # type: ignore[list-item]
     assert len(loaded) == 4
 
 
@@ -85,20 +87,26 @@ def test_what_is_hopeless_is_not_measured_on(clock: Clock) -> None:
 
 def test_one_precision_needs_no_measuring(tmp_path: Path, clock: Clock) -> None:
     load, loaded = loader(clock, {"float32": 1.0})
-    fastest.fastest(load, ["float32"], tmp_path, 16)
+    fastest.load_fastest(load, ["float32"], tmp_path, 16)
     assert loaded == ["float32"]
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 1}'])
+WRONG = ("[]", '"x"', "{}", '{"int8": null}', '{"int8": "a"}', '{"int8": NaN}', '{"int4": 1.0}')
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"x": 1}', "[" * 100_000, *(f'{{"KEY": {each}}}' for each in WRONG)]
+)
 def test_a_damaged_file_is_measured_again(
     content: str, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = tmp_path / "kept.json"
     monkeypatch.setenv(MEASURED, str(kept))
+    monkeypatch.setattr(fastest, "_key", lambda *_: "KEY")
     kept.write_text(content)
     load, _ = loader(clock, {"int8": 1.0, "float32": 2.0})
-    fastest.fastest(load, ["int8", "float32"], tmp_path / "archive", 1)
+    fastest.load_fastest(load, ["int8", "float32"], tmp_path / "archive", 1)
     assert {"int8": 1000.0, "float32": 2000.0} in json.loads(kept.read_text()).values()
 
 
@@ -107,9 +115,27 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(
 ) -> None:
     monkeypatch.setenv(MEASURED, str(tmp_path / "missing" / "kept.json"))
     load, _ = loader(clock, {"int8": 1.0, "float32": 2.0})
-    found: Any = fastest.fastest(load, ["int8", "float32"], tmp_path, 1)
+    found: Any = fastest.load_fastest(load, ["int8", "float32"], tmp_path, 1)
     assert found.precision == "int8"
     assert "not remembered" in caplog.text
+
+
+def test_what_cannot_be_loaded_is_left_out(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load(precision: str) -> Slow:
+        if precision == "int8":
+            raise QuantizationError("made for another model")
+        made = Slow(precision, 1.0, clock)
+        made.network.precision = "float32"  # what it fell back to
+        return made
+
+    every = ["int8", "bfloat16", "float32"]
+    found: Any = fastest.load_fastest(load, every, tmp_path, 1)  # type: ignore[arg-type]
+    assert found.network.precision == "float32"
+    assert "int8 is not served: made for another model" in caplog.text
+    results = json.loads((tmp_path / "measured.json").read_text())
+    assert list(results.values()) == [{"float32": 1000.0}]
 
 
 def test_only_what_the_cpu_has_instructions_for_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +164,6 @@ def test_int8_on_a_cpu_without_it(
         manifest={"model": {"serializedFile": "model.pt", "modelVersion": "1.0"}},
     )
     assert Service(context).classifier.network.precision == "float32"
-    assert "no instructions for int8" in caplog.text
+    assert "int8 is not served, but another precision: this CPU has no" in caplog.text
     monkeypatch.setenv(PRECISION, "bfloat16")
     assert Service(context).classifier.network.precision == "bfloat16"

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from falconet.handler import quantized_ops
-from falconet.handler.quantization import LEVELS, Range, quantized_weight
+from falconet.handler.quantization import LEVELS, Range
+from falconet.handler.quantizing import quantized_weight
 from falconet.training import quantized
 from falconet.training.quantized import Int8, rounded, rounded_weight
 from falconet.training.recipe import Recipe
@@ -28,8 +29,8 @@ def test_weights_are_rounded_as_they_are_served() -> None:
 def test_values_are_rounded_as_they_are_served(shift: float) -> None:
     x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0)) + shift
     held = Range(min(0.0, float(x.min())), max(0.0, float(x.max())))
-    there = quantized_ops.quantize(x, held.scale, held.zero, False)
-    served = quantized_ops.dequantize(there, held.scale, held.zero, torch.float32)
+    there = quantized_ops.quantize(x, held.scale, held.zero_point, False)
+    served = quantized_ops.dequantize(there, held.scale, held.zero_point, torch.float32)
     torch.testing.assert_close(rounded(x), served, atol=1e-6, rtol=0)
 
 

@@ -1,0 +1,120 @@
+"""How long a network and its layers take, in floating point and in int8."""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from falconet.handler.network import Network, Precision, fast_bfloat16, load_frozen
+from falconet.handler.quantization import QuantizableGraph, Quantization
+
+RUNS = 5
+OPTIMIZED_AFTER = 3  # TorchScript looks at the first runs, and then optimizes
+LAYER_OPERATORS = {
+    *("_convolution_pointwise", "_convolution_pointwise_", "conv2d", "convolution", "_convolution"),
+    *("linear", "addmm", "mm", "qconv2d_pointwise", "qlinear_pointwise"),
+}
+
+
+class Seconds(NamedTuple):
+    """For a batch, on one thread.
+
+    Attributes:
+        floating: in bfloat16 where the CPU is fast in it, else in float32.
+        int8: in 8-bit integers.
+    """
+
+    floating: float
+    int8: float
+
+
+class _Times(TorchDispatchMode):
+    """Takes the time of each layer, in the order that they are computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.of: list[float] = []
+        self._conversions = 0.0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # imports the compiler otherwise
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        began = perf_counter()
+        result = func(*args, **(kwargs or {}))
+        took = perf_counter() - began
+        name = func.overloadpacket.__name__  # type: ignore[attr-defined]
+        if name == "quantize":
+            self._conversions += took
+        elif name in LAYER_OPERATORS:
+            self.of.append(took + self._conversions)
+            self._conversions = 0.0
+        return result
+
+
+def layer_times(path: Path, quantization: Quantization, batch: Tensor) -> dict[int, Seconds]:
+    """Of each layer, with what turns its input into bytes; none if they cannot be told apart."""
+    model = load_frozen(path)
+    in_order = sorted(QuantizableGraph(model.graph, quantization.additions).layers)
+    found = []
+    for network in _networks(path, quantization, batch):
+        runs = []
+        for _ in range(RUNS):
+            with _one_thread(), _Times() as times:
+                network(batch)
+            runs.append(times.of)
+        if any(len(run) != len(in_order) for run in runs):
+            return {}
+        found.append([min(each) for each in zip(*runs, strict=True)])
+    pairs = zip(*found, strict=True)
+    return {layer: Seconds(*pair) for layer, pair in zip(in_order, pairs, strict=True)}
+
+
+def network_times(path: Path, quantization: Quantization, batch: Tensor) -> Seconds:
+    """Medians of a whole network, taken in turn."""
+    networks = _networks(path, quantization, batch)
+    taken: list[list[float]] = [[], []]
+    with _one_thread():
+        for _ in range(RUNS):
+            for network, times in zip(networks, taken, strict=True):
+                began = perf_counter()
+                network(batch)
+                times.append(perf_counter() - began)
+    return Seconds(*(statistics.median(each) for each in taken))
+
+
+def _networks(path: Path, quantization: Quantization, batch: Tensor) -> tuple[Network, Network]:
+    """A model as it is served in floating point, and in int8."""
+    picture = (int(batch.shape[1]), int(batch.shape[2]), int(batch.shape[3]))
+    floating: Precision = "bfloat16" if fast_bfloat16() else "float32"
+    networks = (
+        Network(path, floating, picture=picture),
+        Network(path, "int8", picture=picture, quantization=quantization),
+    )
+    for network in networks:
+        for _ in range(OPTIMIZED_AFTER):
+            network(batch)
+    return networks
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
