@@ -22,7 +22,7 @@ from typing import Any
 import ts.context
 import ts.service
 
-from falconet.handler import answer, wire
+from falconet.handler import service, wire
 from falconet.handler.classifier import Classifier
 from falconet.handler.service import Service
 
@@ -46,7 +46,7 @@ STAGES: dict[str, tuple[Any, str]] = {
     "decoding": (Classifier, "decode"),
     "preprocessing": (Classifier, "prepare"),
     "network": (Classifier, "logits"),
-    "JSON": (answer, "success"),
+    "JSON": (service, "_response"),
     "TorchServe's worker: to the socket": (ts.service, "create_predict_response"),
 }
 
@@ -88,7 +88,7 @@ def worker(cifar: task.Task, size: int) -> dict[str, float]:
         "batch_size": max(BATCHES),
         "gpu": None,
     }
-    config = {"maxWorkers": 1, "falconet": {"threads": 1}}
+    config = {"maxWorkers": 1, "falconet": {"threads": 1, "precision": cifar.precision}}
     context = ts.context.Context(**context_arguments, mms_version="", model_yaml_config=config)
     handler = Service(context)
     server = ts.service.Service(
