@@ -118,7 +118,9 @@ def test_each_kind_of_recipe_learns_and_exports(name: str, colors: Path, tmp_pat
     if recipe.teacher:
         train(short(recipes.load(recipe.teacher)), colors, tmp_path / "teacher")
         teacher = tmp_path / "teacher" / "weights.pt"
-    train(short(recipe), colors, tmp_path / "run", teacher=teacher)
+    # Of another width, but for the first layer: any weights are something to begin with.
+    init_from = teacher if recipe.begins_with else None
+    train(short(recipe), colors, tmp_path / "run", init_from=init_from, teacher=teacher)
     rows = Run(tmp_path / "run").rows()
     assert len(rows) == 3
     losses = [float(row["loss"]) for row in rows]

@@ -155,3 +155,17 @@ def test_the_page_shows_what_is_kept(repository: Path) -> None:
     """Nobody has typed a number into it."""
     page = (repository / "docs" / "training.md").read_text()
     assert results.table(results.entries(recipes.load_all(), results.FOLDER)) in page
+
+
+def test_a_recipe_begins_with_the_weights_of_another(
+    colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then = replace(recipe, name="then", epochs=1, begins_with="champion")
+    monkeypatch.setattr(recipes, "load", {"champion": recipe, "then": then}.__getitem__)
+    with pytest.raises(ValueError, match="begins with the weights of champion: train that"):
+        training.train(then, colors, tmp_path / "alone")
+    found = reproduce(then, then, colors, tmp_path, seeds=1).runs[0]
+    first = tmp_path / "champion-0" / "weights.pt"
+    whole = training.train(then, colors, tmp_path / "whole", init_from=first)
+    assert found.validation_accuracy == whole.card["validation_accuracy"]
+    assert whole.card["init_from"] == "weights.pt"
