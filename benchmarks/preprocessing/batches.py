@@ -19,6 +19,7 @@ from .task import MEAN, SHORTER, SIDE, STD, Array, bytes_of, corner, moved, on_p
 
 BATCH = 8  # pictures, where threads share them
 SMALL = 64  # pictures of 32x32
+SIZES_IN_TURN = 100  # more than coefficients are kept for
 
 # Not asked again with threads, being slower than, or nearly the same as, torchvision's usual ways.
 ALONE = ("torchvision v2 on planar tensors", "Pillow and NumPy")
@@ -55,6 +56,31 @@ def batch(size: tuple[int, int], filter: str, threads: int, cold: bool = False) 
         pictures=count,
         cold=cold,
         extra={"bytes_moved": count * moved(size, filter)},
+    )
+
+
+def new_sizes() -> Job:
+    """Pictures of which each has a size that was not seen lately."""
+    sizes = [(500 + i % 25, 375 + i // 25) for i in range(SIZES_IN_TURN)]
+    pictures = [photographs(1, *each)[0] for each in sizes]
+    contenders = [ours(pictures, (SIDE, SIDE), SHORTER, "bilinear", threads=1)]
+    for peer in peers((500, 375), "bilinear"):
+        if peer.name == COLD[0]:
+            call = _each(peer.process, [peer.prepare(picture) for picture in pictures])
+            contenders.append(Contender(peer.name, call, note=peer.note))
+    right, compose = [], on_pil("bilinear")
+    for picture, size in zip(pictures, sizes, strict=True):
+        top, left = corner(*size)
+        whole = with_pillow(picture, "bilinear")
+        right.append(whole[top : top + SIDE, left : left + SIDE])
+    return Job(
+        "new sizes",
+        contenders,
+        right=np.stack(right),
+        pixels=bytes_of,
+        normalized=np.stack([compose(Image.fromarray(picture)).numpy() for picture in pictures]),
+        size=(500, 375),
+        pictures=SIZES_IN_TURN,
     )
 
 

@@ -21,6 +21,7 @@ def page(result: Result) -> str:
         ("Targets", [_targets(result["targets"]), _faster(jobs)]),
         ("One thread, one picture", [_batches(jobs, 1)]),
         ("The same with cold caches", [comparison(_of(jobs, "batch", cold=True), "bilinear")]),
+        ("Every size new", [comparison(_of(jobs, "new sizes"), "bilinear")]),
         ("Normalization alone", [comparison(_of(jobs, "normalize"))]),
         ("Resizing alone", [_resizing(jobs)]),
         ("Decoding alone", [_files(_of(jobs, "decode"))]),

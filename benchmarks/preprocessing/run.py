@@ -11,7 +11,7 @@ from typing import Any
 from ..pictures import SIZES
 from ..progress import progress
 from . import installed, memory, stages, sweep
-from .batches import SMALL, batch, normalization
+from .batches import SMALL, batch, new_sizes, normalization
 from .job import Job
 from .measure import Measurement, measure
 from .task import FILTERS, SIDE
@@ -75,6 +75,7 @@ def _jobs() -> list[Callable[[], Job]]:
         partial(normalization, SMALL, 32),
         *(partial(batch, size, filter, 1) for filter in FILTERS for size in SIZES),
         *(partial(batch, size, "bilinear", 1, cold=True) for size in SIZES),
+        new_sizes,
         *(partial(stages.decoding, size) for size in SIZES),
         *(partial(stages.resizing, size, "bilinear") for size in SIZES),
         *(partial(stages.resizing, SIZES[0], filter) for filter in FILTERS[1:]),

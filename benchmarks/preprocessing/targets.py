@@ -52,11 +52,11 @@ class Target:
 
 
 TARGETS = (
-    Target("batch", (500, 375), TENSORS, 8),
+    Target("batch", (500, 375), TENSORS, 9),
     Target("batch", (500, 375), PIL, 25),
     Target("batch", (1920, 1080), TENSORS, 6),
     Target("batch", (1920, 1080), PIL, 25),
-    Target("batch", (4032, 3024), TENSORS, 2.5),
+    Target("batch", (4032, 3024), TENSORS, 3),
     Target("batch", (4032, 3024), PIL, 15),
     Target("batch", (500, 375), TENSORS, 5, "bicubic"),
     Target("batch", (500, 375), PIL, 20, "bicubic"),
