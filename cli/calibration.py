@@ -29,6 +29,9 @@ MEMORY = 1 << 29
 BATCH = 4
 # Images by which the error of each layer is found, and the size of the batches that are timed.
 FOR_ERRORS, TIMED_BATCH = 16, 8
+# A layer gains something in int8 if it takes at most so much of its time in floating point; and two
+# networks take the same time if one takes less than so much of the other's.
+WORTH_IT, SAME_TIME = 0.9, 1.05
 # How many of the layers with the largest errors are tried in floating point.
 IN_FLOATING_POINT = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
@@ -101,7 +104,7 @@ class Calibration:
 
     def table(self) -> Table:
         """The layers, for a person."""
-        heads = ("layer", "relative error in int8", "µs in float", "µs in int8", "precision")
+        heads = ("layer", "error in int8", "µs in float", "µs in int8", "precision")
         made = Table(*heads, box=None)
         for each in self.layers:
             times = [f"{1e6 * seconds:.0f}" for seconds in each.seconds or ()] or ["", ""]
@@ -146,7 +149,7 @@ def calibrate(folder: Path, images: Sequence[Path], least_agreement: float) -> C
     chosen, times = every_layer, dict[int, Seconds]()
     if can_quantize():
         times = layer_times(path, every_layer, timed)
-        chosen = _without_slower_layers(path, every_layer, times, timed)
+        chosen = _without_slow_layers(path, every_layer, times, timed)
     exact = _outputs(classifier.network, compared)
     chosen, got = _agreeing(path, chosen, errors, compared, exact, least_agreement)
     said = [probabilities(classifier.output, each) for each in (exact, got)]
@@ -226,18 +229,20 @@ def _errors(path: Path, every_layer: Quantization, batch: Tensor) -> dict[int, f
     return errors
 
 
-def _without_slower_layers(
+def _without_slow_layers(
     path: Path, every_layer: Quantization, times: dict[int, Seconds], batch: Tensor
 ) -> Quantization:
-    """Without the layers that are slower in int8, if the network is faster so."""
-    slower = frozenset(layer for layer, each in times.items() if each.int8 > each.floating)
-    if not slower or slower == every_layer.layers:
+    """Without the layers that int8 makes hardly faster, unless the network is slower so."""
+    slow = frozenset(layer for layer, each in times.items() if each.int8 > WORTH_IT * each.floating)
+    if not slow or slow == every_layer.layers:
         return every_layer
-    some = replace(every_layer, layers=every_layer.layers - slower)
+    some = replace(every_layer, layers=every_layer.layers - slow)
     # As shares of the same network in floating point, which both were timed beside.
-    with_all, without = (network_times(path, each, batch) for each in (every_layer, some))
-    faster = without.int8 / without.floating < with_all.int8 / with_all.floating
-    return some if faster else every_layer
+    shares = [
+        each.int8 / each.floating
+        for each in (network_times(path, some, batch), network_times(path, every_layer, batch))
+    ]
+    return some if shares[0] < SAME_TIME * shares[1] else every_layer
 
 
 def _names(path: Path) -> dict[int, str]:

@@ -101,7 +101,8 @@ def chain(name: str) -> str:
     """The recipes that lead to one, with their epochs and teachers."""
     recipe = recipes.load(name)
     taught = f", taught by `{recipe.teacher}`" if recipe.teacher else ""
-    said = f"`{name}`, {recipe.epochs} epochs{taught}"
+    length = f"{recipe.epochs} epoch{'' if recipe.epochs == 1 else 's'}"
+    said = f"`{name}`, {length}{taught}"
     return f"{chain(recipe.begins_with)}; then {said}" if recipe.begins_with else said
 
 
@@ -124,7 +125,7 @@ Written by `{document.command("accuracy")}`.
 
 By `falconet reproduce {name}`, on {made["pictures"]:,} of the 50,000 images in CIFAR-10's training
 set (Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009):
-{chain(name)}. {chosen} The test set was not looked at before the end.
+{chain(name)}. {chosen} Nothing was chosen by the test set.
 
 The training's environment: {environment}.
 

@@ -101,7 +101,7 @@ RECIPES = (
         about="the weights that come along: small_cutmix, trained on for int8",
         begins_with="small_cutmix",
         optimizer=replace(SMALL.optimizer, learning_rate=0.02),
-        epochs=3,
+        epochs=1,
         int8=True,
         precision="float32",  # in which the rounded values are what serving computes with
     ),
