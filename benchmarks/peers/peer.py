@@ -108,7 +108,9 @@ def install(key: str) -> Path:
     if not done.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         (own,) = folder.glob("lib/python*/site-packages")
-        (own / "shared.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+        # With what is installed there for editing, Falconet itself.
+        lines = [f"import site; site.addsitedir({each!r})" for each in site.getsitepackages()]
+        (own / "shared.pth").write_text("\n".join(lines) + "\n")
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, *ALL[key].packages], check=True)
         done.touch()
