@@ -26,6 +26,7 @@ from falconet.handler.network import Precision
 from falconet.model.archive import MODEL
 from falconet.model.export import write_script
 from falconet.model.spec import Spec
+from falconet.native import available_cores
 from falconet.native.output import probabilities
 
 from .. import document
@@ -48,12 +49,12 @@ def compared(name: str, data: Path, fit: int, test: int) -> dict[str, Any]:
         spec = Spec((224, 224), classes)
         fit_on = _files(data / "train", classes, fit)
         spec.save(folder)
+        torch.set_num_threads(available_cores())  # one network before left it at one
         rows = _rows(spec, fit_on)
         labels = torch.tensor([classes.index(file.parent.name) for file in fit_on])
         network = fitted(name, rows, labels).eval()
         with torch.inference_mode():
             write_script(network, rows[:2], folder / MODEL)
-        torch.set_num_threads(2)
         found: dict[str, Any] = {"network": name}
         try:
             calibration = calibrate(folder, fit_on, LEAST_AGREEMENT)
@@ -179,10 +180,10 @@ def main() -> None:
     chosen = NETWORKS[::4] if options.quick else NETWORKS
     fit = 200 if options.quick else FITTED
     with progress() as bars:
-        result["networks"] = [
-            compared(name, options.data, fit, result["images"])
-            for name in bars.track(chosen, description="networks")
-        ]
+        result["networks"] = []
+        for name in bars.track(chosen, description="networks"):
+            result["networks"].append(compared(name, options.data, fit, result["images"]))
+            document.keep("precision", result, options.quick)  # a later one may fail
     print(page(result))
     document.keep("precision", result, options.quick)
     if not options.quick:
