@@ -16,7 +16,7 @@ from falconet.cli.calibration import calibrate
 from falconet.handler.classifier import Classifier
 from falconet.handler.fastest import available
 from falconet.handler.network import Precision, can_quantize
-from falconet.model.archive import INT8, MODEL
+from falconet.model.archive import INT8, MODEL, beside
 from falconet.model.export import export
 from falconet.model.spec import Spec
 from falconet.model.weights import PRETRAINED, Weights
@@ -89,9 +89,8 @@ def cifar() -> Iterator[Task]:
     """The shipped model, and 32x32 pictures."""
     with TemporaryDirectory(prefix="falconet-") as folder:
         export(Weights.load(), Path(folder))
-        quantized = PRETRAINED.with_suffix(f".{INT8}")
-        if quantized.is_file():
-            shutil.copyfile(quantized, Path(folder, INT8))
+        if beside(PRETRAINED).is_file():
+            shutil.copyfile(beside(PRETRAINED), Path(folder, INT8))
         yield Task.of("cifar", Path(folder), small_pictures())
 
 

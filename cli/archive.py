@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 import click
 
 from falconet.handler import ENTRY
-from falconet.model.archive import INT8, Serving, check
+from falconet.model.archive import INT8, Serving, beside, check
 from falconet.model.archive import archive as pack
 from falconet.model.samples import FOLDER
 from falconet.native.formats import DEFAULT, FORMATS
@@ -164,7 +164,7 @@ def make_archive(
     """
     serving = serving or Serving()
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
-        exported, pictures, beside = None, [], None
+        exported, pictures, kept = None, [], None
         if source is not None and source.is_dir():
             folder = source
         else:
@@ -175,13 +175,13 @@ def make_archive(
 
             folder, weights = Path(temporary), load_weights(source)
             exported, pictures = export(weights, folder), weights.samples
-            beside = (source or PRETRAINED).with_suffix(f".{INT8}")
-            if quantize is None and beside.is_file():
-                shutil.copyfile(beside, folder / INT8)
+            kept = beside(source or PRETRAINED)
+            if quantize is None and kept.is_file():
+                shutil.copyfile(kept, folder / INT8)
         check(folder, output, version)
         calibration = None if quantize is None else quantize(folder)
-        if calibration is not None and beside is not None and source is not None:
-            shutil.copyfile(folder / INT8, beside)
+        if calibration is not None and kept is not None and source is not None:
+            shutil.copyfile(folder / INT8, kept)
         trial = try_out(folder, serving, pictures)
         pack(
             folder,

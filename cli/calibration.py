@@ -17,10 +17,10 @@ from falconet.handler.quantizing import quantize
 from falconet.model.archive import MODEL
 from falconet.native.errors import PictureError
 from falconet.native.output import probabilities
+from falconet.training.progress import track
 
 from .layer_times import Seconds, layer_times, network_times
 from .observation import observe
-from .progress import track
 
 # At most so many images are observed, and so many others compared; fewer if they would take more
 # than MEMORY bytes, but at least 2 * LEAST_IMAGES.

@@ -1,7 +1,7 @@
 """How long a network and its layers take, in floating point and in int8."""
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from falconet.handler.calls import Calls
 from falconet.handler.network import Network, Precision, fast_bfloat16, load_frozen
 from falconet.handler.quantization import QuantizableGraph, Quantization
 
@@ -34,53 +34,36 @@ class Seconds(NamedTuple):
     int8: float
 
 
-class _Times(TorchDispatchMode):
-    """Takes the time of each layer, in the order that they are computed in."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.of: list[float] = []
-        self._conversions = 0.0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # imports the compiler otherwise
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        began = perf_counter()
-        result = func(*args, **(kwargs or {}))
-        took = perf_counter() - began
-        name = func.overloadpacket.__name__  # type: ignore[attr-defined]
-        if name == "quantize":
-            self._conversions += took
-        elif name in LAYER_OPERATORS:
-            self.of.append(took + self._conversions)
-            self._conversions = 0.0
-        return result
-
-
 def layer_times(path: Path, quantization: Quantization, batch: Tensor) -> dict[int, Seconds]:
     """Of each layer, with what turns its input into bytes; none if they cannot be told apart."""
     model = load_frozen(path)
     in_order = sorted(QuantizableGraph(model.graph, quantization.additions).layers)
     found = []
     for network in _networks(path, quantization, batch):
-        runs = []
-        for _ in range(RUNS):
-            with _one_thread(), _Times() as times:
-                network(batch)
-            runs.append(times.of)
+        runs = [_times_in_order(network, batch) for _ in range(RUNS)]
         if any(len(run) != len(in_order) for run in runs):
             return {}
         found.append([min(each) for each in zip(*runs, strict=True)])
     pairs = zip(*found, strict=True)
     return {layer: Seconds(*pair) for layer, pair in zip(in_order, pairs, strict=True)}
+
+
+def _times_in_order(network: Network, batch: Tensor) -> list[float]:
+    """Seconds of each layer, in the order that they are computed in."""
+    times: list[float] = []
+    conversions = 0.0
+
+    def note(operator: Any, _: Sequence[Any], took: float) -> None:
+        nonlocal conversions
+        if operator.__name__ == "quantize":
+            conversions += took
+        elif operator.__name__ in LAYER_OPERATORS:
+            times.append(took + conversions)
+            conversions = 0.0
+
+    with _one_thread(), Calls(note):
+        network(batch)
+    return times
 
 
 def network_times(path: Path, quantization: Quantization, batch: Tensor) -> Seconds:

@@ -10,8 +10,7 @@ from torch import Tensor
 from falconet.handler.graph import function_of, plain_additions
 from falconet.handler.network import load_frozen
 from falconet.handler.quantization import LEVELS, QuantizableGraph, Quantization, Range
-
-from .progress import track
+from falconet.training.progress import track
 
 # Of a batch, at each place.
 SAMPLES = 4096

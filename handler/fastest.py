@@ -133,11 +133,11 @@ def _listed(found: Mapping[Precision, float]) -> str:
 def _key(folder: Path, precisions: Sequence[str], batch_size: int) -> str:
     """What a result depends on."""
     content = hashlib.sha256()
-    for name in ("checksums.json", "model.pt", "spec.json", INT8):
-        if (folder / name).is_file():
-            content.update((folder / name).read_bytes())
-        if name == "checksums.json" and (folder / name).is_file():
-            break  # of all the others
+    sums = folder / "checksums.json"  # of all the others
+    files = [sums] if sums.is_file() else [folder / "model.pt", folder / "spec.json", folder / INT8]
+    for file in files:
+        if file.is_file():
+            content.update(file.read_bytes())
     environment = {name: os.environ[name] for name in os.environ if name.startswith(_SETTINGS)}
     facts = [
         *(content.hexdigest(), sorted(environment.items()), _processor()),

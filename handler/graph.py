@@ -187,7 +187,7 @@ def plain_additions(graph: Any, example: Tensor) -> frozenset[str]:
     sums = [
         node
         for node in graph.nodes()
-        if node.kind() == "aten::add" and all(map(_is_tensor, list(node.inputs())[:2]))
+        if node.kind() == "aten::add" and all(map(is_tensor, list(node.inputs())[:2]))
     ]
     if not sums:
         return frozenset()
@@ -205,7 +205,8 @@ def plain_additions(graph: Any, example: Tensor) -> frozenset[str]:
     )
 
 
-def _is_tensor(value: Any) -> bool:
+def is_tensor(value: Any) -> bool:
+    """Whether a value is one tensor."""
     return isinstance(value.type(), torch._C.TensorType)
 
 
@@ -247,7 +248,7 @@ def _can_be_overwritten(value: Any, layer: Any, add: Any) -> bool:
     maker = value.node()
     others = [use.user for use in value.uses() if not _same_node(use.user, add)]
     return (
-        _is_tensor(value)
+        is_tensor(value)
         # In a loop, the value is needed again.
         and maker.owningBlock() == layer.owningBlock()
         and maker.isBefore(layer)

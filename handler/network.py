@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .graph import plain_additions, simplify
-from .packing import can_pack, input_sizes, pack
+from .packing import can_pack, convolutions, input_sizes, pack
 from .quantization import FILE_NAME, Quantization, QuantizationError
 from .quantizing import quantize
 
@@ -80,6 +80,8 @@ class Network:
         return model
 
     def _pack(self, path: Path, picture: tuple[int, int, int]) -> int:
+        if not convolutions(self._model.graph):  # as where all are in int8
+            return 0
         # Of two, as what has one image may look as if it had the shape of another tensor.
         two = torch.zeros((2, *picture), dtype=self.dtype)
         two = two.contiguous(memory_format=torch.channels_last)

@@ -4,14 +4,14 @@ Otherwise oneDNN brings them into that order on every call, which for a single s
 longer than computing.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from .calls import Calls
 from .graph import Layer, NodeInserter, find_fusion, find_layers
 
 _OPERATORS = (torch.ops.aten.conv2d, torch.ops.aten.convolution, torch.ops.aten._convolution)
@@ -26,31 +26,6 @@ def can_pack(dtype: torch.dtype) -> bool:
     )
 
 
-class _Inputs(TorchDispatchMode):
-    """Notes what convolutions are given, by where their filters lie in memory."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.of: dict[int, set[tuple[int, ...]]] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Skipping imports the compiler first: 3 of the 6 s that a worker's start took.
-        return False
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func.overloadpacket in _OPERATORS:  # type: ignore[attr-defined]
-            self.of.setdefault(args[1].data_ptr(), set()).add(tuple(args[0].shape))
-        return result
-
-
 def input_sizes(model: torch.jit.ScriptModule, example: Tensor) -> list[tuple[int, ...] | None]:
     """How large the input of each of a frozen model's convolutions is.
 
@@ -62,10 +37,18 @@ def input_sizes(model: torch.jit.ScriptModule, example: Tensor) -> list[tuple[in
         of each convolution, in the order of :func:`pack`; ``None`` where the example does not reach
         it, or its filters are used for several sizes.
     """
+    # By where their filters lie in memory.
+    of: dict[int, set[tuple[int, ...]]] = {}
+
+    def note(operator: Any, arguments: Sequence[Any], _: float) -> None:
+        if operator in _OPERATORS:
+            x, filters = arguments[:2]
+            of.setdefault(filters.data_ptr(), set()).add(tuple(x.shape))
+
     # What is wrong with a model that cannot be run, its first batch will say.
-    with suppress(Exception), torch.no_grad(), _Inputs() as inputs:
+    with suppress(Exception), torch.no_grad(), Calls(note):
         model(example)
-    sizes = [inputs.of.get(each.weight.data_ptr(), set()) for each in _convolutions(model.graph)]
+    sizes = [of.get(each.weight.data_ptr(), set()) for each in convolutions(model.graph)]
     return [next(iter(found)) if len(found) == 1 else None for found in sizes]
 
 
@@ -88,13 +71,14 @@ def pack(
     Returns:
         how many were replaced; others, and those whose input is not known, stay as they are.
     """
-    found = list(zip(_convolutions(graph), sizes, strict=True))
+    found = list(zip(convolutions(graph), sizes, strict=True))
     packed = sum(size is not None and _pack(graph, layer, size, additions) for layer, size in found)
     torch._C._jit_pass_dce(graph)
     return packed
 
 
-def _convolutions(graph: Any) -> list[Layer]:
+def convolutions(graph: Any) -> list[Layer]:
+    """Those that may be packed."""
     return [layer for layer in find_layers(graph) if layer.geometry is not None]
 
 

@@ -22,6 +22,7 @@ from .graph import (
     constant_value,
     find_fusion,
     find_layers,
+    is_tensor,
 )
 
 FILE_NAME = "int8.json"
@@ -298,9 +299,7 @@ def _inputs(node: Any) -> list[Any]:
 def _tensors(graph: Any) -> Iterator[Any]:
     for node in graph.nodes():
         if node.kind() != "prim::Constant":
-            yield from (
-                each for each in node.outputs() if isinstance(each.type(), torch._C.TensorType)
-            )
+            yield from filter(is_tensor, node.outputs())
 
 
 def _fusion_in_int8(layer: Layer, additions: set[str]) -> Fusion:

@@ -87,14 +87,16 @@ class Branches(nn.Module):
         return self.mlp(x).mean(1)
 
 
-def written(network: nn.Module, folder: Path) -> Path:
+def written(network: nn.Module, folder: Path, *, scripted: bool = False) -> Path:
     torch.manual_seed(0)
     for each in network.modules():
         if isinstance(each, nn.Conv2d | nn.Linear):  # so that later layers still say something
             nn.init.kaiming_normal_(each.weight)
     path = folder / "model.pt"
-    traced = torch.jit.trace(network.eval(), torch.randn(2, 3, 13, 11))
-    torch.jit.freeze(traced).save(path)
+    network.eval()
+    example = torch.randn(2, 3, 13, 11)
+    script = torch.jit.script(network) if scripted else torch.jit.trace(network, example)
+    torch.jit.freeze(script).save(path)
     return path
 
 
@@ -370,15 +372,8 @@ class Appended(Base):
 def test_networks_like_no_other(network: type[Base], tmp_path: Path) -> None:
     """Every precision computes nearly the same; int8 may be refused instead."""
     torch.manual_seed(0)
-    made = network().eval()
-    for each in made.modules():
-        if isinstance(each, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(each.weight)
-    path = tmp_path / "model.pt"
-    scripted = network in (Looped, Appended)
-    example = torch.randn(2, 3, 13, 11)
-    script = torch.jit.script(made) if scripted else torch.jit.trace(made, example)
-    torch.jit.freeze(script).save(path)
+    made = network()
+    path = written(made, tmp_path, scripted=network in (Looped, Appended))
     with torch.inference_mode():
         expected = made(BATCHES[0])
     picture = (3, 13, 11)
