@@ -36,19 +36,22 @@ class ConvNorm(nn.Module):
 
 
 class Stage(nn.Module):
-    """Halves the sides, then refines: three convolutions, the last two with a shortcut."""
+    """Halves the sides, then refines: a convolution, and pairs of them with a shortcut."""
 
-    def __init__(self, channels_in: int, channels_out: int, *, strided: bool) -> None:
+    def __init__(self, channels_in: int, channels_out: int, *, pairs: int, strided: bool) -> None:
         super().__init__()
         self.down = ConvNorm(
             channels_in, channels_out, pool=not strided, stride=2 if strided else 1
         )
-        self.refine1 = ConvNorm(channels_out, channels_out)
-        self.refine2 = ConvNorm(channels_out, channels_out)
+        for number in range(1, 2 * pairs + 1):
+            self.add_module(f"refine{number}", ConvNorm(channels_out, channels_out))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.down(x))
-        return F.relu(x + self.refine2(F.relu(self.refine1(x))))
+        refine = [layer for name, layer in self.named_children() if name != "down"]
+        for first, second in zip(refine[::2], refine[1::2], strict=True):
+            x = F.relu(x + second(F.relu(first(x))))
+        return x
 
 
 @register
@@ -63,18 +66,32 @@ class ConvNet(nn.Module):
 
     Args:
         widths: channels of each stage.
+        pairs: of convolutions with a shortcut, for each stage; one each where none are given.
         strided: whether a stage's first convolution goes in steps of two, at a quarter of the cost
             of one with a pool behind it.
         classes: outputs.
+
+    Raises:
+        ValueError: pairs are given, but not for each stage.
     """
 
     def __init__(
-        self, widths: tuple[int, ...] = (64, 256, 256), strided: bool = False, classes: int = 10
+        self,
+        widths: tuple[int, ...] = (64, 256, 256),
+        pairs: tuple[int, ...] = (),
+        strided: bool = False,
+        classes: int = 10,
     ) -> None:
         super().__init__()
         self.whiten = nn.Conv2d(3, 24, 2)
         channels = [self.whiten.out_channels, *widths]
-        self.stages = nn.Sequential(*(Stage(a, b, strided=strided) for a, b in pairwise(channels)))
+        pairs = pairs or (1,) * len(widths)
+        if len(pairs) != len(widths):
+            raise ValueError(f"expected a number of pairs for each of {widths}, got {pairs}")
+        stages = zip(pairwise(channels), pairs, strict=True)
+        self.stages = nn.Sequential(
+            *(Stage(a, b, pairs=count, strided=strided) for (a, b), count in stages)
+        )
         self.head = nn.Linear(channels[-1], classes, bias=False)
         # Keeps the logits small at first, whatever the width.
         self.logit_scale = 1 / 9

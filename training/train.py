@@ -20,7 +20,7 @@ from falconet.model.weights import Weights
 from . import augment, data, distributed
 from .allocator import keep_freed_memory
 from .capture import CapturedStep
-from .distill import digest, distillation, load_teacher
+from .distill import digest, distillation, load_teacher, taught
 from .evaluate import score
 from .progress import bar, console
 from .quantized import Int8
@@ -222,12 +222,11 @@ def _train(
             with Int8() if recipe.int8 else nullcontext():
                 logits = parallel(x).float()
             if taught_by is not None:
-                with torch.no_grad():
-                    taught = taught_by(x).float()
+                answers = taught(taught_by, x, recipe.augmentation)
         if taught_by is None:
             loss = F.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
         else:
-            loss = distillation(logits, taught, recipe.temperature)
+            loss = distillation(logits, answers, recipe.temperature)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -9,7 +9,7 @@ from falconet.model.network import ConvNet
 def network() -> ConvNet:
     """With batch norms that have seen data, and so have something to fold."""
     torch.manual_seed(0)
-    network = ConvNet((16, 24, 32), classes=7)
+    network = ConvNet((16, 24, 32), pairs=(1, 2, 0), classes=7)
     network.initialize_whitening(torch.rand(64, 3, 32, 32))
     network.train()
     for _ in range(5):
@@ -53,3 +53,13 @@ def test_whitening_decorrelates_patches() -> None:
     # Not quite 1 where there is hardly any variance: there the filters are held back.
     assert covariance.diag().min() > 0.3
     assert covariance.diag().max() < 1.001
+
+
+def test_pairs_are_of_convolutions_with_a_shortcut() -> None:
+    def convolutions(network: ConvNet) -> int:
+        return sum(isinstance(module, nn.Conv2d) for module in network.modules())
+
+    assert convolutions(ConvNet((8, 8))) == 1 + 3 + 3
+    assert convolutions(ConvNet((8, 8), pairs=(2, 3))) == 1 + 5 + 7
+    with pytest.raises(ValueError, match=r"a number of pairs for each of \(8, 8\), got \(1,\)"):
+        ConvNet((8, 8), pairs=(1,))
