@@ -45,6 +45,7 @@ SHARES = (0.5, 0.7, 0.9)  # of a system's own highest throughput
 
 def measure(name: str, quick: bool, bars: Progress) -> dict[str, Any]:
     """One task on all systems."""
+    conditions = document.conditions()
     connections = FEW_CONNECTIONS if quick else CONNECTIONS.get(name, FEWER)
     seconds = 2.0 if quick else SECONDS.get(name, LONGER)
     how = (2 if quick else ROUNDS, seconds, bars)
@@ -78,7 +79,9 @@ def measure(name: str, quick: bool, bars: Progress) -> dict[str, Any]:
         "closed": closed,
         "open": opened,
         "peers": peers,
-        "how": f"{how[0]} rounds of {seconds:.0f} s",
+        "how": f"{how[0]} rounds of {seconds:.0f} s each"
+        + (f", {PEER_ROUNDS} beside each other server" if peers else ""),
+        **conditions,
     }
 
 
@@ -97,25 +100,23 @@ def main() -> None:
     parser = document.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="few and short rounds, into build/")
     parser.add_argument("--only-page", action="store_true", help="write the page anew, unmeasured")
-    parser.add_argument("--task", choices=TITLES, action="append", help="one of them only")
+    parser.add_argument(
+        "--task", choices=TITLES, action="append", help="measure it alone; may be repeated"
+    )
     arguments = parser.parse_args()
     quick = arguments.quick
     if arguments.only_page:
         result = document.load("throughput")
     else:
         names = arguments.task or (["cifar"] if quick else list(TITLES))
-        result = document.conditions()
+        # Of the tasks that are left out, what was measured before stays.
+        before = document.load("throughput")["tasks"] if arguments.task and not quick else []
+        found = {each["name"]: each for each in before}
         with progress() as bars:
-            result["tasks"] = []
             for name in names:
-                result["tasks"].append(measure(name, quick, bars))
+                found[name] = measure(name, quick, bars)
+                result = {"tasks": [found[each] for each in TITLES if each in found]}
                 document.keep("throughput", result, quick)  # a later one may fail
-        result["how"] = (
-            "; ".join(f"{each['name']}: {each['how']} each" for each in result["tasks"])
-            + ", in shuffled order; given are the median and the lowest and highest round. "
-            f"Another server runs beside ours alone, in {PEER_ROUNDS} rounds."
-        )
-        document.keep("throughput", result, quick)
     print(report.page(result))
     if not quick:
         plot.draw(result, document.DOCS)

@@ -47,7 +47,7 @@ def summary(result: Result) -> str:
     return (
         f"{table(['', 'Falconet', 'stock handler', 'best other server'], rows)}\n\nThe load "
         "generator has its part of the same cores; every answer is checked. "
-        f"{measured('throughput', result['machine'])}\n"
+        f"{measured('throughput', '; and '.join(_machines(result)))}\n"
     )
 
 
@@ -109,10 +109,21 @@ def others(task: Result) -> str:
 
 
 def machine(result: Result) -> str:
+    """How each task was measured, and on which machine."""
+    tasks = [
+        f"{each['name']}: {each['how']}, {each['date']}, load of the machine before: "
+        f"{each['load']:.2f}."
+        for each in result["tasks"]
+    ]
     return (
-        f"{result['how']} Load of the machine before: {result['load']:.2f}, {result['date']}. "
-        f"{measured('throughput', result['machine'])}"
+        "The systems take turns, in shuffled order; given are the median and the lowest and "
+        "highest round. Another server runs beside ours alone. "
+        f"{' '.join(tasks)} {measured('throughput', '; and '.join(_machines(result)))}"
     )
+
+
+def _machines(result: Result) -> list[str]:
+    return list(dict.fromkeys(each["machine"] for each in result["tasks"]))
 
 
 def _about(task: Result) -> str:
