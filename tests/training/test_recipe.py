@@ -93,7 +93,7 @@ def test_json_of_another_version_is_refused(champion: Recipe) -> None:
 
 
 def test_a_network_gets_only_what_it_takes(champion: Recipe) -> None:
-    with pytest.raises(ValueError, match="ConvNet takes widths, strided, not depth"):
+    with pytest.raises(ValueError, match="ConvNet takes widths, pairs, strided, not depth"):
         replace(champion, arguments={"depth": 3})
 
 
