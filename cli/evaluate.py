@@ -12,6 +12,7 @@ import click
 from falconet.training import data as datasets
 from falconet.training.progress import track
 
+from .client_options import url_options
 from .data import data_option
 
 BATCH = 100
@@ -21,13 +22,19 @@ CONNECTIONS = 16
 @click.command()
 @click.argument("model", required=False, type=click.Path(exists=True, path_type=Path))
 @data_option
-@click.option(
-    "--url",
-    help="Send every picture to this server as well, like "
-    "http://127.0.0.1:8080/predictions/cifar10, and compare the labels.",
+@url_options(
+    "Send every picture to this server as well, like "
+    "http://127.0.0.1:8080/predictions/cifar10, and compare the labels."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def evaluate(model: Path | None, data: Path | str, url: str | None, as_json: bool) -> None:
+def evaluate(
+    model: Path | None,
+    data: Path | str,
+    url: str | None,
+    api_key: str | None,
+    cacert: Path | None,
+    as_json: bool,
+) -> None:
     """Measure top-1 accuracy on the test set, as it is served.
 
     Every picture goes as a file through the handler's decoding, its preprocessing and the
@@ -56,7 +63,7 @@ def evaluate(model: Path | None, data: Path | str, url: str | None, as_json: boo
                     raise ValueError(f"{picture}: {error}") from error
             found += [best[0].label for best in classifier.classify(pixels)]
     result: dict[str, Any] = {"pictures": len(names), **_score(names, found)}
-    served = _ask(url, dataset.pictures) if url else None
+    served = _ask(url, dataset.pictures, api_key, cacert) if url else None
     if served is not None:
         result["served"] = {
             **_score(names, served),
@@ -81,17 +88,18 @@ def _score(names: Sequence[str], found: Sequence[str | None]) -> dict[str, Any]:
     return {"right": right, "accuracy": right / len(names)}
 
 
-def _ask(url: str, pictures: Sequence[datasets.Picture]) -> list[str | None]:
+def _ask(
+    url: str, pictures: Sequence[datasets.Picture], api_key: str | None, cacert: Path | None
+) -> list[str | None]:
     """The label a server gives each picture, ``None`` where it gave an error."""
-    import requests
-
     from falconet.serving.client import predict
+    from falconet.serving.session import open_session
 
     own = local()  # one connection per thread
 
     def label(picture: datasets.Picture) -> str | None:
         if not hasattr(own, "session"):
-            own.session = requests.Session()
+            own.session = open_session(url, api_key=api_key, cacert=cacert)
         answer = predict(url, datasets.encode(picture), timeout=60, session=own.session)
         return str(answer["predictions"][0]["label"]) if answer["success"] else None
 

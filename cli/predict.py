@@ -10,6 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from .client_options import url_options
+
 BAR_WIDTH = 40
 
 
@@ -26,16 +28,23 @@ BAR_WIDTH = 40
     type=click.Path(exists=True, path_type=Path),
     help="Archive, folder or weights to use here.  [default: the CIFAR-10 weights that come along]",
 )
-@click.option("--url", help="Ask a server instead, like http://127.0.0.1:8080/predictions/cifar10.")
+@url_options("Ask a server instead, like http://127.0.0.1:8080/predictions/cifar10.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-def predict(pictures: tuple[Path, ...], model: Path | None, url: str | None, as_json: bool) -> None:
+def predict(
+    pictures: tuple[Path, ...],
+    model: Path | None,
+    url: str | None,
+    api_key: str | None,
+    cacert: Path | None,
+    as_json: bool,
+) -> None:
     """Say what is in each PICTURE, with probabilities.
 
     Needs no server. Ends with status 1 if a picture could not be read.
     """
     if model is not None and url is not None:
         raise click.UsageError("--model predicts here and --url elsewhere: name one")
-    answers = _asked(pictures, url) if url else _here(pictures, model)
+    answers = _asked(pictures, url, api_key, cacert) if url else _here(pictures, model)
     for picture, answer in zip(pictures, answers, strict=True):
         if as_json:
             click.echo(json.dumps({"picture": str(picture), **answer}, ensure_ascii=False))
@@ -45,10 +54,14 @@ def predict(pictures: tuple[Path, ...], model: Path | None, url: str | None, as_
         raise click.exceptions.Exit(1)
 
 
-def _asked(pictures: tuple[Path, ...], url: str) -> list[dict[str, Any]]:
+def _asked(
+    pictures: tuple[Path, ...], url: str, api_key: str | None, cacert: Path | None
+) -> list[dict[str, Any]]:
     from falconet.serving.client import predict as ask
+    from falconet.serving.session import open_session
 
-    return [ask(url, picture.read_bytes()) for picture in pictures]
+    with open_session(url, api_key=api_key, cacert=cacert) as session:
+        return [ask(url, picture.read_bytes(), session=session) for picture in pictures]
 
 
 def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]]:

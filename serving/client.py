@@ -9,6 +9,7 @@ import requests
 from falconet.handler import BEGUN, LENGTH_HEADER, REQUESTS
 
 from .errors import ServerError
+from .session import open_session
 
 # TorchServe unpacks an archive, however large, before it answers.
 UNPACK_SECONDS = 180.0
@@ -31,6 +32,7 @@ class Client:
         self.management = management
         self.metrics = metrics
         self.timeout = timeout
+        self._session = open_session(inference)
 
     def models(self) -> list[str]:
         """The names of the registered models.
@@ -142,7 +144,9 @@ class Client:
 
     def predict(self, model: str, picture: bytes) -> dict[str, Any]:
         """See :func:`predict`."""
-        return predict(self.prediction_url(model), picture, timeout=self.timeout)
+        return predict(
+            self.prediction_url(model), picture, timeout=self.timeout, session=self._session
+        )
 
     def prediction_url(self, model: str, version: str | None = None) -> str:
         return f"{self.inference}/predictions/{model}{_slash(version)}"
@@ -164,7 +168,9 @@ class Client:
         timeout: float | None = None,
     ) -> requests.Response:
         try:
-            response = requests.request(method, url, params=query, timeout=timeout or self.timeout)
+            response = self._session.request(
+                method, url, params=query, timeout=timeout or self.timeout
+            )
         except requests.RequestException as error:
             raise ServerError(f"{url} does not answer: {error}") from error
         # 206 is in use for workers that could not be started.
@@ -200,7 +206,7 @@ def predict(
         url: like ``http://127.0.0.1:8080/predictions/cifar10``.
         picture: the file's bytes.
         timeout: seconds to wait.
-        session: to keep a connection open for more pictures.
+        session: of :func:`.open_session`, to keep a connection open for more pictures.
 
     Raises:
         ServerError: there is no answer, or none in the handler's form.
@@ -210,9 +216,14 @@ def predict(
     tensor["parameters"] = {"binary_data_size": len(element)}
     head = json.dumps({"inputs": [tensor]}).encode()
     headers = {LENGTH_HEADER: str(len(head)), "Content-Type": "application/octet-stream"}
+    session = session or open_session(url)
     try:
-        response = (session or requests).post(
-            url, data=head + element, headers=headers, timeout=timeout
+        response = session.post(
+            url,
+            data=head + element,
+            headers=headers,
+            timeout=timeout,
+            verify=session.verify,  # or REQUESTS_CA_BUNDLE would go before it
         )
     except requests.RequestException as error:
         raise ServerError(f"{url} does not answer: {error}") from error
