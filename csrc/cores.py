@@ -4,7 +4,7 @@ import math
 import os
 from pathlib import Path
 
-# Linux's control groups, version 2; a process of a container finds its own limits at the top.
+# Linux's control groups; a process of a container finds its own limits at the top.
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
 
@@ -19,24 +19,42 @@ def available_cores() -> int:
     return min([len(os.sched_getaffinity(0)), *_quotas()])
 
 
-def own_groups() -> list[Path]:
-    """Below :data:`GROUPS`: the process's group, and those that hold it."""
+def own_groups(controller: str = "") -> list[Path]:
+    """The folders of the process's group, and of those that hold it.
+
+    Args:
+        controller: of version 1, such as ``"cpu"`` or ``"memory"``; empty for version 2, which has
+            one hierarchy for all.
+    """
     try:
-        lines = OWN_GROUP.read_text().splitlines()
-    except OSError:
+        lines = [line.split(":", 2) for line in OWN_GROUP.read_text().splitlines()]
+    except OSError:  # not Linux
         return []
-    own = [Path(line.removeprefix("0::/")) for line in lines if line.startswith("0::/")]
-    return [each for group in own for each in (group, *group.parents)]
+    own = [Path(path.lstrip("/")) for _, names, path in lines if controller in names.split(",")]
+    top = GROUPS / controller
+    return [top / each for group in own for each in (group, *group.parents)]
 
 
 def _quotas() -> list[int]:
     """Of the groups that have one."""
     found = []
-    for each in own_groups():
+    for group in own_groups():
         try:
-            quota, period = (GROUPS / each / "cpu.max").read_text().split()
+            quota, period = (group / "cpu.max").read_text().split()
         except OSError:  # the top has none, and others may be out of sight
             continue
         if quota != "max":
-            found.append(max(1, math.ceil(int(quota) / int(period))))
+            found.append(_cores(quota, period))
+    for group in own_groups("cpu"):
+        try:
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        except OSError:
+            continue
+        if int(quota) > 0:  # -1 is none
+            found.append(_cores(quota, period))
     return found
+
+
+def _cores(quota: str, period: str) -> int:
+    return max(1, math.ceil(int(quota) / int(period)))

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import psutil
 
 from falconet.model.archive import MODEL
-from falconet.native import cores
-from falconet.native.cores import GROUPS, own_groups
+from falconet.native.cores import own_groups
 
 from .errors import ServerError
 
@@ -70,7 +69,7 @@ def available_memory() -> int:
 def _left_unified() -> list[int]:
     """Bytes left in each group of version 2 that has a limit."""
     return _left(
-        [GROUPS / group for group in own_groups()],
+        own_groups(),
         limit="memory.max",
         used="memory.current",
         reclaimable=("inactive_file", "active_file", "slab_reclaimable"),
@@ -79,13 +78,8 @@ def _left_unified() -> list[int]:
 
 def _left_legacy() -> list[int]:
     """Bytes left in each group of version 1; one without a limit reports a very large number."""
-    try:
-        lines = [line.split(":", 2) for line in cores.OWN_GROUP.read_text().splitlines()]
-    except OSError:  # not Linux
-        return []
-    own = [Path(path.lstrip("/")) for _, names, path in lines if "memory" in names.split(",")]
     return _left(
-        [GROUPS / "memory" / each for group in own for each in (group, *group.parents)],
+        own_groups("memory"),
         limit="memory.limit_in_bytes",
         used="memory.usage_in_bytes",
         reclaimable=("total_inactive_file", "total_active_file"),

@@ -58,3 +58,23 @@ def test_without_groups_the_affinity_counts(groups: Path) -> None:
     assert available_cores() == 64
     (groups / "own").write_text("7:cpu:/\n")
     assert available_cores() == 64
+
+
+def test_quotas_of_version_1(groups: Path) -> None:
+    """Where a container sees the machine's paths, its own group is at the top."""
+    (groups / "own").write_text("4:cpu,cpuacct:/kubepods/pod1\n9:memory:/kubepods/pod1\n")
+
+    def limit_v1(group: str, quota: int) -> None:
+        folder = groups / "cpu" / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (folder / "cpu.cfs_period_us").write_text("100000\n")
+
+    limit_v1("", -1)
+    assert available_cores() == 64
+    limit_v1("kubepods", 800_000)
+    assert available_cores() == 8
+    limit_v1("kubepods/pod1", 250_000)
+    assert available_cores() == 3
+    limit_v1("", 200_000)
+    assert available_cores() == 2

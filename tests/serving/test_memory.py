@@ -27,7 +27,7 @@ def test_what_does_not_fit_is_said_with_numbers(
 def test_memory_is_that_of_the_machine_or_of_a_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    monkeypatch.setattr(cores, "GROUPS", tmp_path)
     monkeypatch.setattr(cores, "OWN_GROUP", tmp_path / "own")
     machine = available_memory()
     assert machine > 0
@@ -48,7 +48,7 @@ def test_memory_is_that_of_the_machine_or_of_a_group(
 
 
 def test_memory_of_groups_of_version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    monkeypatch.setattr(cores, "GROUPS", tmp_path)
     monkeypatch.setattr(cores, "OWN_GROUP", tmp_path / "own")
     (tmp_path / "own").write_text("11:cpu,cpuacct:/pod/box\n9:memory:/pod/box\n0::/pod\n")
     machine = available_memory()
