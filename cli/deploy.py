@@ -1,7 +1,6 @@
 """falconet deploy, undeploy, rollback, canary, models and scale"""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,14 +11,12 @@ import psutil
 from falconet.serving import rollout
 from falconet.serving.canary import Trial
 from falconet.serving.canary import canary as try_out
-from falconet.serving.deployment import START_SECONDS
-from falconet.serving.drain import POLL_SECONDS
 from falconet.serving.errors import ServerError
 from falconet.serving.memory import Need, check_fits
 from falconet.serving.record import Record, alone
 from falconet.serving.server import Server
 
-from .serve import STATE, state_option
+from .serve import STATE, catch_endings, say, state_option
 
 ARCHIVE = click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
 TRIAL = Trial()
@@ -54,8 +51,9 @@ def deploy(archive: Path, states: Sequence[Path]) -> None:
     requests and is stopped. If a step before that fails, the current version continues to serve. If
     the command is interrupted, repeat it: it completes or reverts the change.
     """
-    release = rollout.deploy([running(state) for state in states], archive, click.echo)
-    click.echo(f"deployed {release.version} ({release.file})")
+    catch_endings()
+    release = rollout.deploy([running(state) for state in states], archive, say)
+    say(f"deployed {release.version} ({release.file})")
 
 
 @click.command()
@@ -68,20 +66,30 @@ def undeploy(model: str, states: Sequence[Path]) -> None:
     before its workers are stopped. The last model of a server and the default model of its gateway
     cannot be removed.
     """
-    rollout.undeploy([running(state) for state in states], model, click.echo)
+    catch_endings()
+    rollout.undeploy([running(state) for state in states], model, say)
 
 
 @click.command()
 @click.argument("model", required=False)
+@click.option(
+    "--to",
+    metavar="VERSION",
+    help="One of the last versions that served.  [default: the previous one]",
+)
 @states_option()
-def rollback(model: str | None, states: Sequence[Path]) -> None:
+def rollback(model: str | None, to: str | None, states: Sequence[Path]) -> None:
     """Replaces the current version of MODEL with the previous one.
 
-    MODEL is required if several models run. The replacement works as in `falconet deploy`.
+    Repeated, it goes back further; `--to` with a later version undoes a rollback. The server
+    keeps the archives of five versions before the current one, and of those that a rollback
+    replaced until the next deploy. MODEL is required if several models run. The
+    replacement works as in `falconet deploy`.
     """
+    catch_endings()
     servers = [running(state) for state in states]
-    release = rollout.rollback(servers, servers[0].named(model), click.echo)
-    click.echo(f"deployed {release.version} ({release.file})")
+    release = rollout.rollback(servers, servers[0].named(model), say, to)
+    say(f"deployed {release.version} ({release.file})")
 
 
 @click.command()
@@ -98,7 +106,8 @@ def rollback(model: str | None, states: Sequence[Path]) -> None:
     "--failed",
     default=TRIAL.failed,
     show_default=True,
-    help="Largest allowed ratio of its responses with status 5xx.",
+    help="Maximum ratio of its responses with status 5xx, unless the current version fails as "
+    "often.",
 )
 @click.option(
     "--slower",
@@ -120,8 +129,9 @@ def canary(archive: Path, state: Path, **trial: Any) -> None:
     The gateway, which has to run, selects these requests. If ARCHIVE fails, is too slow, or gets
     too few requests for a decision, the current version continues to serve all of them.
     """
-    release = try_out(running(state), archive, Trial(**trial), click.echo)
-    click.echo(f"deployed {release.version} ({release.file})")
+    catch_endings()
+    release = try_out(running(state), archive, Trial(**trial), say)
+    say(f"deployed {release.version} ({release.file})")
 
 
 @click.command()
@@ -151,7 +161,10 @@ def models(state: Path, as_json: bool) -> None:
 @click.option("--model", help="Required if several models run.")
 @state_option
 def scale(workers: int, model: str | None, state: Path) -> None:
-    """Sets the number of WORKERS of a model until the server is restarted.
+    """Sets the number of WORKERS of a model.
+
+    It is kept when the server is restarted, and for later versions whose archives do not state
+    their own.
 
     If WORKERS is smaller than now, TorchServe kills the surplus workers; their running requests get
     status 500.
@@ -162,15 +175,7 @@ def scale(workers: int, model: str | None, state: Path) -> None:
         more = workers - len(server.client.describe(model)["workers"])
         release = Record.load(server.folder)[model].serving
         check_fits([Need(model, max(0, more), server.store / release.file)])
-        server.client.scale(model, workers)
-        deadline = time.monotonic() + START_SECONDS
-        while not (
-            len(server.client.describe(model)["workers"]) == workers
-            and server.client.workers_ready(model)
-        ):
-            if time.monotonic() > deadline:
-                raise ServerError(f"{model}: not {workers} workers after {START_SECONDS:.0f} s")
-            time.sleep(POLL_SECONDS)
+        server.scale(model, workers)
     click.echo(f"{model}: {workers} workers")
 
 

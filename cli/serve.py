@@ -17,6 +17,7 @@ from falconet.serving.configuration import Configuration
 from falconet.serving.errors import ServerError
 from falconet.serving.profile import Name as ProfileName
 from falconet.serving.profile import Profile
+from falconet.serving.readiness import Readiness
 from falconet.serving.server import Server
 from falconet.serving.store import check_ours
 
@@ -100,8 +101,7 @@ def start(
             click.echo(f"packing the model that comes along into {DEFAULT_ARCHIVE}")
             make_archive(None, DEFAULT_ARCHIVE)
     check_ours(archives)
-    for number in ENDINGS:
-        signal.signal(number, interrupt)
+    catch_endings()
     return Server.start(archives, state, configuration, Profile.of_machine(profile))
 
 
@@ -200,6 +200,13 @@ def status(state: Path, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
+def catch_endings() -> None:
+    """Have each of :data:`ENDINGS` raise KeyboardInterrupt, but for what nohup has ignored."""
+    for number in ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
 def ignore_endings() -> None:
     for number in ENDINGS:
         signal.signal(number, signal.SIG_IGN)
@@ -208,6 +215,12 @@ def ignore_endings() -> None:
 def interrupt(*_: object) -> NoReturn:
     ignore_endings()  # a second one would leave processes behind
     raise KeyboardInterrupt
+
+
+def say(text: str) -> None:
+    """Print a line, if there is still somebody to read it."""
+    with contextlib.suppress(OSError):  # the terminal is closed
+        click.echo(text)
 
 
 @contextlib.contextmanager
@@ -220,8 +233,7 @@ def stopped_at_the_end(stop: Callable[[], None]) -> Iterator[None]:
         stop()
         if not isinstance(error, KeyboardInterrupt):
             raise
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            click.echo("stopped")
+        say("stopped")
 
 
 def what(server: Server) -> str:
@@ -268,7 +280,7 @@ def _status(server: Server | None) -> dict[str, Any]:
             for model in server.models
             for worker in server.client.describe(model)["workers"]
         ]
-        found["ready"] = server.ready(example())
+        found["ready"] = Readiness(server, example()).check(server.models)
     except ServerError as error:
         found["error"] = str(error)
     return found

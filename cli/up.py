@@ -7,12 +7,15 @@ from typing import Any, Literal
 
 import click
 
+from falconet.serving.errors import ServerError
+from falconet.serving.gateway_process import hold_pid_lock
 from falconet.serving.package import Package
 from falconet.serving.profile import Name as ProfileName
 from falconet.serving.record import Record
+from falconet.serving.server import Server
 from falconet.serving.smoke import smoke_test
 
-from .gateway import check, gateway_options, open_gateway, watch
+from .gateway import check, gateway_options, open_gateway, reloading, watch
 from .serve import (
     PORT,
     PORT_DEFAULT,
@@ -57,17 +60,26 @@ def up(
     check(**options)
     began = time.monotonic()
     server = start(archives, inference_port, management_port, metrics_port, config, profile, state)
+    reload = reloading(**options)
     with stopped_at_the_end(server.stop):
         server.wait_ready((picture or written_example(state)).read_bytes(), timeout)
         for record in Record.load(state).values():
             smoke_test(server.client, Package.verify(server.store / record.serving.file))
         click.echo(f"{what(server)}: ready after {time.monotonic() - began:.1f} s")
-        gateway = open_gateway(server, **options)
-        try:
-            watch(server, gateway, notice_seconds)
-        except BaseException as error:
-            ignore_endings()
-            gateway.stop()
-            if isinstance(error, KeyboardInterrupt):
-                server.drain(drain_seconds)
-            raise
+        with hold_pid_lock(server.gateway, "up"):
+            gateway = open_gateway(server, **options)
+            try:
+                watch(lambda: _alive(server), state, gateway, notice_seconds, reload)
+            except BaseException as error:
+                ignore_endings()
+                gateway.stop()
+                if isinstance(error, KeyboardInterrupt):
+                    server.drain(drain_seconds)
+                raise
+
+
+def _alive(server: Server) -> Server:
+    """The server, as long as it runs: a supervisor is to start both again."""
+    if not server.running():
+        raise ServerError(f"TorchServe has ended; see {server.folder / 'logs'}")
+    return server

@@ -1,26 +1,26 @@
 """A new version on trial: some of the requests, until it is clear whether it is as good."""
 
+import contextlib
 import json
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
-
-import numpy as np
+from typing import Any
 
 from .deployment import Deployment, Say
 from .errors import ServerError
 from .gateway import ACCESS_LOG
+from .log_reader import LogReader
 from .package import Package
 from .record import Release, alone
+from .response_stats import ResponseStats
 from .rollout import all_or_none
 from .server import Server
 from .store import identify
 
 POLL_SECONDS = 1.0
-# So many answers are enough to stop for errors before the time is over.
+# So many answers that all failed are enough to say that a version always does.
 ENOUGH = 20
 # nginx writes whole milliseconds; less than a few of them is no difference.
 SLACK_SECONDS = 0.005
@@ -33,7 +33,7 @@ class Trial:
     Attributes:
         percent: of the requests that name no version.
         seconds: for which it does.
-        failed: the highest ratio of its answers that may be 5xx.
+        failed: the highest ratio of its answers that may be 5xx, if more are than of what serves.
         slower: the highest ratio of its 95th percentile of seconds to that of what serves.
         requests: so many answers at least have to be there to judge by.
     """
@@ -43,29 +43,6 @@ class Trial:
     failed: float = 0.01
     slower: float = 1.5
     requests: int = 100
-
-
-@dataclass
-class Answers:
-    """Of one version: how many, how many were 5xx, and how long each of the others took."""
-
-    count: int = 0
-    failed: int = 0
-    seconds: list[float] = field(default_factory=list)
-
-    def add(self, status: int, seconds: float) -> None:
-        self.count += 1
-        if status >= 500:
-            self.failed += 1
-        else:
-            self.seconds.append(seconds)
-
-    @property
-    def p95(self) -> float:
-        return float(np.percentile(self.seconds, 95)) if self.seconds else 0.0
-
-    def __str__(self) -> str:
-        return f"{self.count} answers, {self.failed} failed, p95 {1e3 * self.p95:.0f} ms"
 
 
 def canary(server: Server, archive: Path, trial: Trial, say: Say = lambda _: None) -> Release:
@@ -91,62 +68,72 @@ def canary(server: Server, archive: Path, trial: Trial, say: Say = lambda _: Non
         serving = record.serving
         release = identify(archive)
         if release == serving:
-            say(f"{package.model} {package.version} is what serves already")
+            say(f"{package.model} {package.version} is already the current version")
             return release
         with all_or_none([deployment]) as switch:
             deployment.prepare(release, package, archive, "deploy")
             deployment.share(trial.percent)
-            _judge(server, package.model, release.version, trial, say)
+            _judge(deployment, release.version, trial)
             switch()
         deployment.drain()
         return release
 
 
-def _judge(server: Server, model: str, version: str, trial: Trial, say: Say) -> None:
+def _judge(deployment: Deployment, version: str, trial: Trial) -> None:
     """Watch until the time is over, or the version is clearly worse.
 
     Raises:
         ServerError: it is.
     """
-    old, new = Answers(), Answers()
+    old, new = ResponseStats(), ResponseStats()
+    model = deployment.model
+    # As nginx.conf asks them.
     paths = {
         f"/predictions/{model}": old,
+        f"/v1/models/{model}:predict": old,
+        f"/v2/models/{model}/infer": old,
         f"/predictions/{model}/{version}": new,
     }
     deadline = time.monotonic() + trial.seconds
-    with (server.gateway / ACCESS_LOG).open() as log:
-        log.seek(0, os.SEEK_END)
+    with LogReader(deployment.server.gateway / ACCESS_LOG) as log:
         while time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+            deployment.renew()
             for entry in _entries(log):
-                # Too much, or the client's own fault, says nothing about a version.
-                if entry["asked"] in paths and (entry["status"] < 400 or entry["status"] >= 500):
+                # Too much, or the client's own fault, says nothing about a version. With 499 the
+                # client did not wait for an answer, which says how long it took at least.
+                status = entry["status"]
+                if entry["asked"] in paths and (status < 400 or status >= 499):
                     seconds = float(entry["upstream_seconds"].split(",")[-1].strip("- ") or 0)
-                    paths[entry["asked"]].add(entry["status"], seconds)
-            if new.count >= ENOUGH and new.failed > trial.failed * new.count:
-                raise ServerError(f"{version} fails: {new}; what serves: {old}")
+                    paths[entry["asked"]].add(status, seconds or entry.get("seconds", 0.0))
+            # Clearly worse: by more than chance explains, of what is allowed and of what serves.
+            excused = old.failure_rate if old.count >= ENOUGH else 0.0
+            if new.failure_rate_interval()[0] > max(trial.failed, excused):
+                raise ServerError(
+                    f"version {version} failed the trial: {new}; current version: {old}"
+                )
     if new.count < trial.requests:
         raise ServerError(
-            f"expected at least {trial.requests} answers of {version} to judge by, got "
-            f"{new.count}; give it more time, or more of the requests"
+            f"expected at least {trial.requests} responses of version {version} for a decision, "
+            f"got {new.count}; give it more time, or more of the requests"
         )
-    if new.failed > trial.failed * new.count:
-        raise ServerError(f"{version} fails: {new}; what serves: {old}")
+    # What fails no more often than what serves, under the same load, is not worse; but nothing is
+    # known of what never answered.
+    answers = old.count >= ENOUGH and old.failed < old.count
+    as_good = answers and new.failure_rate <= old.failure_rate_interval()[1]
+    if new.failure_rate > trial.failed and not as_good:
+        raise ServerError(f"version {version} failed the trial: {new}; current version: {old}")
     # Where the old one fails whenever it is asked there is nothing to be slower than.
-    fails = old.failed >= ENOUGH and not old.seconds
-    if not fails and new.p95 > trial.slower * old.p95 + SLACK_SECONDS:
-        raise ServerError(f"{version} is slow: {new}; what serves: {old}")
-    say(f"{version} has stood the trial: {new}; what served: {old}")
+    if (
+        old.failed < max(old.count, ENOUGH)
+        and new.percentile(95) > trial.slower * old.percentile(95) + SLACK_SECONDS
+    ):
+        raise ServerError(f"version {version} is too slow: {new}; current version: {old}")
+    deployment.say(f"version {version} passed the trial: {new}; current version: {old}")
 
 
-def _entries(log: TextIO) -> Iterator[dict[str, Any]]:
-    """What has been written since the last time."""
-    if os.fstat(log.fileno()).st_size < log.tell():  # the gateway has emptied it
-        log.seek(0)
-    while True:
-        start = log.tell()
-        line = log.readline()
-        if not line.endswith("\n"):  # half of one, or nothing
-            log.seek(start)
-            return
-        yield json.loads(line)
+def _entries(log: LogReader) -> Iterator[dict[str, Any]]:
+    """The new entries of an access log, but for one that a full disk has cut off."""
+    for line in log.lines():
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)

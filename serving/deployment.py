@@ -11,8 +11,9 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 from typing import Literal
 
 from falconet.model.archive import stated_workers
@@ -20,11 +21,13 @@ from falconet.model.archive import stated_workers
 from .client import Client
 from .drain import POLL_SECONDS, Drain
 from .errors import ServerError
+from .lease import SECONDS as LEASE_SECONDS
+from .lease import Lease
 from .memory import Need, check_fits
 from .package import Package
 from .processes import yield_to_others
 from .record import Record, Release
-from .routes import Routes, await_gateway
+from .routes import FOLLOW_SECONDS, Routes, await_gateway
 from .server import Server
 from .smoke import answered, smoke_test
 from .split import Split
@@ -45,11 +48,13 @@ class Deployment:
         server: that runs.
         model: its name there.
         say: is told each step.
+        interrupted: has whatever waits give up, with an error.
     """
 
     server: Server
     model: str
     say: Say = lambda _: None
+    interrupted: Event = field(default_factory=Event, compare=False, repr=False)
 
     def record(self) -> Record:
         """What is written down of the model.
@@ -128,38 +133,54 @@ class Deployment:
         return max(1, len(self._client.describe(self.model)["workers"]))
 
     def _start(self, release: Release, package: Package, workers: int) -> None:
-        deaths = self.server.deaths(self.model, release.version)
-        self._client.register(release.file, self.model, workers)
-        self.say(f"starting version {release.version} (workers: {workers})")
-        deadline = time.monotonic() + START_SECONDS
-        while not self._patiently(
-            lambda: self._client.workers_ready(self.model, release.version), deadline
-        ):
-            if self.server.deaths(self.model, release.version) > deaths:
-                raise ServerError(
-                    f"{self.model} {release.version}: a worker died while it loaded the model; "
-                    f"see {self.server.folder / 'logs' / 'model_log.log'}"
-                )
-            if time.monotonic() > deadline:
-                raise ServerError(
-                    f"{self.model} {release.version}: its workers were not ready after "
-                    f"{START_SECONDS:.0f} seconds"
-                )
-            time.sleep(POLL_SECONDS)
+        with self.server.logs.deaths() as deaths:
+            self._client.register(release.file, self.model, workers)
+            self.say(f"starting version {release.version} (workers: {workers})")
+            deadline = time.monotonic() + START_SECONDS
+            while not self._patiently(
+                lambda: self._client.workers_ready(self.model, release.version), deadline
+            ):
+                if deaths.of(self.model, release.version):
+                    raise ServerError(
+                        f"{self.model} {release.version}: a worker died while it loaded the "
+                        f"model; see {self.server.folder / 'logs' / 'model_log.log'}"
+                    )
+                if time.monotonic() > deadline:
+                    raise ServerError(
+                        f"{self.model} {release.version}: its workers were not ready after "
+                        f"{START_SECONDS:.0f} seconds"
+                    )
+                self._pause()
         smoke_test(self._client, package)
         self.say(f"version {release.version} {answered(package)}")
 
     def share(self, percent: int) -> None:
         """Have the gateway give the coming version so many percent of the requests.
 
+        For some seconds only; :meth:`renew` is to be called again and again.
+
         Raises:
             ServerError: no gateway runs, or it does not follow.
         """
-        self._note(replace(self.record(), percent=percent))
-        split = self.record().split
-        await_gateway(self.server.gateway, self.model, split)
-        if percent:
-            self.say(f"{split.version} gets {percent} % of the requests")
+        lease = Lease.for_now(FOLLOW_SECONDS + LEASE_SECONDS)
+        record = replace(self.record(), percent=percent, lease=lease)
+        self._note(record)
+        await_gateway(self.server.gateway, self.model, record.split)
+        self.renew()
+        self.say(f"{record.split.version} gets {percent} % of the requests")
+
+    def renew(self) -> None:
+        """Have the share go on for some seconds more.
+
+        Raises:
+            ServerError: the server has ended.
+        """
+        if not self.server.running():
+            raise ServerError(
+                f"TorchServe has ended; see {self.server.folder / 'logs'}; start it again with: "
+                "falconet serve"
+            )
+        self._note(replace(self.record(), lease=Lease.for_now()))
 
     def switch(self) -> None:
         """The coming version answers from now on, and the old one, if there is one, is to leave."""
@@ -170,7 +191,9 @@ class Deployment:
             return
         assert record.coming is not None
         self._client.set_default(self.model, record.coming.version)
-        self._note(record.switched())
+        # What was scaled stays so, unless the new archive says how many workers it has.
+        stated = stated_workers(self.server.store / record.coming.file)
+        self._note(replace(record.switched(), workers=0 if stated else record.workers))
         self.say(f"{record.coming.version} serves")
 
     def take_back(self, before: Record) -> None:
@@ -224,7 +247,7 @@ class Deployment:
             return
         version = self._registered(record.coming)
         if record.percent:
-            self._note(replace(record, percent=0))
+            self._note(replace(record, percent=0, lease=None))
             # Where the gateway has ended, nothing comes any more.
             with contextlib.suppress(ServerError):
                 await_gateway(self.server.gateway, self.model, Split())
@@ -232,7 +255,7 @@ class Deployment:
                 self._answer_all(version)
         if version is not None:
             self._unregister(version)
-        self._note(replace(record, coming=None, percent=0))
+        self._note(replace(record, coming=None, percent=0, lease=None))
         prune(self.server.folder)
         self.say(f"{record.serving.version} serves as before")
 
@@ -284,7 +307,7 @@ class Deployment:
         try:
             undo()
         except ServerError as error:
-            self.say(f"not undone yet, as the server does not answer: {error}")
+            self.say(f"could not revert yet, the server does not respond: {error}")
 
     def _answer_all(self, version: str, deadline: float = math.inf) -> str:
         """Wait until a version has nothing in hand; returns how it ends where that is not known."""
@@ -292,16 +315,20 @@ class Deployment:
         while not drain.over():
             if time.monotonic() > deadline:
                 raise ServerError(
-                    f"{self.model} {version} is still asked, past the gateway, or has not answered "
-                    "all; have nobody ask it, and repeat this"
+                    f"{self.model} {version} still receives requests that bypass the gateway, or "
+                    "has unfinished requests; stop those clients and repeat the command"
                 )
-            time.sleep(POLL_SECONDS)
+            self._pause()
         if drain.abandoned is None:
             return ""
         return (
             f"was stopped after {drain.abandoned:.0f} s without a response; it may have had "
             "unfinished requests"
         )
+
+    def _pause(self) -> None:
+        if self.interrupted.wait(POLL_SECONDS):
+            raise ServerError(f"{self.model}: interrupted")
 
     def _patiently(self, ask: Callable[[], bool], deadline: float) -> bool:
         """An answer, of a server whose cores are busy with starting workers."""

@@ -1,9 +1,8 @@
-"""nginx in front of a TorchServe: TLS, API keys, limits, and predictions as the only way in."""
+"""nginx in front of a TorchServe: TLS, API keys, limits; no management interface is reachable."""
 
 import contextlib
 import ctypes
 import os
-import re
 import shutil
 import signal
 import socket
@@ -13,60 +12,40 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from falconet.native import available_cores
+import psutil
 
-from .configuration import CONF
+from falconet.native import __version__, available_cores
+
+from . import nginx_files
+from .certificate import Certificate
+from .clients import file_names, read_clients
 from .errors import ServerError
+from .limits import Limits
+from .nginx_config import (
+    TEMPLATES,
+    UPSTREAMS,
+    error_bodies,
+    filled_in,
+    in_url,
+    open_files,
+    tls,
+    trusted_proxies,
+    upstreams,
+)
 from .routes import Routes
 from .split import Split
 from .store import NAME
 
-# nginx.conf includes the other.
-TEMPLATES = {"nginx.conf": "nginx.conf", "ask.conf": "nginx-ask.conf"}
-BUCKETS = 100  # requests are in one each, by chance
-# Folders that nginx.conf looks at: a file for each model that requests are passed on for, one for
-# each with a version on trial; for those a link for each bucket, and where the links end.
-MODELS, TRIALS, SHARE, TO = "models", "trials", "share", "to"
 ACCESS_LOG = "access.log"
-# Bytes of requests that are not small: where each size ends, in nginx.conf by the number of digits,
-# and for the last one what is allowed by default.
-LARGER = {"MIDDLING": 1_000_000, "LARGE": 5_000_000, "VERY_LARGE": 20_000_000}
+# Names the folder of nginx's configuration, which has the prefix.
+RUNTIME, PREFIX = "runtime", "falconet-gateway-"
 START_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # more than its own worker_shutdown_timeout
 LOGS = (ACCESS_LOG, "error.log")
 LOG_SIZE = 256 << 20  # bytes; some hundred thousand requests
 PR_SET_PDEATHSIG = 1  # of Linux
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What clients may ask of a gateway.
-
-    Attributes:
-        body: the largest request, as nginx writes sizes.
-        rate: requests a second of each client, on average; above it there is a 429.
-        burst: how far a client may be ahead of that.
-        in_flight: how many requests of less than 100 kB TorchServe has at a time, of all clients
-            and models; more get a 429. Its queue should hold them, or it answers some with a 503.
-        memory: MB of requests that TorchServe has at a time. It ends when its heap, of which it
-            takes four to five times as much for them, is full. Small, middling, large and very
-            large requests (:data:`LARGER`) get a quarter each, so that none keeps out the others.
-        answer: seconds that an answer may take.
-    """
-
-    body: str = "20m"
-    rate: int = 1000
-    burst: int = 1000
-    in_flight: int = 200
-    memory: int = 100
-    answer: int = 60
-
-    def places(self) -> dict[str, int]:
-        """How many requests of each size there are at a time, by its name in nginx.conf."""
-        share = self.memory * 1_000_000 // (len(LARGER) + 1)
-        larger = {f"PLACES_{name}": max(2, share // size) for name, size in LARGER.items()}
-        return {"IN_FLIGHT": self.in_flight, **larger}
 
 
 @dataclass(frozen=True)
@@ -100,8 +79,9 @@ class Gateway:
         *,
         host: str = "127.0.0.1",
         port: int = 8443,
-        certificate: tuple[Path, Path] | None = None,
+        certificate: Certificate | None = None,
         limits: Limits | None = None,
+        trusted: Sequence[str] = (),
     ) -> "Gateway":
         """Start nginx, and return when it listens. It ends when the thread that started it does.
 
@@ -111,54 +91,60 @@ class Gateway:
             models: that requests are passed on for, until :meth:`follow` says otherwise. The first
                 is the one that ``/predict`` asks.
             keys: a file with a line ``KEY NAME`` for each client that may ask.
-            host: the IPv4 address to listen on.
+            host: the address to listen on.
             port: the port to listen on.
-            certificate: its file and the key's; without it there is no TLS, which is for a machine
-                of one's own, or behind somebody else's.
+            certificate: without it there is no TLS, which is for a machine of one's own, or behind
+                somebody else's.
             limits: what clients may ask.
+            trusted: addresses, or networks like ``10.0.0.0/8``, of proxies before the gateway,
+                whose ``X-Forwarded-For`` is believed to be the client's address.
 
         Raises:
             ServerError: there is no nginx, it ends at once, or the keys are not as they should be.
         """
-        program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        if program is None:
-            raise ServerError("expected nginx on PATH; on Debian: apt-get install nginx-light")
+        program = find_nginx()
         limits = limits or Limits()
-        clients = _clients(keys)
+        clients = read_clients(keys)
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        runtime = Path(tempfile.mkdtemp(prefix="falconet-gateway-"))
+        _remove_leftovers(folder)
+        runtime = Path(tempfile.mkdtemp(prefix=PREFIX))
         try:
             runtime.chmod(0o711)
+            (folder / RUNTIME).write_text(str(runtime))
             values = {
                 "FOLDER": str(folder),
                 "ACCESS_LOG": ACCESS_LOG,
                 "RUNTIME": str(runtime),
-                "LISTEN": f"{host}:{port}{' ssl' if certificate else ''}",
-                "TLS": _tls(certificate),
-                "INFERENCE": str(inference),
+                "LISTEN": f"{in_url(host)}:{port}{' ssl' if certificate else ''}",
+                "TLS": tls(certificate, runtime),
+                "KEY_FILES": file_names(),
+                "ERRORS": error_bodies(limits),
                 "DEFAULT": models[0],
                 "NAME": NAME.pattern,
+                "VERSION": __version__,
                 "BODY": limits.body,
                 "RATE": str(limits.rate),
                 "BURST": str(limits.burst),
-                **{name: str(places) for name, places in limits.places().items()},
                 "ANSWER_SECONDS": str(limits.answer),
+                "CONNECTIONS": str(limits.connections),
+                "TRUSTED": trusted_proxies(trusted),
+                "FILES": str(open_files()),
                 # nginx would count all that the machine has, whatever this container may use.
                 "CORES": str(available_cores()),
-                "BUCKETS": " ".join(f"1% {each};" for each in range(1, BUCKETS)),
+                "BUCKETS": " ".join(f"1% {each};" for each in range(1, nginx_files.BUCKETS)),
             }
-            files = {"keys.conf": clients}
+            files = {UPSTREAMS: upstreams(inference, limits)}
             for name, template in TEMPLATES.items():
-                text = (CONF / template).read_text()
-                files[name] = re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
+                files[name] = filled_in(template, values)
             for name, text in files.items():
                 (runtime / name).touch(mode=0o600)
                 (runtime / name).write_text(text)
-            for name in (MODELS, TRIALS, SHARE, TO):
-                _folder(runtime / name)
             routes = Routes(models[0], {model: Split() for model in models})
-            _apply(runtime, {}, routes.splits)
+            nginx_files.create(runtime, routes.splits)
+            nginx_files.write_keys(runtime, clients)
+            if certificate is not None:
+                certificate.install(runtime, program)
             console = folder / "console.log"
             with console.open("wb") as output:
                 child = subprocess.Popen(
@@ -195,6 +181,23 @@ class Gateway:
                     return
             time.sleep(0.05)
 
+    def ask(self, inference: int) -> bool:
+        """Pass requests on to this port soon.
+
+        Where it is another one than before, nginx reads its configuration anew, which closes
+        connections without a request.
+
+        Returns:
+            whether it is another one.
+        """
+        path = self.runtime / UPSTREAMS
+        text = upstreams(inference, self.limits)
+        if path.read_text() == text:
+            return False
+        path.write_text(text)
+        self.child.send_signal(signal.SIGHUP)
+        return True
+
     def admit(self, more: bool) -> None:
         """Say at ``/ready`` whether more should come; what comes is passed on in any case."""
         mark = self.runtime / "ready"
@@ -213,19 +216,36 @@ class Gateway:
         before = Routes.load(self.folder)
         routes = Routes(self.default, splits)
         if routes != before:
-            _apply(self.runtime, before.splits if before else {}, splits)
+            nginx_files.write_routes(self.runtime, before.splits if before else {}, splits)
             routes.save(self.folder)
-        _refresh(self.runtime, splits)
+        nginx_files.touch_all(self.runtime, splits)
+
+    def describe(self, metadata: Mapping[str, Mapping[str, Any]]) -> None:
+        """Answer so what models are, by :mod:`.metadata`."""
+        nginx_files.write_metadata(self.runtime, metadata)
+
+    def reload(self, keys: Path, certificate: Certificate | None) -> None:
+        """Know these clients, and have this certificate, from the next request or handshake on.
+
+        Raises:
+            OSError, ServerError: they are not as they should be; then those before stay.
+        """
+        clients = read_clients(keys)
+        if certificate is not None:
+            certificate.install(self.runtime, find_nginx())
+        nginx_files.write_keys(self.runtime, clients)
 
     def rotate(self, size: int = LOG_SIZE) -> None:
         """Empty the logs that have this many bytes or more, and keep one copy of each.
 
-        What comes in the meantime is lost. Having nginx open others would not be: but its worker
-        processes, who are nobody where root started them, may not be let into the folder.
+        Where there is no space for a copy, there is none. What comes in the meantime is lost.
+        Having nginx open others would not be: but its worker processes, who are nobody where root
+        started them, may not be let into the folder.
         """
         for log in map(self.folder.joinpath, LOGS):
             if _size(log) >= size:
-                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+                with contextlib.suppress(OSError):
+                    shutil.copyfile(log, log.with_name(f"{log.name}.1"))
                 os.truncate(log, 0)
 
     def stop(self) -> None:
@@ -242,54 +262,25 @@ class Gateway:
         shutil.rmtree(self.runtime, ignore_errors=True)
 
 
-def _apply(runtime: Path, before: Mapping[str, Split], splits: Mapping[str, Split]) -> None:
-    """Have nginx find what is to be passed on instead of what was."""
-    for model in before.keys() - splits.keys():
-        (runtime / MODELS / model).unlink(missing_ok=True)
-        (runtime / TRIALS / model).unlink(missing_ok=True)
-    for model, split in splits.items():
-        if split != before.get(model, Split()):
-            _share(runtime, model, split)
-        (runtime / MODELS / model).touch()
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a gateway that was killed has left: it holds keys."""
+    with contextlib.suppress(OSError, ValueError):
+        runtime = Path((folder / RUNTIME).read_text())
+        pid = int((runtime / "nginx.pid").read_text())
+        if runtime.name.startswith(PREFIX) and not psutil.pid_exists(pid):
+            shutil.rmtree(runtime)
 
 
-def _refresh(runtime: Path, splits: Mapping[str, Split]) -> None:
-    """Give all of nginx's files the current time, and write again the marks that are missing.
+def find_nginx() -> str:
+    """The path of the program.
 
-    systemd-tmpfiles removes what is older than 10 days from /tmp, empty folders included.
+    Raises:
+        ServerError: there is none.
     """
-    for model, split in splits.items():
-        (runtime / MODELS / model).touch()
-        if split.percent:
-            (runtime / TRIALS / model).touch()
-    for folder, folders, files in os.walk(runtime):
-        for name in (".", *folders, *files):
-            with contextlib.suppress(OSError):  # a request's body that nginx has just removed
-                os.utime(Path(folder, name), follow_symlinks=False)
-
-
-def _share(runtime: Path, model: str, split: Split) -> None:
-    """Have the bucket of each request lead to the folder that is called as its version is."""
-    mark = runtime / TRIALS / model
-    if not split.percent:
-        # The links stay, for a request that has just seen the mark.
-        mark.unlink(missing_ok=True)
-        return
-    (runtime / TO / split.version).mkdir(exist_ok=True)
-    links = runtime / SHARE / model
-    _folder(links)
-    for bucket in range(BUCKETS):
-        end = split.version if bucket < split.percent else ""
-        partial = links / "partial"
-        partial.symlink_to(Path("..", "..", TO, end))
-        partial.replace(links / str(bucket))
-    mark.touch()
-
-
-def _folder(path: Path) -> None:
-    """One that nginx's worker processes can look into."""
-    path.mkdir(exist_ok=True)
-    path.chmod(0o711)
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        raise ServerError("expected nginx on PATH; on Debian: apt-get install nginx-light")
+    return program
 
 
 def _size(path: Path) -> int:
@@ -303,30 +294,3 @@ def _size(path: Path) -> int:
 def _end_with_parent() -> None:
     """Have the kernel end this process in order when its parent is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-
-def _clients(keys: Path) -> str:
-    """Lines of nginx's map, of a file of keys."""
-    lines = []
-    for number, line in enumerate(keys.read_text().splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        words = line.split()
-        if len(words) != 2 or not all(re.fullmatch(r"[A-Za-z0-9_.~+/=-]+", each) for each in words):
-            raise ServerError(
-                f"{keys}:{number}: expected a key and a name, of letters, digits and ._~+/=-"
-            )
-        lines.append(f'"~^{re.escape(words[0])}$" "{words[1]}";\n')
-    if not lines:
-        raise ServerError(f"{keys}: expected a line KEY NAME for each client; there is none")
-    return "".join(lines)
-
-
-def _tls(certificate: tuple[Path, Path] | None) -> str:
-    if certificate is None:
-        return ""
-    chain, key = (path.resolve() for path in certificate)
-    return (
-        f'ssl_certificate "{chain}"; ssl_certificate_key "{key}"; '
-        "ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:tls:1m;"
-    )

@@ -1,13 +1,22 @@
 """What a server's logs say about workers that die while they load a model."""
 
+import contextlib
 import re
+import shutil
 import time
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+
+from .log_reader import LogReader
 
 POLL_SECONDS = 0.25
 # How long to wait for what a worker wrote before it died.
 LAST_WORDS_SECONDS = 10.0
+# Of how many starts before this one there are still logs, in logs.1, logs.2 ...
+KEPT = 3
 # How much of a log an error shows.
 LINES = 30
 ERROR = re.compile(r"[A-Za-z_.]+(Error|Exception): ")  # as Python ends a traceback
@@ -15,6 +24,7 @@ ERROR = re.compile(r"[A-Za-z_.]+(Error|Exception): ")  # as Python ends a traceb
 # its thread, and that of what the worker writes, is called as worker, model and version are.
 WORKER_DIED = "error: Worker died."
 THREAD = re.compile(r" (W-\d+-(\S+)) ")
+SERVER_LOG = "ts_log.log"
 # What its workers write first.
 WORKER_STARTS = "s_name_part0="
 
@@ -29,13 +39,27 @@ class Logs:
 
     folder: Path
 
+    def begin(self) -> Path:
+        """Make the folder anew for a start, and keep those of the last ones; returns it.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        folders = [self.folder, *(self.folder.with_name(f"logs.{i}") for i in range(1, KEPT + 1))]
+        shutil.rmtree(folders[-1], ignore_errors=True)
+        for newer, older in reversed([*pairwise(folders)]):
+            with contextlib.suppress(FileNotFoundError):
+                newer.rename(older)
+        self.folder.mkdir()
+        return self.folder
+
     def tail(self, name: str) -> str:
         """The end of a log, and before it the error that was said last."""
         return _tail(self._lines(name))
 
-    def deaths(self, model: str, version: str) -> int:
-        """How often a worker of a version has died while it loaded the model."""
-        return [found[2] for found in self._died()].count(f"{model}_{version}")
+    def deaths(self) -> "Deaths":
+        """Of workers, from now on."""
+        return Deaths(self.folder / SERVER_LOG)
 
     def last_words(self) -> str | None:
         """What the first worker that died wrote at the end; ``None`` if all live.
@@ -58,14 +82,44 @@ class Logs:
             time.sleep(POLL_SECONDS)
 
     def _died(self) -> list[re.Match[str]]:
-        lines = [line for line in self._lines("ts_log.log") if WORKER_DIED in line]
-        return [found for found in map(THREAD.search, lines) if found]
+        return _died(self._lines(SERVER_LOG))
 
     def _lines(self, name: str) -> list[str]:
         try:
             return (self.folder / name).read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
+
+
+class Deaths:
+    """Counts workers that die while they load a model, from when it is made.
+
+    Args:
+        log: of the server.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = LogReader(log)
+        self._count: Counter[str] = Counter()
+
+    def of(self, model: str, version: str) -> int:
+        """How many of this version have died."""
+        self._count.update(found[2] for found in _died(self._log.lines()))
+        return self._count[f"{model}_{version}"]
+
+    def __enter__(self) -> "Deaths":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._log.close()
+
+
+def _died(lines: Iterable[str]) -> list[re.Match[str]]:
+    """Of a log's lines, the thread of each worker that has died."""
+    return [found for line in lines if WORKER_DIED in line and (found := THREAD.search(line))]
 
 
 def _tail(lines: list[str]) -> str:

@@ -4,9 +4,7 @@ The file is ``{"given": [archive, ...], "models": {name: record, ...}}``. Before
 could run it held the records alone, and each of them the one archive that was given.
 """
 
-import fcntl
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -15,11 +13,14 @@ from typing import Any, Literal, NamedTuple
 
 from . import json_file
 from .errors import ServerError
+from .lease import Lease
+from .lock import lock
 from .split import Split
 
 FILE_NAME = "models.json"
 LOCK = "deploy.lock"
-POLL_SECONDS = 0.1
+# So many earlier releases, and later ones, can be gone back to.
+KEPT = 5
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,26 @@ class Record:
 
     Attributes:
         serving: answers requests that name no version.
-        previous: did so before; what a rollback goes back to.
+        earlier: did so before, the last one first; a rollback goes back to that.
+        later: did so after, and have been rolled back from, the first one first.
         coming: is being started and tried, and may have to be taken away again.
         leaving: has been replaced, and may still have requests to answer.
         purpose: why the one comes and the other leaves; or, while the model itself is added to a
             server or taken from it, that.
-        percent: of the requests that name no version, what the gateway gives to the coming one.
+        percent: of the requests that name no version, what the gateway gives to the coming one,
+        lease: as long as this is valid.
+        workers: that the serving release has been scaled to; 0 where it has not been.
     """
 
     serving: Release
-    previous: Release | None = None
+    earlier: tuple[Release, ...] = ()
+    later: tuple[Release, ...] = ()
     coming: Release | None = None
     leaving: Release | None = None
     purpose: Literal["deploy", "rollback", "add", "undeploy"] = "deploy"
     percent: int = 0
+    lease: Lease | None = None
+    workers: int = 0
 
     @classmethod
     def load(cls, folder: Path) -> "dict[str, Record]":
@@ -83,27 +90,44 @@ class Record:
         return self.purpose not in ("add", "undeploy")
 
     def switched(self) -> "Record":
-        """The one that was coming serves now."""
+        """The one that was coming serves now.
+
+        A rollback goes back among those that have served, or forward; a deploy takes the place of
+        all that were rolled back from.
+        """
         assert self.coming is not None
+        if self.purpose == "rollback":
+            history = [*reversed(self.earlier), self.serving, *self.later]
+        else:
+            before = [*reversed(self.earlier), self.serving]
+            history = [*(each for each in before if each != self.coming), self.coming]
+        at = history.index(self.coming)
         return replace(
             self,
             serving=self.coming,
-            previous=self.serving,
+            earlier=tuple(reversed(history[max(0, at - KEPT) : at])),
+            later=tuple(history[at + 1 :][:KEPT]),
             leaving=self.serving,
             coming=None,
             percent=0,
+            lease=None,
         )
+
+    def served(self, version: str) -> Release | None:
+        """The release of this version that serves or did so, if its archive is still kept."""
+        kept = (self.serving, *self.earlier, *self.later)
+        return next((each for each in kept if each.same_version(version)), None)
 
     @property
     def split(self) -> Split:
         """What the gateway should do."""
-        if self.coming is None or not self.percent:
+        if self.coming is None or self.lease is None or not self.lease.valid:
             return Split()
         return Split(self.coming.version, self.percent)
 
     def files(self) -> set[str]:
         """Archives in the store that are needed."""
-        releases = (self.serving, self.previous, self.coming, self.leaving)
+        releases = (self.serving, *self.earlier, *self.later, self.coming, self.leaving)
         return {each.file for each in releases if each is not None}
 
 
@@ -128,7 +152,13 @@ def read(folder: Path) -> Content:
             models = content
             given = [fields.pop("given") for fields in models.values()]
         for fields in models.values():
-            fields |= {k: Release(**v) for k, v in fields.items() if isinstance(v, dict)}
+            if "previous" in fields:  # of a version that kept one only
+                fields["earlier"] = [each for each in [fields.pop("previous")] if each]
+            for name, value in fields.items():
+                if isinstance(value, dict):
+                    fields[name] = Lease(**value) if name == "lease" else Release(**value)
+                elif isinstance(value, list):
+                    fields[name] = tuple(Release(**each) for each in value)
         return Content(given, {model: Record(**fields) for model, fields in models.items()})
     except FileNotFoundError:
         return Content([], {})
@@ -156,16 +186,8 @@ def alone(folder: Path, patience: float = 0.0) -> Iterator[None]:
     Raises:
         ServerError: somebody still does.
     """
-    deadline = time.monotonic() + patience
-    with (folder / LOCK).open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise ServerError(
-                        f"another command is changing the models in {folder}; wait for it to end"
-                    ) from None
-            time.sleep(POLL_SECONDS)
+    held = lock(folder / LOCK, patience)
+    if held is None:
+        raise ServerError(f"another command is changing the models in {folder}; wait for it to end")
+    with held:
         yield

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def deploy(servers: Sequence[Server], archive: Path, say: Say = lambda _: None) 
             if record is None or record.serving != release
         ]
         if not targets:
-            say(f"{package.model} {package.version} is what serves already")
+            say(f"{package.model} {package.version} is already the current version")
             return release
         say(f"checked {archive.name}: {release.file}")
         with all_or_none(targets) as switch:
@@ -49,36 +49,54 @@ def deploy(servers: Sequence[Server], archive: Path, say: Say = lambda _: None) 
         return release
 
 
-def rollback(servers: Sequence[Server], model: str, say: Say = lambda _: None) -> Release:
+def rollback(
+    servers: Sequence[Server], model: str, say: Say = lambda _: None, to: str | None = None
+) -> Release:
     """Replace what servers serve by what served before it, in the same way.
 
     Repeated after an interruption, it finishes that rollback and goes back no further.
+
+    Args:
+        servers: that run.
+        model: its name.
+        say: is told each step.
+        to: the version to go back to, or forward; by default the last one before.
 
     Raises:
         ServerError: nothing did, or not the same on all; or as :func:`deploy`.
     """
     with _alone(servers, model, say) as deployments:
-        targets: list[Deployment] = []
-        goals: list[Release | None] = []
-        for deployment in deployments:
-            before = deployment.record()
-            deployment.recover()
-            record = deployment.record()
-            if before.purpose == "rollback" and (
-                before.leaving is not None or before.coming == record.serving
-            ):
-                goals.append(record.serving)
-                continue
-            goals.append(record.previous)
-            targets.append(deployment)
+        before = [each.record() for each in deployments]
+        records = [each.recover() or each.record() for each in deployments]
+        # One that was interrupted is finished, on all servers, and is not begun again.
+        finished = [
+            after.serving
+            for was, after in zip(before, records, strict=True)
+            if was.purpose == "rollback"
+            and (was.leaving is not None or was.coming == after.serving)
+        ]
+        if to is None and finished:
+            to = finished[0].version
+        goals = [
+            next(iter(each.earlier), None) if to is None else each.served(to) for each in records
+        ]
         release = goals[0]
         if release is None or None in goals:
-            raise ServerError(f"{model}: nothing has been deployed that could be rolled back")
+            if to is None:
+                raise ServerError(f"{model}: there is no previous version to roll back to")
+            raise ServerError(
+                f"{model}: version {to} is not kept; to serve it, use: falconet deploy"
+            )
+        targets = [
+            deployment
+            for deployment, record in zip(deployments, records, strict=True)
+            if record.serving != release
+        ]
         if any(goal != release for goal in goals):
             found = ", ".join(sorted({goal.file for goal in goals if goal is not None}))
             raise ServerError(
-                f"{model}: servers would go back to different archives, {found}; deploy the right "
-                "one to all of them"
+                f"{model}: the servers have different target versions ({found}); use falconet "
+                "deploy with one archive on all servers"
             )
         with all_or_none(targets) as switch:
             _on_each(targets, lambda each: _prepare_again(each, release))
@@ -159,8 +177,20 @@ def _prepare_again(deployment: Deployment, release: Release) -> None:
 
 
 def _on_each(deployments: Sequence[Deployment], step: Callable[[Deployment], None]) -> None:
-    """A step on all servers at a time; once it is over on all, the first error is raised."""
+    """A step on all servers at a time; once it is over on all, the first error is raised.
+
+    Interrupted, it is given up on all of them, and over when this returns.
+    """
     with ThreadPoolExecutor(max(1, len(deployments))) as pool:
         done = [pool.submit(step, each) for each in deployments]
-    for each in done:
-        each.result()
+        try:
+            wait(done)
+        except BaseException:
+            for each in deployments:
+                each.interrupted.set()
+            wait(done)
+            for each in deployments:
+                each.interrupted.clear()
+            raise
+    for future in done:
+        future.result()

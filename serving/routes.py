@@ -11,7 +11,7 @@ from .errors import ServerError
 from .split import Split
 
 FILE_NAME = "routes.json"
-# The gateway looks once a second, and asks for a prediction of each model before.
+# The gateway reads models.json once a second.
 FOLLOW_SECONDS = 30.0
 POLL_SECONDS = 0.1
 
@@ -37,7 +37,7 @@ class Routes:
         """What the gateway with this folder does; ``None`` if it does not run."""
         try:
             found = json.loads((folder / FILE_NAME).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # none, or cut off by a power loss
             return None
         splits = {model: Split(**split) for model, split in found["splits"].items()}
         return cls(found["default"], splits)
@@ -63,8 +63,7 @@ def await_gateway(folder: Path, model: str, split: Split | None) -> None:
     while (found := Routes.load(folder)) is None or found.splits.get(model) != split:
         if found is None:
             raise ServerError(
-                f"no gateway runs with {folder.parent}, to share out requests; start one with: "
-                "falconet gateway"
+                f"no gateway runs with {folder.parent}; start one with: falconet gateway"
             )
         if time.monotonic() > deadline:
             raise ServerError(

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -34,6 +34,7 @@ from .store import FOLDER as STORE
 from .store import named, prune, to_serve
 
 STATE = "server.json"
+GATEWAY = "gateway"
 POLL_SECONDS = 0.25
 LOCK_SECONDS = 10.0
 
@@ -89,20 +90,21 @@ class Server:
                 command is changing the models, or what was deployed is gone.
         """
         named(archives)
-        last = cls._last(folder)
-        if last is not None and last.serving():
-            raise ServerError(
-                f"a server runs here already (process {last.pid}); stop it with: falconet stop"
-            )
         java_home = find_java()
-        if last is not None:
-            # Workers whose server was killed have nobody to answer; what they unpacked goes too.
-            stop_processes(last.temporary, patience=0)
-            last.stop()
-        configuration.ports.check()
         folder.mkdir(parents=True, exist_ok=True)
         # A deploy to a server that was killed notices that only after a while.
         with alone(folder, LOCK_SECONDS):
+            last = cls._last(folder)
+            if last is not None and last.serving():
+                raise ServerError(
+                    f"a server runs here already (process {last.pid}); stop it with: falconet stop"
+                )
+            if last is not None:
+                # Workers whose server was killed have nobody to answer; what they unpacked goes
+                # too.
+                stop_processes(last.temporary, patience=0)
+                last.stop()
+            configuration.ports.check()
             content = to_serve(folder, archives)
             models = {
                 name: folder / STORE / record.serving.file
@@ -114,14 +116,26 @@ class Server:
                 configuration = configuration.fit(profile.among(len(models)))
             usual = configuration.workers or available_cores()
             check_fits(
-                [Need(name, stated_workers(file) or usual, file) for name, file in models.items()],
+                [
+                    Need(name, content.models[name].workers or stated_workers(file) or usual, file)
+                    for name, file in models.items()
+                ],
                 configuration.heap,
             )
             write(folder, *content)
             prune(folder)
-        logs = folder / "logs"
-        shutil.rmtree(logs, ignore_errors=True)
-        logs.mkdir()
+            return cls._launch(models, folder, configuration, workers, java_home)
+
+    @classmethod
+    def _launch(
+        cls,
+        models: Mapping[str, Path],
+        folder: Path,
+        configuration: Configuration,
+        workers: int,
+        java_home: Path,
+    ) -> "Server":
+        logs = Logs(folder / "logs").begin()
         config = configuration.write(folder)
         logging = configuration.logging
         # TorchServe puts Unix sockets here, and their paths may be 107 bytes long at most.
@@ -183,7 +197,7 @@ class Server:
         """The one that was started here last and has not been stopped, whether or not it runs."""
         try:
             state = json.loads((folder / STATE).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # none, or cut off by a power loss
             return None
         return cls(
             folder=folder,
@@ -239,7 +253,7 @@ class Server:
     @property
     def gateway(self) -> Path:
         """The folder of the gateway before it."""
-        return self.folder / "gateway"
+        return self.folder / GATEWAY
 
     @property
     def client(self) -> Client:
@@ -259,17 +273,6 @@ class Server:
     def serving(self) -> bool:
         """Whether there is more of it than workers, which end by themselves sooner or later."""
         return self.running() or has_java(self.temporary)
-
-    def ready(self, picture: bytes) -> bool:
-        """Whether all workers of each model's default version have loaded it, and one answers."""
-        try:
-            return all(
-                self.client.workers_ready(model)
-                and self.client.predict(model, picture)["success"] is True
-                for model in self.models
-            )
-        except ServerError:
-            return False
 
     def wait_ready(self, picture: bytes, timeout: float = 120.0) -> None:
         """Return when every worker has loaded its model and a picture was answered for each.
@@ -308,6 +311,7 @@ class Server:
             try:
                 waiting = [each for each in self.models if not self.client.workers_ready(each)]
                 if not waiting:
+                    self._scale_again(deadline - time.monotonic())
                     return
                 waiting_for = f"the workers to load {', '.join(waiting)}"
             except ServerError as error:
@@ -319,9 +323,34 @@ class Server:
                 )
             time.sleep(POLL_SECONDS)
 
-    def deaths(self, model: str, version: str) -> int:
-        """See :meth:`.Logs.deaths`."""
-        return self.logs.deaths(model, version)
+    def _scale_again(self, timeout: float) -> None:
+        """Give each model as many workers as it has been scaled to."""
+        for model, record in Record.load(self.folder).items():
+            if record.workers and record.admitted:
+                self._scale_to(model, record.workers, timeout)
+
+    def scale(self, model: str, workers: int, timeout: float = 180.0) -> None:
+        """Have a model run with so many workers, also when the server is started again.
+
+        Only for one who may change its models, see :func:`.alone`.
+
+        Raises:
+            ServerError: it does not within so many seconds.
+        """
+        record = Record.load(self.folder)[model]
+        replace(record, workers=workers).save(self.folder, model)
+        self._scale_to(model, workers, timeout)
+
+    def _scale_to(self, model: str, workers: int, timeout: float) -> None:
+        self.client.scale(model, workers)
+        deadline = time.monotonic() + timeout
+        while not (
+            len(self.client.describe(model)["workers"]) == workers
+            and self.client.workers_ready(model)
+        ):
+            if time.monotonic() > deadline:
+                raise ServerError(f"{model}: not {workers} workers after {timeout:.0f} s")
+            time.sleep(POLL_SECONDS)
 
     def drain(self, timeout: float) -> bool:
         """Wait until all versions of all models have answered what they were given.

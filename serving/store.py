@@ -7,6 +7,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from falconet.model.archive import MANIFEST
@@ -104,10 +105,15 @@ def _stated(archive: Path) -> tuple[str, str, list[str]]:
 def put(archive: Path, release: Release, store: Path) -> None:
     """Copy an archive into a store under its release's name, complete or not at all.
 
+    One that is there already is not copied again.
+
     Raises:
         ServerError: it could not be copied.
     """
     target = store / release.file
+    with contextlib.suppress(ServerError):  # damaged
+        if target.is_file() and identify(target) == release:
+            return
     partial = target.with_suffix(".partial")
     try:
         store.mkdir(parents=True, exist_ok=True)
@@ -145,8 +151,12 @@ def to_serve(folder: Path, archives: Sequence[Path]) -> Content:
     if sorted(found.given) != sorted(files):
         # Not begun with these archives: what was deployed after others is of no interest.
         return Content(files, {name: Record(serving=each) for name, each in given.items()})
-    # What was being added or taken away is not there.
-    records = {name: record for name, record in found.models.items() if record.admitted}
+    # What was being added, taken away or tried is not there.
+    records = {
+        name: replace(record, coming=None, percent=0, lease=None)
+        for name, record in found.models.items()
+        if record.admitted
+    }
     for name, record in records.items():
         if not (folder / FOLDER / record.serving.file).is_file():
             raise ServerError(

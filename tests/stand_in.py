@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from falconet.handler import BEGUN, REQUESTS
 from falconet.handler.classifier import Classifier
 from falconet.native.decode import Encoded
+from falconet.serving.logs import SERVER_LOG, WORKER_DIED
 from falconet.serving.ports import Ports
 from falconet.serving.record import write
 from falconet.serving.server import Server
@@ -51,13 +52,11 @@ class Interfaces:
     Attributes:
         models: by name.
         dying: versions whose workers die while they load the model.
-        deaths: how often they have.
     """
 
     def __init__(self, store: Path) -> None:
         self.models: dict[str, Versions] = {}
         self.dying: set[str] = set()
-        self.deaths: dict[str, int] = {}
         self.running = True
         self._store = store
         self._lock = threading.Lock()
@@ -146,7 +145,11 @@ class Interfaces:
         model.workers[version] = workers
         model.default = model.default or version
         if version in self.dying:
-            self.deaths[version] = self.deaths.get(version, 0) + 1
+            logs = self._store.parent / "logs"
+            logs.mkdir(exist_ok=True)
+            with (logs / SERVER_LOG).open("a") as log:
+                log.write(f"2026 [INFO ] W-9000-{name}_{version} o.p.s.w.WorkerThread - ")
+                log.write(f"{WORKER_DIED}\n")
         return {}
 
     def _describe(self, name: str, version: str) -> dict[str, Any]:
@@ -202,9 +205,6 @@ class StandIn(Server):
 
     def running(self) -> bool:
         return self.interfaces.running
-
-    def deaths(self, model: str, version: str) -> int:
-        return self.interfaces.deaths.get(version, 0)
 
     def stop(self) -> None:
         self.interfaces.stop()

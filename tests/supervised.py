@@ -10,7 +10,7 @@ from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway
 from falconet.serving.ports import free_ports
 from falconet.serving.server import Server
-from falconet.serving.supervisor import supervise
+from falconet.serving.supervisor import ServerLocator, supervise
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def supervised(server: Server, keys: Path, picture: bytes) -> Iterator[Gateway]:
 
     def supervise_it() -> None:
         try:
-            supervise(server, gateway, picture, poll_seconds=0.2)
+            supervise(server.folder, ServerLocator(server), gateway, picture, poll_seconds=0.2)
         except ServerError as error:
             ended.append(str(error))
 

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from falconet.serving.readiness import Readiness
+
 from ..load_generator.generator import Generator
 from ..rounds import check, quantiles
 from .attack import attack
@@ -47,6 +49,6 @@ def measure(
             for hostile, answer in bad[:SHOWN]
         ],
         "died": len(pids - stack.pids()),
-        "ready": stack.server.ready(stack.task.pictures[0]),
+        "ready": Readiness(stack.server, stack.task.pictures[0]).check(stack.server.models),
         "memory": [memory, stack.memory()],
     }

@@ -37,6 +37,7 @@ def begin(falconet: str) -> Callable[..., "subprocess.Popen[str]"]:
     def begin_it(*arguments: object) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [falconet, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -4,7 +4,6 @@ That the first ones work with a real server too, tests/repo/test_runbook.py show
 """
 
 import json
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -106,7 +105,25 @@ def test_a_gateway_until_it_is_ended(
             while not requests.get(f"http://127.0.0.1:{port}/ready", timeout=60).ok:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
-            process.send_signal(signal.SIGTERM)
+            keys.write_text("xyz me\n")
+            reloaded = run("gateway", "reload", "--state", state)
+            assert reloaded.stdout == f"reloaded keys and certificate (process {process.pid})\n"
+            for key, expected in (("abc", 401), ("xyz", 200)):
+                answer = requests.post(
+                    f"http://127.0.0.1:{port}/predict",
+                    data=samples[4].read_bytes(),
+                    headers={"X-Api-Key": key},
+                    timeout=60,
+                )
+                assert answer.status_code == expected
+            keys.write_text("xyz\n")
+            refused = run("gateway", "reload", "--state", state)
+            assert refused.returncode == 1
+            assert "still uses the previous keys and certificate" in refused.stderr
+            again = run("gateway", "--plain", *common)
+            assert "a gateway already runs with" in again.stderr
+            stopped = run("gateway", "stop", "--state", state)
+            assert stopped.stdout == f"stopped the gateway (process {process.pid})\n"
             assert process.wait(60) == 0
             assert process.stdout.read().endswith("stopped\n")
         finally:

@@ -72,7 +72,14 @@ def test_the_wheel_holds_the_namespace_alone(dist: Path, repository: Path) -> No
         assert "falconet/native/_core.pyi" in names
         assert "falconet/model/pretrained/cifar10.pt" in names
         configured = {name.rpartition("/")[2] for name in names if "/serving/conf/" in name}
-        assert configured == {"log4j2.xml", "metrics.yaml", "nginx.conf", "nginx-ask.conf"}
+        assert configured == {
+            "log4j2.xml",
+            "metrics.yaml",
+            "nginx.conf",
+            "nginx-ask.conf",
+            "nginx-known.conf",
+            "nginx-upstreams.conf",
+        }
         config = file.read("falconet/serving/config.properties")
     assert config == (repository / "config.properties").read_bytes()
 

@@ -11,7 +11,7 @@ import pytest
 from tests.programs import PATH
 
 BLOCK = re.compile(r"(<!-- left out: [^\n]* -->\n)?```console\n(.*?)```", re.DOTALL)
-PROGRAMS = ("unshare", "ip", "openssl", "curl", "nginx", "pkill", "taskset")
+PROGRAMS = ("unshare", "ip", "openssl", "curl", "nginx", "taskset")
 
 
 def commands(page: Path) -> list[str]:

@@ -77,7 +77,10 @@ def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(
 
     handler = tmp_path / "handler.py"
     with load(url, KEY, threads=8) as asked:
-        for source, message in ((SLOW, r"3\.0 is slow: "), (BROKEN, r"3\.0 fails: ")):
+        for source, message in (
+            (SLOW, r"version 3\.0 is too slow: "),
+            (BROKEN, r"version 3\.0 failed the trial: "),
+        ):
             handler.write_text(source)
             with pytest.raises(ServerError, match=message):
                 canary(running, make("3.0", handler), trial)
@@ -94,7 +97,7 @@ def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(
         assert canary(running, make("2.0"), patient, steps.append).version == "2.0"
         assert ask() == "2.0"
     assert asked.answers["1.0"] > before, "the old one served meanwhile"
-    assert any(step.startswith("2.0 has stood the trial: ") for step in steps)
+    assert any(step.startswith("version 2.0 passed the trial: ") for step in steps)
     assert asked.answers.keys() == {"1.0", "2.0", "3.0", "KeyError: 'predictions'"}
     assert [each["modelVersion"] for each in running.client.versions("pets")] == ["2.0"]
     assert Routes.load(gateway.folder) == Routes("pets", {"pets": Split()})

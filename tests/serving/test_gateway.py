@@ -19,8 +19,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from falconet.serving.certificate import Certificate
+from falconet.serving.clients import read_clients
 from falconet.serving.errors import ServerError
-from falconet.serving.gateway import Gateway, Limits
+from falconet.serving.gateway import Gateway
+from falconet.serving.limits import Limits
 from falconet.serving.ports import free_ports
 from falconet.serving.profile import Profile
 from falconet.serving.routes import Routes
@@ -41,19 +44,24 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    files = folder / "gateway.pem", folder / "gateway.key"
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def make_certificate(folder: Path, key: Path | None = None) -> Certificate:
+    """One of this machine; for another one's private key, or with a new one."""
+    files = folder / "gateway.pem", key or folder / "gateway.key"
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", str(files[1]))
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", str(files[1])),
+            *("openssl", "req", "-x509", *(("-key", str(key)) if key else new)),
+            *("-nodes", "-days", "2", "-subj", f"/CN={folder.name}"),
             *("-addext", "subjectAltName=IP:127.0.0.1", "-out", str(files[0])),
         ],
         check=True,
         capture_output=True,
     )
-    return files
+    return Certificate(*files)
 
 
 Start = Callable[..., Gateway]
@@ -86,12 +94,12 @@ def start(server: Server, keys: Path, tmp_path: Path) -> Iterator[Start]:
 
 
 def test_predictions_by_tls_and_key(
-    start: Start, certificate: tuple[Path, Path], samples: list[Path]
+    start: Start, certificate: Certificate, samples: list[Path]
 ) -> None:
     gateway = start(certificate=certificate)
     url = f"https://127.0.0.1:{gateway.port}"
     frog = samples[4].read_bytes()
-    ask = {"verify": str(certificate[0]), "timeout": TIMEOUT}
+    ask = {"verify": str(certificate.chain), "timeout": TIMEOUT}
     paths = ("/predict", "/predictions/cifar10", "/predictions/cifar10/1.0")
     for path in paths:
         for headers in (KEY, {"X-Api-Key": "bob+bob"}):
@@ -165,7 +173,7 @@ def test_there_is_no_other_way_in(start: Start, target: str) -> None:
         assert status in (400, 404, 405), (method, target, answer)
         # nginx's own answer, as TorchServe says 404 and 405 too.
         body = answer.partition(b"\r\n\r\n")[2]
-        ours = (b"there is nothing here; ask /predict", b"expected POST", b"<center>nginx</center>")
+        ours = (b"unknown path; use /predict", b"expected POST", b"<center>nginx</center>")
         assert method == "HEAD" or any(each in body for each in ours), (method, target, answer)
 
 
@@ -333,9 +341,13 @@ def test_models_come_and_go_on_the_connections_there_are(keys: Path, tmp_path: P
             answer = connection.getresponse()
             body = json.loads(answer.read())
             if answer.status != 200:
-                assert body["error"]["code"] == answer.status
-            if answer.status == 404:
-                assert body["error"]["message"] == "no model of this name is served here"
+                # The Open Inference Protocol has its own form.
+                message = body["error"]
+                if not path.startswith("/v2/"):
+                    assert message["code"] == answer.status
+                    message = message["message"]
+                told = {401: "expected a known API key", 404: "no model of this name is served"}
+                assert message.startswith(told[answer.status])
             return answer.status
 
         try:
@@ -353,7 +365,8 @@ def test_models_come_and_go_on_the_connections_there_are(keys: Path, tmp_path: P
                     }
                     for path, passed in paths.items():
                         backend.asked.clear()
-                        assert ask(path, {}) == 401
+                        if model == "a":  # of which there are only so many in a second
+                            assert ask(path, {}) == 401
                         assert ask(path) == (200 if model in models else 404)
                         assert backend.asked == ({passed: 1} if model in models else {})
                 backend.asked.clear()
@@ -474,3 +487,122 @@ def test_what_does_not_start_is_said(keys: Path, tmp_path: Path) -> None:
         bad.write_text(text)
         with pytest.raises(ServerError, match=message):
             Gateway.start(tmp_path / "gateway", 1, ["cifar10"], bad, port=port)
+
+
+def test_keys_and_certificate_are_read_anew_and_no_request_is_lost(
+    start: Start, samples: list[Path], tmp_path: Path
+) -> None:
+    """Neither on connections that stay open nor on new ones."""
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    for folder in folders:
+        folder.mkdir()
+    first = make_certificate(folders[0])
+    second = make_certificate(folders[1], first.key)
+    third = make_certificate(folders[2])
+    trusted, keys = tmp_path / "trusted.pem", tmp_path / "keys"
+    trusted.write_text("".join(each.chain.read_text() for each in (first, second, third)))
+    gateway = start(certificate=first)
+    url = f"https://127.0.0.1:{gateway.port}/predict"
+    frog = samples[4].read_bytes()
+    statuses: Counter[object] = Counter()
+    over = threading.Event()
+
+    def ask(*, close: bool) -> None:
+        with requests.Session() as session:
+            session.headers.update(KEY)
+            while not over.is_set():
+                try:
+                    headers = {"Connection": "close"} if close else {}
+                    answer = session.post(
+                        url, data=frog, headers=headers, verify=str(trusted), timeout=TIMEOUT
+                    )
+                    statuses[answer.status_code] += 1
+                except requests.RequestException as error:
+                    statuses[str(error)] += 1
+
+    def status(key: str) -> int:
+        headers = {"X-Api-Key": key}
+        return requests.post(
+            url, data=frog, headers=headers, verify=str(trusted), timeout=TIMEOUT
+        ).status_code
+
+    def shown() -> str:
+        return ssl.get_server_certificate(("127.0.0.1", gateway.port))
+
+    threads = [threading.Thread(target=ask, kwargs={"close": each}) for each in (True, False)]
+    for thread in threads:
+        thread.start()
+    try:
+        keys.write_text("s3cret-of.alice= alice\na/slash//and+more= team/carol\n")
+        assert (status("bob+bob"), status("a/slash//and+more=")) == (200, 401)
+        assert shown() == first.chain.read_text()
+        gateway.reload(keys, second)
+        assert (status("bob+bob"), status("a/slash//and+more=")) == (401, 200)
+        assert [status(each) for each in ("a", "a/slash", "a,slash,,and+more=")] == [401] * 3
+        assert shown() == second.chain.read_text()
+        # What is not as it should be changes nothing.
+        broken = Certificate(first.chain, third.key)
+        with pytest.raises(ServerError, match="expected a certificate and its private key"):
+            gateway.reload(keys, broken)
+        keys.write_text("a\n")
+        with pytest.raises(ServerError, match="keys:1: expected a key and a name"):
+            gateway.reload(keys, first)
+        assert (status("a/slash//and+more="), shown()) == (200, second.chain.read_text())
+        for i in range(20):
+            keys.write_text("s3cret-of.alice= alice\n")
+            gateway.reload(keys, (first, second)[i % 2])
+            time.sleep(0.05)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert statuses.keys() == {200}, statuses
+    assert statuses[200] > 50
+    gateway.reload(keys, third)
+    assert (shown(), status("s3cret-of.alice=")) == (third.chain.read_text(), 200)
+    time.sleep(1.5)  # the log is written once a second
+    lines = (gateway.folder / "access.log").read_text().splitlines()
+    assert "team/carol" in {json.loads(line)["client"] for line in lines}
+
+
+def test_keys_that_would_not_be_found_are_refused(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    for text, message in (
+        ("k" * 201 + " a\n", "at most 200 characters"),
+        ("/" * 9 + " a\n", "8 slashes"),
+        ("k a/../b\n", "a name like alice or team/alice"),
+        ("k .\n", "a name like"),
+    ):
+        keys.write_text(f"# first\n{text}")
+        with pytest.raises(ServerError, match=rf"keys:2: .*{message}"):
+            read_clients(keys)
+
+
+def test_addresses_of_clients_and_who_guesses_keys(start: Start) -> None:
+    gateway = start(trusted=["127.0.0.0/8"], limits=Limits(connections=7))
+    url = f"http://127.0.0.1:{gateway.port}/predict"
+
+    def guess(address: str) -> requests.Response:
+        headers = {"X-Api-Key": "guess", "X-Forwarded-For": address}
+        return requests.post(url, headers=headers, timeout=TIMEOUT)
+
+    with ThreadPoolExecutor(32) as pool:
+        statuses = Counter(each.status_code for each in pool.map(guess, 32 * ["10.1.2.3"]))
+    # So many at once have to wait, and others are refused.
+    assert statuses.keys() == {401, 429}
+    assert statuses[401] <= 14
+    assert guess("10.9.9.9").status_code == 401, "another address does not wait"
+    time.sleep(1.5)
+    lines = (gateway.folder / "access.log").read_text().splitlines()
+    assert {json.loads(line)["address"] for line in lines} == {"10.1.2.3", "10.9.9.9"}
+    with pytest.raises(ServerError, match=r"expected an address or a network like 10\.0\.0\.0/8"):
+        start(trusted=["everybody"])
+
+
+def test_an_address_of_ipv6(start: Start, samples: list[Path]) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    gateway = start(host="::1")
+    frog = samples[4].read_bytes()
+    url = f"http://[::1]:{gateway.port}/predict"
+    assert requests.post(url, data=frog, headers=KEY, timeout=TIMEOUT).ok

@@ -223,7 +223,9 @@ def test_a_model_that_is_still_asked_is_kept(
         patched.setattr(deployment, "ASKED_SECONDS", 0.1)
         patched.setattr(standing, "RESPONSE_TIMEOUT", 0.1)
         patched.setattr(Drain, "over", lambda _: False)
-        with pytest.raises(ServerError, match=r"cats 5\.0 is still asked, past the gateway, or"):
+        with pytest.raises(
+            ServerError, match=r"cats 5\.0 still receives requests that bypass the gateway, or"
+        ):
             undeploy([both], "cats")
     serves(both, pets="1.0", cats="5.0")
     # As if the gateway had been killed.
@@ -337,11 +339,11 @@ def test_a_record_of_the_version_before_is_read(
     server.stop()
     old = json.loads((server.folder / FILE_NAME).read_text())["models"]
     first = identify(given)
-    old["pets"] = {"given": first.file, **old["pets"]}
+    old["pets"] |= {"given": first.file, "previous": old["pets"].pop("earlier")[0]}
     (server.folder / FILE_NAME).write_text(json.dumps(old))
     found = read(server.folder)
     assert found.given == [first.file]
-    assert found.models == {"pets": Record(deployed, previous=Release("1.0", first.file))}
+    assert found.models == {"pets": Record(deployed, earlier=(Release("1.0", first.file),))}
     serves(stand_in(), pets="2.0")
 
 

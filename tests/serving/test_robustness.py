@@ -18,7 +18,7 @@ from benchmarks.faults.stack import KEYS, Stack
 from benchmarks.load_generator.generator import Generator
 from benchmarks.soak.troubles import soak
 from benchmarks.task import Task
-from falconet.serving.gateway import Limits
+from falconet.serving.limits import Limits
 from falconet.serving.processes import processes_of
 from falconet.serving.rollout import deploy
 from tests.lengths import LONG

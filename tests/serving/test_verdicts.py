@@ -72,12 +72,20 @@ def serves(server: StandIn, version: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (GOOD, (500, 0.01), r"2\.0 fails: \d+ answers, \d+ failed, .*; what serves: \d+ answers"),
-        (GOOD, (503, 0.01), r"2\.0 fails: "),
-        (GOOD, (200, 0.030), r"2\.0 is slow: .*p95 30 ms; what serves: .*p95 10 ms"),
+        (
+            GOOD,
+            (500, 0.01),
+            r"version 2\.0 failed the trial: \d+ responses, \d+ failed, .*; current version: \d+",
+        ),
+        (GOOD, (503, 0.01), r"version 2\.0 failed the trial: "),
+        (
+            GOOD,
+            (200, 0.030),
+            r"version 2\.0 is too slow: .*p95 30 ms; current version: .*p95 10 ms",
+        ),
         # What a client did wrong, or was too much, is no answer to judge by.
-        (GOOD, (415, 0.01), r"expected at least 5 answers of 2\.0 to judge by, got 0"),
-        (GOOD, (429, 0.01), r"expected at least 5 answers of 2\.0 to judge by, got 0"),
+        (GOOD, (415, 0.01), r"expected at least 5 responses of version 2\.0 for a decision, got 0"),
+        (GOOD, (429, 0.01), r"expected at least 5 responses of version 2\.0 for a decision, got 0"),
     ],
 )
 def test_a_version_that_is_worse_is_undone(
@@ -109,15 +117,18 @@ def test_a_version_that_is_as_good_is_deployed(
         # What serves already is left alone.
         assert canary(server, make("2.0"), trial, steps.append).version == "2.0"
     serves(server, "2.0")
-    assert any(step.startswith("2.0 has stood the trial: ") for step in steps)
-    assert steps[-1] == "pets 2.0 is what serves already"
+    assert any(step.startswith("version 2.0 passed the trial: ") for step in steps)
+    assert steps[-1] == "pets 2.0 is already the current version"
 
 
 def test_a_version_that_fails_from_the_start_is_not_tried_to_the_end(
     server: StandIn, make: Make
 ) -> None:
     trial = Trial(percent=40, seconds=3600.0, requests=5)
-    with gateway(server, GOOD, (500, 0.01)), pytest.raises(ServerError, match=r"2\.0 fails: "):
+    with (
+        gateway(server, GOOD, (500, 0.01)),
+        pytest.raises(ServerError, match=r"version 2\.0 failed the trial: "),
+    ):
         canary(server, make("2.0"), trial)
     serves(server, "1.0")
 
@@ -126,7 +137,7 @@ def test_too_few_answers_are_no_verdict(server: StandIn, make: Make) -> None:
     trial = Trial(percent=40, seconds=0.2, requests=10_000)
     with (
         gateway(server, GOOD, GOOD),
-        pytest.raises(ServerError, match=r"expected at least 10000 answers of 2\.0 to judge by"),
+        pytest.raises(ServerError, match=r"expected at least 10000 responses of version 2\.0"),
     ):
         canary(server, make("2.0"), trial)
     serves(server, "1.0")

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from falconet.serving.gateway import Gateway, Limits
+from falconet.serving.gateway import Gateway
+from falconet.serving.limits import Limits
 from falconet.serving.routes import Routes
 from falconet.serving.split import Split
 

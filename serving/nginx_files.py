@@ -1,0 +1,117 @@
+"""Files by which nginx knows, at each request, what to pass on, without being told anew."""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .clients import file_name
+from .split import Split
+
+BUCKETS = 100  # requests are in one each, by chance
+# Folders that nginx.conf looks at: a file for each model that requests are passed on for, one for
+# each with a version on trial; for those a link for each bucket, and where the links end.
+MODELS, TRIALS, SHARE, TO = "models", "trials", "share", "to"
+METADATA = "metadata"  # a folder for each model, with what is answered about it
+# A link for each API key, to a folder that is called as its client is.
+KEYS, CLIENTS = "keys", "clients"
+
+
+def create(runtime: Path, splits: Mapping[str, Split]) -> None:
+    """Make the folders, for these models.
+
+    Args:
+        runtime: the folder that they are in.
+        splits: of each model, by its name.
+    """
+    for name in (MODELS, TRIALS, SHARE, TO, METADATA, KEYS, CLIENTS):
+        _folder(runtime / name)
+    write_routes(runtime, {}, splits)
+
+
+def write_routes(runtime: Path, before: Mapping[str, Split], splits: Mapping[str, Split]) -> None:
+    """Have nginx find what is to be passed on instead of what was."""
+    for model in before.keys() - splits.keys():
+        (runtime / MODELS / model).unlink(missing_ok=True)
+        (runtime / TRIALS / model).unlink(missing_ok=True)
+    for model, split in splits.items():
+        if split != before.get(model, Split()):
+            _share(runtime, model, split)
+        (runtime / MODELS / model).touch()
+
+
+def write_keys(runtime: Path, clients: Mapping[str, str]) -> None:
+    """Have nginx know these clients, by key, and no others."""
+    names = {file_name(key): name for key, name in clients.items()}
+    for link in (runtime / KEYS).iterdir():
+        if link.name not in names:
+            link.unlink()
+    for file, name in names.items():
+        for folder in (*reversed(Path(name).parents[:-1]), Path(name)):
+            _folder(runtime / CLIENTS / folder)
+        _link(runtime / KEYS / file, Path("..", CLIENTS, name))
+
+
+def write_metadata(runtime: Path, metadata: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write what is answered about each model, or ``MODEL/VERSION``, and nothing about others."""
+    wanted = {}
+    for name, content in metadata.items():
+        model, _, version = name.partition("/")
+        wanted[runtime / METADATA / model / f"{version or 'model'}.json"] = json.dumps(content)
+    for path in (runtime / METADATA).glob("*/*.json"):
+        if path not in wanted:
+            path.unlink()
+    for path, text in wanted.items():
+        if not path.exists() or path.read_text() != text:
+            _folder(path.parent)
+            partial = path.with_suffix(".partial")
+            partial.write_text(text)
+            partial.chmod(0o644)
+            partial.replace(path)
+
+
+def touch_all(runtime: Path, splits: Mapping[str, Split]) -> None:
+    """Give all of nginx's files the current time, and write again the marks that are missing.
+
+    systemd-tmpfiles removes what is older than 10 days from /tmp, empty folders included.
+    """
+    for model, split in splits.items():
+        (runtime / MODELS / model).touch()
+        if split.percent:
+            (runtime / TRIALS / model).touch()
+    for folder, folders, files in os.walk(runtime):
+        for name in (".", *folders, *files):
+            with contextlib.suppress(OSError):  # a request's body that nginx has just removed
+                os.utime(Path(folder, name), follow_symlinks=False)
+
+
+def _share(runtime: Path, model: str, split: Split) -> None:
+    """Have the bucket of each request lead to the folder that is called as its version is."""
+    mark = runtime / TRIALS / model
+    if not split.percent:
+        # The links stay, for a request that has just seen the mark.
+        mark.unlink(missing_ok=True)
+        return
+    (runtime / TO / split.version).mkdir(exist_ok=True)
+    links = runtime / SHARE / model
+    _folder(links)
+    for bucket in range(BUCKETS):
+        end = split.version if bucket < split.percent else ""
+        _link(links / str(bucket), Path("..", "..", TO, end))
+    mark.touch()
+
+
+def _link(path: Path, target: Path) -> None:
+    """A symbolic link, in the place of another one if there is one."""
+    partial = path.with_name("partial")
+    partial.unlink(missing_ok=True)  # of a disk that was full
+    partial.symlink_to(target)
+    partial.replace(path)
+
+
+def _folder(path: Path) -> None:
+    """One that nginx's worker processes can look into."""
+    path.mkdir(exist_ok=True)
+    path.chmod(0o711)

@@ -1,0 +1,123 @@
+"""Whether more requests should come to a server: a load balancer asks every second."""
+
+import threading
+import time
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from .errors import ServerError
+from .server import Server
+
+# So many looks in a row have to fail before a server that was ready is not.
+FAILURE_THRESHOLD = 3
+
+
+class Progress(NamedTuple):
+    """How many requests a version had answered, and when that was last another number."""
+
+    version: str
+    answered: int
+    changed_at: float
+
+
+class Readiness:
+    """Watches a server.
+
+    A model is ready if at least one of its workers is, and answers come out of it: it is asked for
+    a prediction where it has nothing to do, and given time where it has. So neither a queue nor the
+    restart of one worker of several makes a server unready, which would send its requests to
+    others, and bring those down too.
+
+    Args:
+        server: that runs.
+        picture: any picture that all models should answer.
+    """
+
+    def __init__(self, server: Server, picture: bytes) -> None:
+        self.server = server
+        self._picture = picture
+        self._progress: dict[str, Progress] = {}
+        self._ready = False
+        self._failed = 0
+
+    def update(self, models: Iterable[str]) -> bool:
+        """Whether the server is ready; to be called again and again.
+
+        Args:
+            models: their names.
+        """
+        if self.check(models):
+            self._ready, self._failed = True, 0
+        else:
+            self._failed += 1
+            self._ready = self._ready and self._failed < FAILURE_THRESHOLD
+        return self._ready
+
+    def check(self, models: Iterable[str]) -> bool:
+        """Whether all models are ready now."""
+        try:
+            found = [self._answers(model) for model in models]
+        except (ServerError, ValueError, LookupError):  # no answer, or half of one
+            return False
+        return bool(found) and all(found)
+
+    def _answers(self, model: str) -> bool:
+        client = self.server.client
+        described = client.describe(model)
+        if not any(worker["status"] == "READY" for worker in described["workers"]):
+            return False
+        version = described["modelVersion"]
+        begun, answered = client.counted(model, version)
+        now = time.monotonic()
+        last = self._progress.get(model)
+        if last is None or last[:2] != (version, answered):
+            last = self._progress[model] = Progress(version, answered, now)
+        pending = described["jobQueueStatus"]["pendingRequests"]
+        # Without counts, which are those of our handler, all that can be done is to ask.
+        in_time = now - last.changed_at <= described["responseTimeout"]
+        if begun is not None and pending:
+            return bool(in_time)
+        # TorchServe restarts a worker that takes longer, and what that had begun is never answered.
+        if begun is not None and begun > answered and in_time:
+            return True
+        return client.predict(model, self._picture)["success"] is True
+
+
+class Watch(threading.Thread):
+    """Watches what is said to be the server, in a thread of its own, as answers take their time.
+
+    Args:
+        picture: any picture that all models should answer.
+        poll_seconds: between two looks.
+    """
+
+    def __init__(self, picture: bytes, poll_seconds: float) -> None:
+        super().__init__(daemon=True)
+        self._picture, self._poll_seconds = picture, poll_seconds
+        self._over = threading.Event()
+        self._server: Server | None = None
+        self._models: Collection[str] = ()
+        self._ready: Server | None = None
+
+    def watch(self, server: Server | None, models: Collection[str]) -> None:
+        """Watch this server from now on; none is not ready."""
+        self._server, self._models = server, models
+
+    @property
+    def ready(self) -> bool:
+        """Whether it was at the last look."""
+        return self._server is not None and self._ready == self._server
+
+    def run(self) -> None:
+        watched: Readiness | None = None
+        while not self._over.wait(self._poll_seconds):
+            server, models = self._server, self._models
+            if server is None:
+                watched = None
+                continue
+            if watched is None or watched.server != server:
+                watched = Readiness(server, self._picture)
+            self._ready = server if watched.update(models) else None
+
+    def stop(self) -> None:
+        self._over.set()
