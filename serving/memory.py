@@ -1,13 +1,13 @@
 """Whether what is to be started fits into memory."""
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-from falconet.model.archive import MODEL
+from falconet.model.archive import MODEL, stated_workers
 from falconet.native.cores import own_groups
 
 from .errors import ServerError
@@ -58,6 +58,20 @@ def check_fits(needs: Iterable[Need], java: int = 0) -> None:
             f"{', '.join(parts)}; have fewer workers (falconet archive --workers), fewer models, "
             "or more memory"
         )
+
+
+def most_workers(archives: Mapping[str, Path], java: int) -> int:
+    """How many workers each model may have for all to fit into memory; at least one.
+
+    Args:
+        archives: of the models, by their names; those that state their workers have as many.
+        java: bytes of a heap that is to be filled too.
+    """
+    stated = {model: stated_workers(archive) for model, archive in archives.items()}
+    needs = [Need(model, stated[model] or 1, archive) for model, archive in archives.items()]
+    fixed = java + sum(each.workers * each.worker for each in needs if stated[each.model])
+    for_each = sum(each.worker for each in needs if not stated[each.model])
+    return max(1, (available_memory() - fixed) // for_each) if for_each else 1
 
 
 def available_memory() -> int:

@@ -97,6 +97,13 @@ class Profile:
         threads = max(1, self.workers * self.threads // (workers * models))
         return replace(self, workers=workers, threads=threads)
 
+    def at_most(self, workers: int) -> "Profile":
+        """With so many workers, if it has more; each has more threads then."""
+        if workers >= self.workers:
+            return self
+        workers = max(1, workers)
+        return replace(self, workers=workers, threads=self.workers * self.threads // workers)
+
     def properties(self) -> Mapping[str, str]:
         """Lines of ``config.properties``, by key."""
         return {

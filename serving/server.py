@@ -25,7 +25,7 @@ from .drain import Drain
 from .errors import ServerError
 from .java import find_java
 from .logs import Logs
-from .memory import Need, check_fits
+from .memory import Need, check_fits, most_workers
 from .ports import Ports
 from .processes import MARK, belongs, has_java, processes_of, stop_processes
 from .profile import Profile, share
@@ -112,7 +112,10 @@ class Server:
             }
             workers = 0
             if profile is not None:
-                workers = profile.workers if configuration.workers is None else 0
+                if configuration.workers is None:
+                    most = len(models) * most_workers(models, profile.heap << 20)
+                    profile = profile.at_most(most)
+                    workers = profile.workers
                 configuration = configuration.fit(profile.among(len(models)))
             usual = configuration.workers or available_cores()
             check_fits(

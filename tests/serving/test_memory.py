@@ -6,7 +6,8 @@ import pytest
 from falconet.native import cores
 from falconet.serving import memory
 from falconet.serving.errors import ServerError
-from falconet.serving.memory import Need, available_memory, check_fits
+from falconet.serving.memory import Need, available_memory, check_fits, most_workers
+from falconet.serving.profile import Profile
 
 
 def test_what_does_not_fit_is_said_with_numbers(
@@ -22,6 +23,28 @@ def test_what_does_not_fit_is_said_with_numbers(
     with pytest.raises(ServerError, match=message):
         check_fits(needs, java=512_000_000)
     assert all(320_000_000 < need.worker < 321_000_000 for need in needs)
+
+
+def test_workers_are_as_many_as_fit(
+    make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pets, cats = make("1.0", workers=0), make("5.0", model="cats", workers=0)
+    three = make("1.0", model="dogs", workers=3)
+    for free, java, archives, expected in (
+        (2_000_000_000, 500_000_000, {"pets": pets}, 4),
+        (2_000_000_000, 500_000_000, {"pets": pets, "cats": cats}, 2),
+        (2_000_000_000, 500_000_000, {"pets": pets, "dogs": three}, 1),
+        (2_300_000_000, 500_000_000, {"pets": pets, "dogs": three}, 2),
+        (100_000_000, 500_000_000, {"pets": pets}, 1),
+        (9_000_000_000, 500_000_000, {"dogs": three}, 1),
+    ):
+        monkeypatch.setattr(memory, "available_memory", lambda free=free: free)
+        assert most_workers(archives, java) == expected
+    many = Profile.choose("auto", 64, 0)
+    assert many.at_most(100) == many
+    few = many.at_most(7)
+    assert (few.workers, few.threads) == (7, 8)
+    assert many.at_most(0).workers == 1
 
 
 def test_memory_is_that_of_the_machine_or_of_a_group(
