@@ -128,6 +128,7 @@ def test_all_troubles_at_once(stack: Stack) -> None:
     assert found["hostile"] > 0
 
 
+@pytest.mark.long
 def test_a_killed_server_says_so_and_serves_again_what_was_deployed(stack: Stack) -> None:
     deploy([stack.server], stack.release("3.0"))
     found = death.kill_java(stack, RATE, PAUSE)

@@ -13,7 +13,7 @@ from falconet.serving.record import Record
 from falconet.serving.rollout import deploy
 from falconet.serving.server import Server
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 
 
 def test_the_new_version_is_on_all_of_them_or_on_none(
