@@ -201,9 +201,9 @@ def status(state: Path, as_json: bool) -> None:
 
 
 def catch_endings() -> None:
-    """Have each of :data:`ENDINGS` raise KeyboardInterrupt, but for what nohup has ignored."""
+    """Have each of :data:`ENDINGS` raise KeyboardInterrupt; under nohup, SIGHUP stays ignored."""
     for number in ENDINGS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupt)
 
 
