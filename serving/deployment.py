@@ -255,7 +255,7 @@ class Deployment:
                 self._answer_all(version)
         if version is not None:
             self._unregister(version)
-        self._note(replace(record, coming=None, percent=0, lease=None))
+        self._note(record.without_coming())
         prune(self.server.folder)
         self.say(f"{record.serving.version} serves as before")
 

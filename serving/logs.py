@@ -66,7 +66,7 @@ class Logs:
 
         All of it is there when its successor begins, which TorchServe starts at once.
         """
-        died = self._died()
+        died = _died(self._lines(SERVER_LOG))
         if not died:
             return None
         its = f" {died[0][1]}-stdout "
@@ -80,9 +80,6 @@ class Logs:
             if time.monotonic() > deadline:
                 return _tail(lines)
             time.sleep(POLL_SECONDS)
-
-    def _died(self) -> list[re.Match[str]]:
-        return _died(self._lines(SERVER_LOG))
 
     def _lines(self, name: str) -> list[str]:
         try:

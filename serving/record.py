@@ -103,15 +103,16 @@ class Record:
             history = [*(each for each in before if each != self.coming), self.coming]
         at = history.index(self.coming)
         return replace(
-            self,
+            self.without_coming(),
             serving=self.coming,
             earlier=tuple(reversed(history[max(0, at - KEPT) : at])),
             later=tuple(history[at + 1 :][:KEPT]),
             leaving=self.serving,
-            coming=None,
-            percent=0,
-            lease=None,
         )
+
+    def without_coming(self) -> "Record":
+        """Nothing comes, and nothing is on trial."""
+        return replace(self, coming=None, percent=0, lease=None)
 
     def served(self, version: str) -> Release | None:
         """The release of this version that serves or did so, if its archive is still kept."""

@@ -7,7 +7,6 @@ import re
 import shutil
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from falconet.model.archive import MANIFEST
@@ -153,9 +152,7 @@ def to_serve(folder: Path, archives: Sequence[Path]) -> Content:
         return Content(files, {name: Record(serving=each) for name, each in given.items()})
     # What was being added, taken away or tried is not there.
     records = {
-        name: replace(record, coming=None, percent=0, lease=None)
-        for name, record in found.models.items()
-        if record.admitted
+        name: record.without_coming() for name, record in found.models.items() if record.admitted
     }
     for name, record in records.items():
         if not (folder / FOLDER / record.serving.file).is_file():
