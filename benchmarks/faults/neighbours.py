@@ -27,10 +27,10 @@ def measure(
     requests = iter(Maker(HOSTILE_KEY))
     with Generator(stack.served.target, rate) as generator:
         began = time.monotonic()
-        statuses, bad = attack(stack.gateway.port, requests, count, done=done)
+        statuses, bad = attack(stack.port, requests, count, done=done)
         enough = (good + DEVIATIONS * math.sqrt(good)) / rate
         while time.monotonic() - began < enough:
-            more, worse = attack(stack.gateway.port, requests, AT_A_TIME)
+            more, worse = attack(stack.port, requests, AT_A_TIME)
             statuses, bad = statuses + more, bad + worse
         answers = generator.stop().answers
     right, errors = check(stack.served, answers)

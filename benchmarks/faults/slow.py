@@ -106,7 +106,7 @@ def measure(stack: Stack, rate: float, seconds: float) -> dict[str, Any]:
     """Good traffic before, and beside, slow clients."""
     before = _good(stack, stack.served.target, rate, seconds)
     requests = [stack.served.target.requests[i] for i in range(len(KEYS))]
-    with SlowClients(stack.gateway.port, requests, CLIENTS, NEVER_READING) as clients:
+    with SlowClients(stack.port, requests, CLIENTS, NEVER_READING) as clients:
         time.sleep(2 * SECONDS)  # all have begun
         during = _good(stack, stack.served.target, rate, seconds)
     return {

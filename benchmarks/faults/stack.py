@@ -1,5 +1,7 @@
-"""The real server with nginx in front, as others reach it."""
+"""The real server, and the command `falconet gateway` in front of it, as others reach it."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +13,8 @@ import psutil
 
 from falconet.handler import ENTRY
 from falconet.model.archive import archive
+from falconet.serving import gateway_process
 from falconet.serving.configuration import Configuration
-from falconet.serving.gateway import Gateway
 from falconet.serving.ports import free_ports
 from falconet.serving.processes import processes_of
 from falconet.serving.server import Server
@@ -39,7 +41,7 @@ class Stack:
         archive: the server's first.
         configuration: of the server.
         server: the one that runs; another after :meth:`restart`.
-        gateway: in front of it.
+        port: of the gateway.
         served: the gateway as a system to be asked, under many keys.
     """
 
@@ -47,7 +49,7 @@ class Stack:
     archive: Path
     configuration: Configuration
     server: Server
-    gateway: Gateway
+    port: int
     served: System
 
     @classmethod
@@ -60,11 +62,12 @@ class Stack:
         keys.write_text("".join(f"{key} {key}\n" for key in (*KEYS, HOSTILE_KEY)))
         configuration = shipped()
         server = Server.start([first], folder / "state", configuration)
+        (port,) = free_ports(1)
         try:
             server.wait_loaded(READY_SECONDS)
-            (port,) = free_ports(1)
-            gateway = Gateway.start(
-                folder / "gateway", server.ports.inference, [task.name], keys, port=port
+            _falconet(
+                *("gateway", "--keys", keys, "--plain", "--port", port, "--notice-seconds", 0),
+                *("--background", "--state", server.folder),
             )
         except BaseException:
             server.stop()
@@ -75,11 +78,11 @@ class Stack:
         ]
         target = Target(port, requests)
         served = System("gateway", target, predictions_label, task.served, list)
-        stack = cls(task, first, configuration, server, gateway, served)
+        stack = cls(task, first, configuration, server, port, served)
         try:
             yield stack
         finally:
-            gateway.stop()
+            _falconet("gateway", "stop", "--state", server.folder)
             stack.server.stop()
 
     @classmethod
@@ -117,12 +120,15 @@ class Stack:
         return {worker.pid for worker in self.workers()}
 
     def memory(self) -> dict[str, int]:
-        """Bytes that are theirs alone, of Java, of all workers, and of nginx."""
-        front = psutil.Process(self.gateway.child.pid)
+        """Bytes that are theirs alone, of Java, the workers, nginx and its command."""
+        holder = gateway_process.find(self.server.gateway)
+        assert holder is not None, "the gateway has ended"
+        command = psutil.Process(holder.process)
         return {
             "java": usage([self.java()]).memory,
             "workers": usage(self.workers()).memory,
-            "gateway": usage([front, *front.children()]).memory,
+            "nginx": usage(command.children(recursive=True)).memory,
+            "gateway": usage([command]).memory,
         }
 
     def wait_replaced(self, pid: int, timeout: float) -> float:
@@ -141,3 +147,15 @@ class Stack:
             if time.perf_counter() - began > timeout:
                 raise TimeoutError(f"worker {pid} was not replaced after {timeout:.0f} s")
             time.sleep(POLL_SECONDS)
+
+
+def _falconet(*arguments: object) -> None:
+    """Run a command.
+
+    Raises:
+        RuntimeError: it fails; with what it said.
+    """
+    command = [sys.executable, "-m", "falconet.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")

@@ -3,10 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any
+
+import psutil
 
 from falconet.serving.rollout import deploy, rollback
 
@@ -64,13 +66,11 @@ def soak(
         kill_every: seconds from one worker's death to the next.
         done: told how many seconds have gone by.
     """
-    memory = [stack.memory()]
+    memory: list[dict[str, int]] = []
     trouble, over = Trouble(), Event()
     bad: list[Answer] = []
     requests = 0
-    slow = SlowClients(
-        stack.gateway.port, stack.served.target.requests[: len(KEYS)], SLOW, NEVER_READING
-    )
+    slow = SlowClients(stack.port, stack.served.target.requests[: len(KEYS)], SLOW, NEVER_READING)
     operations = (
         lambda: _operate(stack, trouble, over, deploy_every, kill_every),
         lambda: _harass(stack, trouble, over),
@@ -83,9 +83,10 @@ def soak(
                 answers = generator.wait().answers
             requests += len(answers)
             bad += lost(stack.served, answers)  # few, and all that is kept
+            with suppress(psutil.NoSuchProcess):  # a worker that a deploy has just ended
+                memory.append(stack.memory())
             done(time.perf_counter() - began)
         over.set()
-    memory.append(stack.memory())
     gone = [answer for answer in bad if not refused(answer)]
     inside = sum(_inside(answer.done, trouble) and clear(answer) for answer in gone)
     more = max(0, inside - BATCH * len(trouble.kills))
@@ -157,6 +158,6 @@ def _operate(
 def _harass(stack: Stack, trouble: Trouble, over: Event) -> None:
     requests = iter(Maker(HOSTILE_KEY))
     while not over.wait(HOSTILE_PAUSE_SECONDS):
-        statuses, unfair = attack(stack.gateway.port, requests, HOSTILE_AT_A_TIME, clients=2)
+        statuses, unfair = attack(stack.port, requests, HOSTILE_AT_A_TIME, clients=2)
         trouble.statuses += statuses
         trouble.unfair += unfair

@@ -51,7 +51,7 @@ def test_hostile_requests_fail_alone(stack: Stack) -> None:
 
 def test_forms_are_read_behind_the_gateway(stack: Stack) -> None:
     """Where TorchServe would say 500."""
-    url = f"http://127.0.0.1:{stack.gateway.port}/predict"
+    url = f"http://127.0.0.1:{stack.port}/predict"
     picture = stack.task.pictures[4]
     part = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
     for kind, body, status in (
@@ -82,7 +82,7 @@ def test_more_than_can_be_answered_is_told_to_come_again(stack: Stack) -> None:
 
 def test_large_requests_leave_java_its_memory(stack: Stack) -> None:
     """More of them at a time than its heap would hold: it would end, and answer nobody."""
-    url = f"http://127.0.0.1:{stack.gateway.port}/predict"
+    url = f"http://127.0.0.1:{stack.port}/predict"
     whole = bytes(19_000_000)
     java = stack.java()
 
@@ -105,7 +105,7 @@ def test_large_requests_leave_java_its_memory(stack: Stack) -> None:
 def test_slow_clients_hold_up_nobody(stack: Stack) -> None:
     some = stack.served.target.requests[:8]
     with (
-        SlowClients(stack.gateway.port, some, 2 * Limits().in_flight, 4) as clients,
+        SlowClients(stack.port, some, 2 * Limits().in_flight, 4) as clients,
         Generator(stack.served.target, RATE, seconds=14.0 if LONG else 3.0) as generator,
     ):
         answers = generator.wait().answers
