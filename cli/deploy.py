@@ -203,7 +203,7 @@ def _rows(server: Server) -> list[dict[str, Any]]:
                     "ready": sum(worker["status"] == "READY" for worker in workers),
                     "memory": sum(_memory(worker["pid"]) for worker in workers),
                     "waiting": found["jobQueueStatus"]["pendingRequests"],
-                    "answered": client.counted(model, version)[1],
+                    "answered": client.counted(model, version).answered,
                 }
             )
     return rows

@@ -15,8 +15,10 @@ from falconet.serving import gateway_process
 from falconet.serving.certificate import Certificate
 from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway
+from falconet.serving.gateway_metrics import GatewayMetrics, serve_metrics
 from falconet.serving.gateway_process import hold_pid_lock
 from falconet.serving.limits import Limits
+from falconet.serving.log_reader import LogReader
 from falconet.serving.nginx_config import in_url
 from falconet.serving.reload import Reload, ask_to_reload
 from falconet.serving.server import GATEWAY, Server
@@ -89,6 +91,13 @@ _OPTIONS = (
         "the client's address; may be repeated.",
     ),
     click.option(
+        "--gateway-metrics-port",
+        type=click.IntRange(0, 65535),
+        default=8083,
+        show_default=True,
+        help="Port of the gateway's Prometheus metrics on 127.0.0.1; 0 for none.",
+    ),
+    click.option(
         "--notice-seconds",
         default=5.0,
         show_default=True,
@@ -118,6 +127,7 @@ def gateway(
     context: click.Context,
     /,
     notice_seconds: float,
+    gateway_metrics_port: int,
     background: bool,
     state: Path,
     **options: Any,
@@ -145,7 +155,8 @@ def gateway(
     with hold_pid_lock(server.gateway, "gateway"):
         started = open_gateway(server, **options)
         with stopped_at_the_end(started.stop):
-            watch(ServerLocator(server), state, started, notice_seconds, reload)
+            find = ServerLocator(server)
+            watch(find, state, started, notice_seconds, reload, gateway_metrics_port)
 
 
 @gateway.command()
@@ -263,19 +274,23 @@ def watch(
     started: Gateway,
     notice_seconds: float,
     reload: Reload,
+    metrics_port: int,
 ) -> NoReturn:
     """Supervise it, and on Ctrl-C give notice that it is about to end.
 
     Raises:
-        ServerError: nginx has ended; or what ``find`` raises.
+        ServerError: nginx has ended, or the port for metrics is taken; or what ``find`` raises.
     """
-    try:
-        supervise(state, find, started, example(), say, reload)
-    except KeyboardInterrupt:
-        ignore_endings()
-        started.admit(False)
-        time.sleep(notice_seconds)
-        raise
+    with LogReader(started.access_log) as log:
+        metrics = GatewayMetrics(log, started.internal, started.default)
+        with serve_metrics(metrics, metrics_port):
+            try:
+                supervise(state, find, started, example(), say, reload, metrics)
+            except KeyboardInterrupt:
+                ignore_endings()
+                started.admit(False)
+                time.sleep(notice_seconds)
+                raise
 
 
 def reloading(

@@ -13,7 +13,7 @@ import click
 
 from falconet.model.samples import example
 from falconet.serving.configuration import DEFAULT as DEFAULT_CONFIG
-from falconet.serving.configuration import Configuration
+from falconet.serving.configuration import WORKERS, Configuration
 from falconet.serving.errors import ServerError
 from falconet.serving.profile import Name as ProfileName
 from falconet.serving.profile import Profile
@@ -65,6 +65,12 @@ _SERVER_OPTIONS = (
         help="Kind of machine; sets the workers, threads and memory that --config leaves open.",
     ),
     click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Workers of each model whose archive does not state them.  [default: by --profile, as "
+        "many as fit into memory]",
+    ),
+    click.option(
         "--picture",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="Image of the test request to each model.  [default: a generated image]",
@@ -91,10 +97,15 @@ def start(
     metrics_port: int | None,
     config: Path,
     profile: ProfileName | Literal["auto"],
+    workers: int | None,
     state: Path,
 ) -> Server:
     """A server that has yet to load its models."""
     configuration = Configuration.load(config, port, management_port, metrics_port)
+    resources = Profile.of_machine(profile)
+    if workers is not None:
+        configuration = configuration.changed({WORKERS: str(workers)})
+        resources = resources.at_most(workers * max(1, len(archives)))
     if not archives:
         archives = [DEFAULT_ARCHIVE]
         if not DEFAULT_ARCHIVE.exists():
@@ -102,7 +113,7 @@ def start(
             make_archive(None, DEFAULT_ARCHIVE)
     check_ours(archives)
     catch_endings()
-    return Server.start(archives, state, configuration, Profile.of_machine(profile))
+    return Server.start(archives, state, configuration, resources)
 
 
 @click.command()
@@ -119,6 +130,7 @@ def serve(
     metrics_port: int | None,
     config: Path,
     profile: ProfileName | Literal["auto"],
+    workers: int | None,
     picture: Path | None,
     background: bool,
     timeout: float,
@@ -141,7 +153,7 @@ def serve(
     request.
     """
     began = time.monotonic()
-    server = start(archives, port, management_port, metrics_port, config, profile, state)
+    server = start(archives, port, management_port, metrics_port, config, profile, workers, state)
     with stopped_at_the_end(server.stop):
         picture = picture or written_example(state)
         server.wait_ready(picture.read_bytes(), timeout)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,10 +42,12 @@ def up(
     metrics_port: int | None,
     config: Path,
     profile: ProfileName | Literal["auto"],
+    workers: int | None,
     picture: Path | None,
     timeout: float,
     state: Path,
     notice_seconds: float,
+    gateway_metrics_port: int,
     drain_seconds: float,
     **options: Any,
 ) -> None:
@@ -59,7 +62,9 @@ def up(
     """
     check(**options)
     began = time.monotonic()
-    server = start(archives, inference_port, management_port, metrics_port, config, profile, state)
+    server = start(
+        archives, inference_port, management_port, metrics_port, config, profile, workers, state
+    )
     reload = reloading(**options)
     with stopped_at_the_end(server.stop):
         server.wait_ready((picture or written_example(state)).read_bytes(), timeout)
@@ -69,7 +74,8 @@ def up(
         with hold_pid_lock(server.gateway, "up"):
             gateway = open_gateway(server, **options)
             try:
-                watch(lambda: _alive(server), state, gateway, notice_seconds, reload)
+                find = partial(_alive, server)
+                watch(find, state, gateway, notice_seconds, reload, gateway_metrics_port)
             except BaseException as error:
                 ignore_endings()
                 gateway.stop()

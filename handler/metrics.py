@@ -1,23 +1,47 @@
 """What a worker counts, told to TorchServe at an interval rather than with every batch."""
 
 import threading
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from ts.metrics.caching_metric import CachingMetric
 from ts.metrics.metric_type_enum import MetricTypes
 
-from . import BEGUN, REQUESTS
+from . import BATCH_SECONDS, BEGUN, REQUESTS
 from .interval import report_seconds
 
 # serving/conf/metrics.yaml declares the same; TorchServe drops what it does not know.
 BATCHES = "falconet_batches_total"
 PICTURES = "falconet_pictures_total"
 STAGE_SECONDS = "falconet_stage_seconds_total"
+# A histogram: TorchServe's own type has one set of buckets for everything, in milliseconds.
+STAGE_BUCKETS = "falconet_stage_duration_seconds_bucket"
+BOUNDS = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    10.0,
+)  # seconds
+_BOUND_LABELS = (*map(str, BOUNDS), "+Inf")
+_LABELS = {
+    REQUESTS: ("status",),
+    STAGE_SECONDS: ("stage",),
+    STAGE_BUCKETS: ("stage", "le"),
+}
 
 
 class Metrics:
-    """Sums since the last time they were told; TorchServe adds them up for all workers.
+    """Sums since the last report; TorchServe adds them up for all workers.
 
     Means are ratios: pictures by batches is the size of a batch, seconds of a stage by pictures
     what one took.
@@ -30,45 +54,61 @@ class Metrics:
         self._model = model
         self._interval = report_seconds()
         self._lock = threading.Lock()
-        self._sums: dict[tuple[str, str], float] = defaultdict(float)
-        self._told_soon = False
+        self._sums: dict[tuple[str, ...], float] = defaultdict(float)
+        self._reports_soon = False
 
     def began(self, requests: int) -> None:
         """A batch has come. What has begun and is not answered yet is in the worker's hands."""
-        self._add({(BEGUN, ""): requests})
+        self._add({(BEGUN,): requests})
 
     def took(self, stage: str, seconds: float) -> None:
         """Time that a stage took: ``decode``, ``preprocess`` or ``inference``."""
-        self._add({(STAGE_SECONDS, stage): seconds})
+        bucket = _BOUND_LABELS[bisect_left(BOUNDS, seconds)]
+        self._add({(STAGE_SECONDS, stage): seconds, (STAGE_BUCKETS, stage, bucket): 1})
 
-    def answered(self, statuses: Sequence[int], pictures: int) -> None:
+    def answered(self, statuses: Sequence[int], pictures: int, seconds: float) -> None:
         """A batch with an HTTP status for each request, and so many pictures in all of them."""
-        sums: dict[tuple[str, str], float] = {(BATCHES, ""): 1, (PICTURES, ""): pictures}
+        sums: dict[tuple[str, ...], float] = {
+            (BATCHES,): 1,
+            (PICTURES,): pictures,
+            (BATCH_SECONDS,): seconds,
+        }
         for status in statuses:
             sums[REQUESTS, str(status)] = sums.get((REQUESTS, str(status)), 0) + 1
         self._add(sums)
 
-    def _add(self, sums: Mapping[tuple[str, str], float]) -> None:
+    def _add(self, sums: Mapping[tuple[str, ...], float]) -> None:
         with self._lock:
             for key, value in sums.items():
                 self._sums[key] += value
-            first, self._told_soon = not self._told_soon, True
+            first, self._reports_soon = not self._reports_soon, True
         if first:
-            timer = threading.Timer(self._interval, self.tell)
+            timer = threading.Timer(self._interval, self.report)
             timer.daemon = True
             try:
                 timer.start()
             except RuntimeError:  # no more threads; the next time it may be possible
                 with self._lock:
-                    self._told_soon = False
+                    self._reports_soon = False
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Write the sums where TorchServe reads them, and begin anew."""
         with self._lock:
             sums, self._sums = self._sums, defaultdict(float)
-            self._told_soon = False
-        for (name, label), value in sums.items():
-            kind = {REQUESTS: ["status"], STAGE_SECONDS: ["stage"]}.get(name, [])
-            dimensions = ["model_name", "model_version", *kind]
+            self._reports_soon = False
+        for (name, *labels), value in _cumulative(sums).items():
+            dimensions = ["model_name", "model_version", *_LABELS.get(name, ())]
             metric = CachingMetric(name, "Count", dimensions, MetricTypes.COUNTER)
-            metric.add_or_update(value, [*self._model, *([label] if kind else [])])
+            metric.add_or_update(value, [*self._model, *labels])
+
+
+def _cumulative(sums: Mapping[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+    """The same, but that each bucket counts what smaller ones do as well, as Prometheus has it."""
+    found = {key: value for key, value in sums.items() if key[0] != STAGE_BUCKETS}
+    for stage in {key[1] for key in sums if key[0] == STAGE_BUCKETS}:
+        count = 0.0
+        for bound in _BOUND_LABELS:
+            count += sums.get((STAGE_BUCKETS, stage, bound), 0)
+            if count:
+                found[STAGE_BUCKETS, stage, bound] = count
+    return found

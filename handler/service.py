@@ -134,6 +134,7 @@ class Service:
 
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer every request of a batch, each with its own status; raises nothing."""
+        began = perf_counter()
         self._metrics.began(len(batch))
         answers, statuses, pictures = [], [], 0
         try:
@@ -151,7 +152,7 @@ class Service:
             context.set_response_status(status.value, status.phrase, i)
             statuses.append(status.value)
             answers.append(body)
-        self._metrics.answered(statuses, pictures)
+        self._metrics.answered(statuses, pictures, perf_counter() - began)
         trace, self._trace = self._trace, None
         if trace is not None:
             trace.answered(statuses)

@@ -6,8 +6,9 @@ from typing import Any
 
 import requests
 
-from falconet.handler import BEGUN, LENGTH_HEADER, REQUESTS
+from falconet.handler import BATCH_SECONDS, BEGUN, LENGTH_HEADER, REQUESTS
 
+from .counts import Counts
 from .errors import ServerError
 from .session import open_session
 
@@ -130,17 +131,17 @@ class Client:
         }
         self._ask("PUT", f"{self._models}/{model}", query, expected=(200, 202))
 
-    def counted(self, model: str, version: str) -> tuple[int | None, int]:
-        """How many requests the workers of a version have begun, and how many answered.
-
-        They tell once a second. Those of other handlers do not, which makes ``None`` and 0.
+    def counted(self, model: str, version: str) -> Counts:
+        """What the workers of a version have counted; they report once a second.
 
         Raises:
             ServerError: the server does not answer.
         """
         text = self._ask("GET", f"{self.metrics}/metrics", {}).text
-        begun = _counted(text, BEGUN, model, version)
-        return begun, _counted(text, REQUESTS, model, version) or 0
+        begun, answered, seconds = (
+            _sum(text, name, model, version) for name in (BEGUN, REQUESTS, BATCH_SECONDS)
+        )
+        return Counts(None if begun is None else round(begun), round(answered or 0), seconds or 0.0)
 
     def predict(self, model: str, picture: bytes) -> dict[str, Any]:
         """See :func:`predict`."""
@@ -179,7 +180,7 @@ class Client:
         return response
 
 
-def _counted(text: str, name: str, model: str, version: str) -> int | None:
+def _sum(text: str, name: str, model: str, version: str) -> float | None:
     """The sum of a metric's lines about a version."""
     labels = (f'model_name="{model}"', f'model_version="{version}"')
     found = [
@@ -187,7 +188,7 @@ def _counted(text: str, name: str, model: str, version: str) -> int | None:
         for line in text.splitlines()
         if line.startswith(f"{name}{{") and all(label in line for label in labels)
     ]
-    return round(sum(found)) if found else None
+    return sum(found) if found else None
 
 
 def _slash(version: str | None) -> str:

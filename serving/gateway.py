@@ -29,6 +29,7 @@ from .nginx_config import (
     error_bodies,
     filled_in,
     in_url,
+    level_conditions,
     open_files,
     tls,
     trusted_proxies,
@@ -41,6 +42,7 @@ from .store import NAME
 ACCESS_LOG = "access.log"
 # Names the folder of nginx's configuration, which has the prefix.
 RUNTIME, PREFIX = "runtime", "falconet-gateway-"
+INTERNAL = "internal.sock"
 START_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # more than its own worker_shutdown_timeout
 LOGS = (ACCESS_LOG, "error.log")
@@ -116,6 +118,7 @@ class Gateway:
                 "FOLDER": str(folder),
                 "ACCESS_LOG": ACCESS_LOG,
                 "RUNTIME": str(runtime),
+                "INTERNAL": INTERNAL,
                 "LISTEN": f"{in_url(host)}:{port}{' ssl' if certificate else ''}",
                 "TLS": tls(certificate, runtime),
                 "KEY_FILES": file_names(),
@@ -132,6 +135,7 @@ class Gateway:
                 "FILES": str(open_files()),
                 # nginx would count all that the machine has, whatever this container may use.
                 "CORES": str(available_cores()),
+                "LEVELS": level_conditions(runtime),
                 "BUCKETS": " ".join(f"1% {each};" for each in range(1, nginx_files.BUCKETS)),
             }
             files = {UPSTREAMS: upstreams(inference, limits)}
@@ -219,6 +223,24 @@ class Gateway:
             nginx_files.write_routes(self.runtime, before.splits if before else {}, splits)
             routes.save(self.folder)
         nginx_files.touch_all(self.runtime, splits)
+
+    @property
+    def access_log(self) -> Path:
+        return self.folder / ACCESS_LOG
+
+    @property
+    def internal(self) -> Path:
+        """The socket at which nginx says how many connections it has."""
+        return self.runtime / INTERNAL
+
+    def limit(self, model: str, requests_per_second: float | None) -> None:
+        """Let in as many requests for a model as it answers in time, from the next one on.
+
+        Args:
+            model: its name.
+            requests_per_second: that it can answer; ``None`` where that is not known.
+        """
+        nginx_files.write_level(self.runtime, model, self.limits.level(requests_per_second))
 
     def describe(self, metadata: Mapping[str, Mapping[str, Any]]) -> None:
         """Answer so what models are, by :mod:`.metadata`."""

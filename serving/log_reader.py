@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 
 class LogReader:
@@ -18,7 +18,8 @@ class LogReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
+        self._begun = b""  # of a line that is not complete yet
         with contextlib.suppress(FileNotFoundError):
             self._file = self._open()
             self._file.seek(0, os.SEEK_END)
@@ -39,6 +40,7 @@ class LogReader:
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._begun = b""
 
     def __enter__(self) -> "LogReader":
         return self
@@ -46,8 +48,8 @@ class LogReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self) -> TextIO:
-        return self._path.open(errors="replace", newline="\n")
+    def _open(self) -> BinaryIO:
+        return self._path.open("rb")
 
     def _is_replaced(self) -> bool:
         """Whether the name means another file than the one that is open."""
@@ -62,11 +64,6 @@ class LogReader:
             return []
         if os.fstat(self._file.fileno()).st_size < self._file.tell():  # truncated
             self._file.seek(0)
-        found: list[str] = []
-        while True:
-            start = self._file.tell()
-            line = self._file.readline()
-            if not line.endswith("\n"):  # the beginning of one, or nothing
-                self._file.seek(start)
-                return found
-            found.append(line[:-1])
+            self._begun = b""
+        *lines, self._begun = (self._begun + self._file.read()).split(b"\n")
+        return [line.decode(errors="replace") for line in lines]

@@ -10,13 +10,15 @@ from pathlib import Path
 from .certificate import CHAIN_END, FOLDER, KEY_END, Certificate
 from .configuration import CONF
 from .errors import ServerError
-from .limits import Limits
+from .limits import LEVELS, Limits
+from .nginx_files import LEVELS as LEVEL_FOLDER
 
 # nginx.conf includes the others.
 TEMPLATES = {
     "nginx.conf": "nginx.conf",
     "ask.conf": "nginx-ask.conf",
     "known.conf": "nginx-known.conf",
+    "level.conf": "nginx-level.conf",
 }
 UPSTREAMS = "upstreams.conf"
 # A client's connection, one to TorchServe, and a file for a large body, of 4096 at a time.
@@ -34,8 +36,27 @@ def filled_in(template: str, values: Mapping[str, str]) -> str:
 
 
 def upstreams(inference: int, limits: Limits) -> str:
-    places = {name: str(number) for name, number in limits.places().items()}
-    return filled_in("nginx-upstreams.conf", {"INFERENCE": str(inference), **places})
+    """For each level of limits, and each size of requests."""
+    return "".join(
+        filled_in(
+            "nginx-upstream.conf",
+            {
+                "NAME": f"torchserve_{size}_{level}",
+                "INFERENCE": str(inference),
+                "PLACES": str(number),
+            },
+        )
+        for level in range(LEVELS)
+        for size, number in limits.places(level).items()
+    )
+
+
+def level_conditions(runtime: Path) -> str:
+    """Lines that set nginx's ``$level`` by the file that a model has in its folder of levels."""
+    return "\n".join(
+        f'if (-f "{runtime}/{LEVEL_FOLDER}/$model/{each}") {{ set $level {each}; }}'
+        for each in range(1, LEVELS)
+    )
 
 
 def error_bodies(limits: Limits) -> str:

@@ -15,6 +15,8 @@ BUCKETS = 100  # requests are in one each, by chance
 # each with a version on trial; for those a link for each bucket, and where the links end.
 MODELS, TRIALS, SHARE, TO = "models", "trials", "share", "to"
 METADATA = "metadata"  # a folder for each model, with what is answered about it
+# A folder for each model, with a file whose name is the level of its limits; none is level 0.
+LEVELS = "levels"
 # A link for each API key, to a folder that is called as its client is.
 KEYS, CLIENTS = "keys", "clients"
 
@@ -26,7 +28,7 @@ def create(runtime: Path, splits: Mapping[str, Split]) -> None:
         runtime: the folder that they are in.
         splits: of each model, by its name.
     """
-    for name in (MODELS, TRIALS, SHARE, TO, METADATA, KEYS, CLIENTS):
+    for name in (MODELS, TRIALS, SHARE, TO, METADATA, LEVELS, KEYS, CLIENTS):
         _folder(runtime / name)
     write_routes(runtime, {}, splits)
 
@@ -70,6 +72,20 @@ def write_metadata(runtime: Path, metadata: Mapping[str, Mapping[str, Any]]) -> 
             partial.write_text(text)
             partial.chmod(0o644)
             partial.replace(path)
+
+
+def write_level(runtime: Path, model: str, level: int) -> None:
+    """Have nginx limit the requests for a model by this level."""
+    folder = runtime / LEVELS / model
+    wanted = {str(level)} - {"0"}
+    if not folder.exists() and not wanted:
+        return
+    _folder(folder)
+    for name in wanted:
+        (folder / name).touch()
+    for path in folder.iterdir():
+        if path.name not in wanted:
+            path.unlink()
 
 
 def touch_all(runtime: Path, splits: Mapping[str, Split]) -> None:

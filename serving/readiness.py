@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .errors import ServerError
 from .server import Server
+from .throughput import Throughput
 
 # So many looks in a row have to fail before a server that was ready is not.
 FAILURE_THRESHOLD = 3
@@ -31,10 +32,14 @@ class Readiness:
     Args:
         server: that runs.
         picture: any picture that all models should answer.
+
+    Attributes:
+        throughput: of each model, by its name.
     """
 
     def __init__(self, server: Server, picture: bytes) -> None:
         self.server = server
+        self.throughput: dict[str, Throughput] = {}
         self._picture = picture
         self._progress: dict[str, Progress] = {}
         self._ready = False
@@ -64,10 +69,13 @@ class Readiness:
     def _answers(self, model: str) -> bool:
         client = self.server.client
         described = client.describe(model)
-        if not any(worker["status"] == "READY" for worker in described["workers"]):
+        workers = sum(worker["status"] == "READY" for worker in described["workers"])
+        if not workers:
             return False
         version = described["modelVersion"]
-        begun, answered = client.counted(model, version)
+        counts = client.counted(model, version)
+        self.throughput.setdefault(model, Throughput()).update(version, workers, counts)
+        begun, answered, _ = counts
         now = time.monotonic()
         last = self._progress.get(model)
         if last is None or last[:2] != (version, answered):
@@ -98,6 +106,7 @@ class Watch(threading.Thread):
         self._server: Server | None = None
         self._models: Collection[str] = ()
         self._ready: Server | None = None
+        self._readiness: Readiness | None = None
 
     def watch(self, server: Server | None, models: Collection[str]) -> None:
         """Watch this server from now on; none is not ready."""
@@ -108,16 +117,20 @@ class Watch(threading.Thread):
         """Whether it was at the last look."""
         return self._server is not None and self._ready == self._server
 
+    def requests_per_second(self, model: str) -> float | None:
+        """How many requests the model can answer; ``None`` while that is not known."""
+        found = self._readiness and self._readiness.throughput.get(model)
+        return found.requests_per_second if found else None
+
     def run(self) -> None:
-        watched: Readiness | None = None
         while not self._over.wait(self._poll_seconds):
             server, models = self._server, self._models
             if server is None:
-                watched = None
+                self._readiness = None
                 continue
-            if watched is None or watched.server != server:
-                watched = Readiness(server, self._picture)
-            self._ready = server if watched.update(models) else None
+            if self._readiness is None or self._readiness.server != server:
+                self._readiness = Readiness(server, self._picture)
+            self._ready = server if self._readiness.update(models) else None
 
     def stop(self) -> None:
         self._over.set()

@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 
 from .errors import ServerError
 from .gateway import Gateway
+from .gateway_metrics import GatewayMetrics
 from .metadata import metadata
 from .readiness import Watch
 from .record import Record
@@ -28,6 +29,7 @@ def supervise(
     picture: bytes,
     say: Say = lambda _: None,
     reload: Reload | None = None,
+    metrics: GatewayMetrics | None = None,
     poll_seconds: float = POLL_SECONDS,
 ) -> NoReturn:
     """Keep a gateway informed of its server, until the gateway ends.
@@ -43,6 +45,7 @@ def supervise(
         picture: any picture that all models should answer.
         say: is told what fails, once until something else does.
         reload: is done when it is requested.
+        metrics: is kept up to date.
         poll_seconds: between two looks at the server.
 
     Raises:
@@ -67,9 +70,17 @@ def supervise(
                 if reload is not None:
                     reload.run_if_requested(gateway)
             watch.watch(server, records.keys())
+            capacity = {name: watch.requests_per_second(name) for name in records}
+            with collect_error(errors):
+                for name, rate in capacity.items():
+                    gateway.limit(name, rate)
             with collect_error(errors):
                 moved = server is not None and gateway.ask(server.ports.inference)
-                gateway.admit(watch.ready and not moved)
+                ready = watch.ready and not moved
+                gateway.admit(ready)
+                if metrics is not None:
+                    limits = {name: gateway.limits.concurrency(capacity[name]) for name in capacity}
+                    metrics.update(ready, capacity, limits)
             if errors != said:
                 say("; ".join(errors) or "all checks succeed again")
                 said = errors

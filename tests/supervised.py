@@ -8,23 +8,35 @@ from pathlib import Path
 
 from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway
+from falconet.serving.gateway_metrics import GatewayMetrics, serve_metrics
+from falconet.serving.log_reader import LogReader
 from falconet.serving.ports import free_ports
 from falconet.serving.server import Server
 from falconet.serving.supervisor import ServerLocator, supervise
 
 
 @contextmanager
-def supervised(server: Server, keys: Path, picture: bytes) -> Iterator[Gateway]:
+def supervised(
+    server: Server, keys: Path, picture: bytes, metrics_port: int = 0
+) -> Iterator[Gateway]:
     """Before the server, and following what is written down."""
     (port,) = free_ports(1)
     gateway = Gateway.start(server.gateway, server.ports.inference, server.models, keys, port=port)
     ended: list[str] = []
 
     def supervise_it() -> None:
-        try:
-            supervise(server.folder, ServerLocator(server), gateway, picture, poll_seconds=0.2)
-        except ServerError as error:
-            ended.append(str(error))
+        find = ServerLocator(server)
+        with LogReader(gateway.access_log) as log:
+            metrics = GatewayMetrics(log, gateway.internal, gateway.default)
+            with serve_metrics(metrics, metrics_port):
+                try:
+                    supervise(
+                        *(server.folder, find, gateway, picture),
+                        metrics=metrics,
+                        poll_seconds=0.2,
+                    )
+                except ServerError as error:
+                    ended.append(str(error))
 
     thread = threading.Thread(target=supervise_it)
     thread.start()

@@ -66,7 +66,18 @@ class Stack:
         try:
             server.wait_loaded(READY_SECONDS)
             _falconet(
-                *("gateway", "--keys", keys, "--plain", "--port", port, "--notice-seconds", 0),
+                *(
+                    "gateway",
+                    "--keys",
+                    keys,
+                    "--plain",
+                    "--port",
+                    port,
+                    "--notice-seconds",
+                    0,
+                    "--gateway-metrics-port",
+                    0,
+                ),
                 *("--background", "--state", server.folder),
             )
         except BaseException:

@@ -76,6 +76,14 @@ def test_models_are_deployed_listed_scaled_and_rolled_back(
     assert f"no server runs with {tmp_path}; start one with: falconet serve" in nobody.output
 
 
+REQUESTS = "falconet_gateway_request_duration_seconds_count"
+
+
+def metrics(port: int) -> str:
+    """Of a gateway."""
+    return requests.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+
+
 @pytest.mark.server
 @pytest.mark.needs("nginx")
 def test_a_gateway_until_it_is_ended(
@@ -83,8 +91,11 @@ def test_a_gateway_until_it_is_ended(
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
-    (port,) = free_ports(1)
-    common = ["--keys", keys, "--port", str(port), "--state", state, "--notice-seconds", "0.1"]
+    port, metrics_port = free_ports(2)
+    common = [
+        *("--keys", keys, "--port", str(port), "--state", state, "--notice-seconds", "0.1"),
+        *("--gateway-metrics-port", str(metrics_port)),
+    ]
     listed = json.loads(run("models", "--state", state, "--json").stdout)
     assert all(each["memory"] > 1e7 for each in listed if each["model"] == "cifar10")
     assert listed
@@ -105,6 +116,13 @@ def test_a_gateway_until_it_is_ended(
             while not requests.get(f"http://127.0.0.1:{port}/ready", timeout=60).ok:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
+            counted = f'{REQUESTS}{{model_name="cifar10",status="200"}} 1.0'
+            while counted not in (found := metrics(metrics_port)):
+                assert time.monotonic() < deadline, found
+                time.sleep(0.2)
+            assert "falconet_gateway_ready 1.0" in found
+            assert 'falconet_gateway_concurrent_requests_limit{model_name="cifar10"} 200.0' in found
+            assert 'falconet_gateway_connections{state="writing"}' in found
             keys.write_text("xyz me\n")
             reloaded = run("gateway", "reload", "--state", state)
             assert reloaded.stdout == f"reloaded keys and certificate (process {process.pid})\n"
@@ -140,7 +158,10 @@ def test_nginx_ends_with_a_gateway_that_is_killed(
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
     (port,) = free_ports(1)
-    command = ["gateway", "--plain", "--keys", keys, "--port", port, "--state", state]
+    command = [
+        *("gateway", "--plain", "--keys", keys, "--port", port, "--state", state),
+        *("--gateway-metrics-port", "0"),
+    ]
     with begin(*command) as process:
         assert process.stdout is not None
         process.stdout.readline()

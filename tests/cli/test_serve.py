@@ -121,9 +121,11 @@ def test_a_terminal_that_closes_ends_it(serving: Callable[..., Any], state: Path
 def test_serves_in_the_background_until_it_is_stopped(
     mar: Path, samples: list[Path], state: Path, run: Callable[..., Any]
 ) -> None:
-    started = run("serve", mar, *ANY_PORTS, "--background", "--state", state)
+    started = run("serve", mar, *ANY_PORTS, "--workers", "3", "--background", "--state", state)
     assert started.returncode == 0, started.stdout + started.stderr
     assert started.stdout.startswith("ready: pets")
+    # Of models whose archive does not state their own number, as this one does.
+    assert "default_workers_per_model=3" in (state / "config.properties").read_text().splitlines()
 
     status = run("status", "--state", state, "--json")
     assert status.returncode == 0

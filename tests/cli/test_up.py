@@ -29,7 +29,7 @@ def arguments(tmp_path: Path) -> list[str]:
     (port,) = free_ports(1)
     return [
         *("--plain", "--keys", str(tmp_path / "keys"), "--port", str(port), *ANY_PORTS),
-        *("--state", str(tmp_path / "state")),
+        *("--state", str(tmp_path / "state"), "--gateway-metrics-port", "0"),
     ]
 
 

@@ -282,8 +282,9 @@ def test_the_name_of_the_archive_is_the_models(
     assert f'model_name="{path.stem}"' in query
 
 
-def test_pods_have_the_cores_that_they_ask_for(pod: Resource) -> None:
+def test_pods_have_the_cores_that_they_ask_for(pod: Resource, parsed: dict[str, Any]) -> None:
     (container,) = pod["containers"]
     resources = container["resources"]
+    assert parsed["workers"] == int(resources["limits"]["cpu"])
     assert resources["requests"]["cpu"] == resources["limits"]["cpu"]
     assert resources["requests"]["memory"] == resources["limits"]["memory"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from falconet.cli.main import main
 from falconet.serving.configuration import Configuration
 
 TIMEOUT = 60
@@ -41,6 +42,10 @@ except ConnectionRefusedError:
 def test_metrics_are_where_torchserve_has_them(kubernetes: Path) -> None:
     text = (kubernetes / "metrics" / "nginx.conf").read_text()
     assert f"proxy_pass http://127.0.0.1:{Configuration.load().ports.metrics};" in text
+    command = main.get_command(None, "gateway")  # type: ignore[arg-type]
+    assert command is not None
+    (port,) = (each for each in command.params if each.name == "gateway_metrics_port")
+    assert f"proxy_pass http://127.0.0.1:{port.default}/metrics;" in text
 
 
 @pytest.mark.server

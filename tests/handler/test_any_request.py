@@ -143,7 +143,7 @@ class Counts:
     def took(self, stage: str, seconds: float) -> None:
         pass
 
-    def answered(self, statuses: Sequence[int], pictures: int) -> None:
+    def answered(self, statuses: Sequence[int], pictures: int, seconds: float) -> None:
         self.done += len(statuses)
 
 

@@ -24,12 +24,21 @@ def test_sums_are_told_once(
     counted.began(4)
     counted.took("decode", 0.25)
     counted.took("decode", 0.5)
-    counted.answered([200, 415, 200], pictures=2)
-    counted.answered([200], pictures=1)
-    counted.tell()
+    counted.answered([200, 415, 200], pictures=2, seconds=0.75)
+    counted.answered([200], pictures=1, seconds=0.25)
+    counted.report()
     of_model = "|#model_name:cifar10,model_version:1.0"
     assert told(caplog) == {
         f"[METRICS]falconet_stage_seconds_total.Count:0.75{of_model},stage:decode",
+        *(
+            f"[METRICS]falconet_stage_duration_seconds_bucket.Count:{count}{of_model},"
+            f"stage:decode,le:{bound}"
+            for bound, count in (
+                *(("0.25", 1.0), ("0.5", 2.0), ("1.0", 2.0)),
+                *(("2.5", 2.0), ("10.0", 2.0), ("+Inf", 2.0)),
+            )
+        ),
+        f"[METRICS]falconet_batch_seconds_total.Count:1.0{of_model}",
         f"[METRICS]falconet_requests_begun_total.Count:4.0{of_model}",
         f"[METRICS]falconet_batches_total.Count:2.0{of_model}",
         f"[METRICS]falconet_pictures_total.Count:3.0{of_model}",
@@ -37,7 +46,7 @@ def test_sums_are_told_once(
         f"[METRICS]falconet_requests_total.Count:1.0{of_model},status:415",
     }
     caplog.clear()
-    counted.tell()
+    counted.report()
     assert not told(caplog)
 
 
@@ -48,15 +57,15 @@ def test_they_are_told_by_themselves(
     caplog.set_level(logging.INFO)
     done = threading.Event()
     counted = Metrics(("cifar10", "1.0"))
-    tell = counted.tell
+    report = counted.report
 
-    def tell_and_say() -> None:
-        tell()
+    def report_and_say() -> None:
+        report()
         done.set()
 
-    monkeypatch.setattr(counted, "tell", tell_and_say)
+    monkeypatch.setattr(counted, "report", report_and_say)
     for _ in range(2):  # again after the first time
-        counted.answered([200], pictures=1)
+        counted.answered([200], pictures=1, seconds=0.1)
         assert done.wait(10)
         done.clear()
     assert sum("requests_total" in message for message in caplog.messages) == 2
@@ -66,7 +75,7 @@ def test_all_are_declared_to_the_server() -> None:
     declared = yaml.safe_load(METRICS.read_text())["model_metrics"]["counter"]
     names = {
         *(metrics.BEGUN, metrics.REQUESTS, metrics.BATCHES, metrics.PICTURES),
-        metrics.STAGE_SECONDS,
+        *(metrics.BATCH_SECONDS, metrics.STAGE_SECONDS, metrics.STAGE_BUCKETS),
     }
     assert {each["name"] for each in declared} == names
 

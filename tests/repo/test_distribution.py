@@ -78,7 +78,8 @@ def test_the_wheel_holds_the_namespace_alone(dist: Path, repository: Path) -> No
             "nginx.conf",
             "nginx-ask.conf",
             "nginx-known.conf",
-            "nginx-upstreams.conf",
+            "nginx-level.conf",
+            "nginx-upstream.conf",
         }
         config = file.read("falconet/serving/config.properties")
     assert config == (repository / "config.properties").read_bytes()

@@ -25,7 +25,6 @@ from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway
 from falconet.serving.limits import Limits
 from falconet.serving.ports import free_ports
-from falconet.serving.profile import Profile
 from falconet.serving.routes import Routes
 from falconet.serving.server import Server
 from falconet.serving.split import Split
@@ -270,7 +269,7 @@ def test_what_comes_in_pieces_counts_by_what_it_is(keys: Path, tmp_path: Path) -
     (port,) = free_ports(1)
     with Backend(1.0) as slow:
         gateway = Gateway.start(tmp_path, slow.port, ["cifar10"], keys, port=port)
-        few = gateway.limits.places()["PLACES_VERY_LARGE"]
+        few = gateway.limits.places(0)["very_large"]
 
         def ask(size: int) -> tuple[int, str | None]:
             url = f"http://127.0.0.1:{port}/predict"
@@ -286,6 +285,39 @@ def test_what_comes_in_pieces_counts_by_what_it_is(keys: Path, tmp_path: Path) -
             gateway.stop()
     assert large.keys() == {(200, None), (429, "1")}
     assert large[200, None] >= few
+
+
+def test_a_slow_model_gets_no_more_than_it_answers_in_time(keys: Path, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    limits = Limits(in_flight=200, answer=20)
+    with Backend(1.0) as slow:
+        gateway = Gateway.start(
+            tmp_path, slow.port, ["cifar10", "pets"], keys, port=port, limits=limits
+        )
+        try:
+            for requests_per_second in (None, 1.0, 100.0, 1.0):
+                gateway.limit("cifar10", requests_per_second)
+                slow.most = 0
+                expected = limits.places(limits.level(requests_per_second))["small"]
+
+                def ask(path: str) -> int:
+                    headers = {**KEY, "Connection": "close"}
+                    return requests.post(
+                        url + path, b"x", headers=headers, timeout=TIMEOUT
+                    ).status_code
+
+                with ThreadPoolExecutor(40) as pool:
+                    statuses = Counter(pool.map(ask, 40 * ["/predict"]))
+                if requests_per_second == 1.0:
+                    assert slow.most == expected == 7
+                    assert statuses.keys() == {200, 429}
+                else:
+                    assert statuses == {200: 40}
+                with ThreadPoolExecutor(40) as pool:
+                    assert set(pool.map(ask, 40 * ["/predict/pets"])) == {200}, "its own limit"
+        finally:
+            gateway.stop()
 
 
 def test_requests_are_shared_out_on_the_connections_there_are(keys: Path, tmp_path: Path) -> None:
@@ -377,17 +409,6 @@ def test_models_come_and_go_on_the_connections_there_are(keys: Path, tmp_path: P
             connection.close()
             gateway.stop()
     assert "crit" not in (tmp_path / "error.log").read_text()
-
-
-def test_large_requests_have_places_by_what_they_take() -> None:
-    assert Limits().places() == {
-        "IN_FLIGHT": 200,
-        "PLACES_MIDDLING": 25,
-        "PLACES_LARGE": 5,
-        "PLACES_VERY_LARGE": 2,
-    }
-    # Beside a queue that takes them all.
-    assert sum(Limits().places().values()) <= Profile.choose("small", 2, 0).queue
 
 
 def test_who_sends_slowly_holds_up_nobody(start: Start, samples: list[Path]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 
 from falconet.serving import readiness
+from falconet.serving.counts import Counts
 from falconet.serving.errors import ServerError
 from falconet.serving.readiness import FAILURE_THRESHOLD, Readiness
 
@@ -33,8 +34,8 @@ class Fake:
             "responseTimeout": TIMEOUT,
         }
 
-    def counted(self, model: str, version: str) -> tuple[int | None, int]:
-        return self.begun, self.answered
+    def counted(self, model: str, version: str) -> Counts:
+        return Counts(self.begun, self.answered, float(self.answered))
 
     def predict(self, model: str, picture: bytes) -> dict[str, Any]:
         self.asked += 1

@@ -214,6 +214,9 @@ def test_what_workers_count_is_exported(server: Server, url: str, samples: list[
     for stage in ("decode", "preprocess", "inference"):
         name = "falconet_stage_seconds_total"
         assert counted(after, name, stage=stage) > counted(before, name, stage=stage)
+        name = "falconet_stage_duration_seconds_bucket"
+        all_of_it = {"stage": stage, "le": "+Inf"}
+        assert counted(after, name, **all_of_it) > counted(before, name, **all_of_it)
     # One that TorchServe would write and count for every batch.
     assert "PredictionTime" not in after
 

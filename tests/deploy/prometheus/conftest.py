@@ -17,8 +17,18 @@ from falconet.serving.configuration import METRICS
 from falconet.serving.ports import HOST, free_ports
 from falconet.serving.server import Server
 from tests.programs import skip_without
+from tests.supervised import supervised
 
 TIMEOUT = 60
+# tests/serving/test_gateway_metrics.py and tests/cli/test_deploy.py look at what is exported.
+GATEWAY = {
+    f"falconet_gateway_{name}"
+    for name in (
+        *("request_duration_seconds_bucket", "request_duration_seconds_count"),
+        *("upstream_duration_seconds_bucket", "ready", "connections"),
+        *("concurrent_requests_limit", "capacity_requests_per_second"),
+    )
+}
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +45,14 @@ def rules(rules_folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def declared() -> set[str]:
-    """Names of all that TorchServe exports."""
+    """Names of all that TorchServe and a gateway export."""
     sections = yaml.safe_load(METRICS.read_text())
     return {
         metric["name"]
         for section in ("ts_metrics", "model_metrics")
         for metrics in sections[section].values()
         for metric in metrics
-    }
+    } | GATEWAY
 
 
 @dataclass(frozen=True)
@@ -86,19 +96,26 @@ def prometheus(
     shutil.copy(rules_folder / "rules.yml", folder)
     config = yaml.safe_load((rules_folder / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    (job,) = config["scrape_configs"]
-    job["static_configs"] = [{"targets": [f"{HOST}:{server.ports.metrics}"]}]
+    port, gateway_port = free_ports(2)
+    for job, scraped in zip(
+        config["scrape_configs"], (server.ports.metrics, gateway_port), strict=True
+    ):
+        job["static_configs"] = [{"targets": [f"{HOST}:{scraped}"]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    (port,) = free_ports(1)
     done = threading.Event()
     pictures = [path.read_bytes() for path in samples]
+    (folder / "keys").write_text("abc me\n")
 
     def ask_on() -> None:
         while not done.wait(0.1):
             for picture in pictures:
-                server.client.predict("cifar10", picture)
+                requests.post(url, picture, headers={"X-Api-Key": "abc"}, timeout=TIMEOUT)
 
-    with (folder / "log").open("wb") as log:
+    with (
+        supervised(server, folder / "keys", pictures[0], gateway_port) as gateway,
+        (folder / "log").open("wb") as log,
+    ):
+        url = f"http://{HOST}:{gateway.port}/predict"
         process = subprocess.Popen(
             [
                 "prometheus",
@@ -110,23 +127,23 @@ def prometheus(
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    asking = threading.Thread(target=ask_on)
-    asking.start()
-    try:
-        running = Prometheus(port)
-        deadline = time.monotonic() + TIMEOUT
-        while True:
-            assert process.poll() is None, (folder / "log").read_text()
-            try:
-                if running.ask("-/ready").ok:
-                    break
-            except requests.ConnectionError:
-                pass
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.2)
-        yield running
-    finally:
-        done.set()
-        asking.join()
-        process.terminate()
-        process.wait(TIMEOUT)
+        asking = threading.Thread(target=ask_on)
+        asking.start()
+        try:
+            running = Prometheus(port)
+            deadline = time.monotonic() + TIMEOUT
+            while True:
+                assert process.poll() is None, (folder / "log").read_text()
+                try:
+                    if running.ask("-/ready").ok:
+                        break
+                except requests.ConnectionError:
+                    pass
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.2)
+            yield running
+        finally:
+            done.set()
+            asking.join()
+            process.terminate()
+            process.wait(TIMEOUT)

@@ -1,5 +1,6 @@
 """The dashboard: that it can be drawn, and that a real Prometheus has what it asks for."""
 
+import copy
 import json
 import re
 from itertools import combinations
@@ -7,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from .conftest import Prometheus
 
+# Fields of the Prometheus plugin, which are not in the schema of dashboards.
+OF_PLUGINS = [
+    ".templating.list[1].definition",
+    *(f".annotations.list[0].{name}" for name in ("step", "titleFormat", "textFormat")),
+]
 COLUMNS = 24  # of Grafana's grid
 
 
@@ -85,7 +93,7 @@ def test_lines_are_where_the_alerts_are(
         over = re.fullmatch(r"(falconet:\w+:\w+) > ([\d.]+)", rule["expr"])
         if over is not None and "alert" in rule:
             limits[over[1]] = float(over[2])
-    assert len(limits) == 3
+    assert len(limits) == 5
     drawn = {}
     for panel in dashboard["panels"]:
         defaults = panel["fieldConfig"]["defaults"]
@@ -94,6 +102,36 @@ def test_lines_are_where_the_alerts_are(
             for target in panel["targets"]:
                 drawn[target["expr"].partition("{")[0]] = above["value"]
     assert drawn == limits
+
+
+def test_grafanas_own_schema_has_all_of_it(dashboard: dict[str, Any]) -> None:
+    """What Grafana would not know is lost when its types are read and written."""
+    read = Dashboard.from_json(dashboard)
+    written = json.loads(JSONEncoder().encode(read))
+    assert missing(dashboard, written) == OF_PLUGINS
+    misspelt = copy.deepcopy(dashboard)
+    misspelt["panels"][0]["gridPosition"] = {}
+    written = json.loads(JSONEncoder().encode(Dashboard.from_json(misspelt)))
+    assert missing(misspelt, written) == [*OF_PLUGINS, ".panels[0].gridPosition"]
+
+
+def missing(wanted: Any, found: Any, path: str = "") -> list[str]:
+    """Paths of what is in one JSON value and not in another."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        lost = [f"{path}.{key}" for key in wanted if key not in found]
+        return lost + [
+            each
+            for key in wanted
+            if key in found
+            for each in missing(wanted[key], found[key], f"{path}.{key}")
+        ]
+    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        return [
+            each
+            for i, (one, other) in enumerate(zip(wanted, found, strict=True))
+            for each in missing(one, other, f"{path}[{i}]")
+        ]
+    return [] if wanted == found else [path]
 
 
 @pytest.mark.server

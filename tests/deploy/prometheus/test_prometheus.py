@@ -44,6 +44,11 @@ def test_records_of_a_real_server(prometheus: Prometheus, rules: list[dict[str, 
         "falconet:stage_seconds:mean5m": (1e-7, 1),
         "falconet:queue_seconds:mean1m": (1e-7, 10),
         "falconet:in_hand": (0, 100),
+        "falconet:stage_seconds:p99_5m": (1e-5, 10),
+        "falconet:gateway_requests:rate1m": (0, 10_000),
+        "falconet:gateway_seconds:p99_5m": (1e-4, 10),
+        "falconet:gateway_failed:ratio5m": (0, 1),
+        "falconet:gateway_limited:ratio5m": (0, 1),
     }
     assert within.keys() == {rule["record"] for rule in rules if "record" in rule}
     # Compared, so that a mean of nothing yet is left out.
@@ -52,6 +57,7 @@ def test_records_of_a_real_server(prometheus: Prometheus, rules: list[dict[str, 
         [
             *ours,
             'up{job="falconet"} == 1',
+            'up{job="falconet-gateway"} == 1',
             'falconet:requests:rate1m{model_name="cifar10", status="200"} > 0',
             *(
                 f'falconet:stage_seconds:mean5m{{model_name="cifar10", stage="{stage}"}} > 0'
