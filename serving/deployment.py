@@ -308,6 +308,8 @@ class Deployment:
             undo()
         except ServerError as error:
             self.say(f"could not revert yet, the server does not respond: {error}")
+        except OSError as error:  # a full disk; others of several servers are reverted all the same
+            self.say(f"could not revert yet, repeat the command to do so: {error}")
 
     def _answer_all(self, version: str, deadline: float = math.inf) -> str:
         """Wait until a version has nothing in hand; returns how it ends where that is not known."""

@@ -7,10 +7,17 @@ from typing import Any
 
 
 def write(path: Path, content: Any) -> None:
-    """Replace a file, all or nothing, also where the machine loses power."""
+    """Replace a file, all or nothing, also where the machine loses power.
+
+    Raises:
+        OSError: it cannot be written, on a full disk for example; names the file.
+    """
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w") as file:
-        file.write(json.dumps(content, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w") as file:
+            file.write(json.dumps(content, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -7,153 +7,24 @@ again within the time that is stated.
 import os
 import signal
 import subprocess
-import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
-import requests
 
-from falconet.serving.ports import free_ports
 from falconet.serving.processes import processes_of
 from falconet.serving.record import FILE_NAME, Record
-from falconet.serving.server import Server
+from tests.serving.chaos import TIMEOUT, Stack, started
 
 pytestmark = [pytest.mark.server, pytest.mark.needs("nginx"), pytest.mark.long]
-
-TIMEOUT = 60
-KEY = {"X-Api-Key": "abc"}
-ANY_PORTS = ("--port", "0", "--management-port", "0", "--metrics-port", "0")
-# In many companies; nothing listens there.
-PROXY = dict.fromkeys(("HTTP_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
-
-
-class Stack:
-    """A server and a gateway before it, by their commands, and what clients are answered.
-
-    Attributes:
-        state: the folder of the server's state.
-        answers: counted by version, or by status where there is none.
-    """
-
-    def __init__(self, archive: Path, folder: Path, picture: bytes) -> None:
-        self.archive, self.state, self._picture = archive, folder / "state", picture
-        (folder / "keys").write_text("abc me\n")
-        (self.port,) = free_ports(1)
-        self.answers: Counter[str] = Counter()
-        self.environment = {**os.environ, **PROXY}
-        self.serve()
-        self.run(
-            *("gateway", "--keys", folder / "keys", "--plain", "--port", self.port),
-            *("--notice-seconds", "0.1", "--background"),
-        )
-        self.wait_ready()
-
-    def command(self, *arguments: object) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "falconet.cli",
-            *map(str, arguments),
-            "--state",
-            str(self.state),
-        ]
-
-    def run(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
-            self.command(*arguments),
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    def begin(self, *arguments: object) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            self.command(*arguments),
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            # Under nohup it would be ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-        )
-
-    def serve(self) -> None:
-        self.run("serve", self.archive, *ANY_PORTS, "--background")
-
-    @property
-    def server(self) -> Server:
-        found = Server.find(self.state)
-        assert found is not None
-        return found
-
-    def ask(self) -> str:
-        """The version that answers, or the status where none does."""
-        try:
-            answer = requests.post(
-                f"http://127.0.0.1:{self.port}/predict",
-                data=self._picture,
-                headers=KEY,
-                timeout=TIMEOUT,
-            )
-        except requests.ConnectionError as error:
-            return f"refused: {error}"
-        if not answer.ok:
-            return str(answer.status_code)
-        return str(answer.json()["predictions"][0]["label"].split()[0])
-
-    def ready(self) -> bool:
-        return requests.get(f"http://127.0.0.1:{self.port}/ready", timeout=TIMEOUT).ok
-
-    def wait_ready(self, seconds: float = TIMEOUT) -> None:
-        deadline = time.monotonic() + seconds
-        while not self.ready():
-            assert time.monotonic() < deadline, (self.state / "gateway/output.log").read_text()
-            time.sleep(0.1)
-
-    @contextmanager
-    def asked(self, threads: int = 4) -> Iterator[None]:
-        """Clients ask all the time."""
-        over = threading.Event()
-
-        def again() -> None:
-            while not over.wait(0.02):
-                self.answers[self.ask()] += 1
-
-        clients = [threading.Thread(target=again) for _ in range(threads)]
-        for client in clients:
-            client.start()
-        try:
-            yield
-        finally:
-            over.set()
-            for client in clients:
-                client.join()
-
-    def versions(self) -> list[str]:
-        return [each["modelVersion"] for each in self.server.client.versions("pets")]
-
-    def stop(self) -> None:
-        self.run("gateway", "stop")
-        self.run("stop")
 
 
 @pytest.fixture
 def stack(given: Path, picture: bytes, tmp_path: Path) -> Iterator[Stack]:
-    made = Stack(given, tmp_path, picture)
-    try:
-        yield made
-    finally:
-        made.stop()
+    with started(Stack(given, tmp_path, picture)) as running:
+        yield running
 
 
 def test_java_is_killed(stack: Stack) -> None:
@@ -230,8 +101,7 @@ def test_nginx_is_killed(stack: Stack) -> None:
     nginx.kill()
     gateway.wait(TIMEOUT)
     assert "nginx has ended; see" in (stack.state / "gateway/output.log").read_text()
-    keys = stack.state.parent / "keys"
-    stack.run("gateway", "--keys", keys, "--plain", "--port", stack.port, "--background")
+    stack.run(*stack.gateway(stack.port))
     stack.wait_ready()
     assert stack.ask() == "1.0"
 
