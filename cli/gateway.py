@@ -18,7 +18,6 @@ from falconet.serving.gateway import Gateway
 from falconet.serving.gateway_metrics import GatewayMetrics, serve_metrics
 from falconet.serving.gateway_process import hold_pid_lock
 from falconet.serving.limits import Limits
-from falconet.serving.log_reader import LogReader
 from falconet.serving.nginx_config import in_url
 from falconet.serving.reload import Reload, ask_to_reload
 from falconet.serving.server import GATEWAY, Server
@@ -61,7 +60,8 @@ _OPTIONS = (
         "--in-flight",
         default=LIMITS.in_flight,
         show_default=True,
-        help="Concurrent requests of all clients; the limit is lower for large requests.",
+        help="Concurrent requests of all clients; the limit is lower for large requests and for "
+        "slow models.",
     ),
     click.option(
         "--memory",
@@ -152,11 +152,13 @@ def gateway(
         return
     catch_endings()
     reload = reloading(**options)
-    with hold_pid_lock(server.gateway, "gateway"):
+    with (
+        hold_pid_lock(server.gateway, "gateway"),
+        serve_metrics(server.gateway, gateway_metrics_port) as metrics,
+    ):
         started = open_gateway(server, **options)
         with stopped_at_the_end(started.stop):
-            find = ServerLocator(server)
-            watch(find, state, started, notice_seconds, reload, gateway_metrics_port)
+            watch(ServerLocator(server), state, started, notice_seconds, reload, metrics)
 
 
 @gateway.command()
@@ -274,23 +276,21 @@ def watch(
     started: Gateway,
     notice_seconds: float,
     reload: Reload,
-    metrics_port: int,
+    metrics: GatewayMetrics,
 ) -> NoReturn:
     """Supervise it, and on Ctrl-C give notice that it is about to end.
 
     Raises:
-        ServerError: nginx has ended, or the port for metrics is taken; or what ``find`` raises.
+        ServerError: nginx has ended; or what ``find`` raises.
     """
-    with LogReader(started.access_log) as log:
-        metrics = GatewayMetrics(log, started.internal, started.default)
-        with serve_metrics(metrics, metrics_port):
-            try:
-                supervise(state, find, started, example(), say, reload, metrics)
-            except KeyboardInterrupt:
-                ignore_endings()
-                started.admit(False)
-                time.sleep(notice_seconds)
-                raise
+    try:
+        supervise(state, find, started, example(), say, reload, metrics)
+    except KeyboardInterrupt:
+        ignore_endings()
+        started.admit(False)
+        metrics.update_ready(False)
+        time.sleep(notice_seconds)
+        raise
 
 
 def reloading(

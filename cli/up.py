@@ -9,11 +9,12 @@ from typing import Any, Literal
 import click
 
 from falconet.serving.errors import ServerError
+from falconet.serving.gateway_metrics import serve_metrics
 from falconet.serving.gateway_process import hold_pid_lock
 from falconet.serving.package import Package
 from falconet.serving.profile import Name as ProfileName
 from falconet.serving.record import Record
-from falconet.serving.server import Server
+from falconet.serving.server import GATEWAY, Server
 from falconet.serving.smoke import smoke_test
 
 from .gateway import check, gateway_options, open_gateway, reloading, watch
@@ -61,27 +62,29 @@ def up(
     exits with an error, so that a supervisor can restart it.
     """
     check(**options)
-    began = time.monotonic()
-    server = start(
-        archives, inference_port, management_port, metrics_port, config, profile, workers, state
-    )
-    reload = reloading(**options)
-    with stopped_at_the_end(server.stop):
-        server.wait_ready((picture or written_example(state)).read_bytes(), timeout)
-        for record in Record.load(state).values():
-            smoke_test(server.client, Package.verify(server.store / record.serving.file))
-        click.echo(f"{what(server)}: ready after {time.monotonic() - began:.1f} s")
-        with hold_pid_lock(server.gateway, "up"):
-            gateway = open_gateway(server, **options)
-            try:
-                find = partial(_alive, server)
-                watch(find, state, gateway, notice_seconds, reload, gateway_metrics_port)
-            except BaseException as error:
-                ignore_endings()
-                gateway.stop()
-                if isinstance(error, KeyboardInterrupt):
-                    server.drain(drain_seconds)
-                raise
+    # Before anything else, so that Prometheus finds a server that starts, and one that ends.
+    with serve_metrics(state / GATEWAY, gateway_metrics_port) as metrics:
+        began = time.monotonic()
+        server = start(
+            archives, inference_port, management_port, metrics_port, config, profile, workers, state
+        )
+        reload = reloading(**options)
+        with stopped_at_the_end(server.stop):
+            server.wait_ready((picture or written_example(state)).read_bytes(), timeout)
+            for record in Record.load(state).values():
+                smoke_test(server.client, Package.verify(server.store / record.serving.file))
+            click.echo(f"{what(server)}: ready after {time.monotonic() - began:.1f} s")
+            with hold_pid_lock(server.gateway, "up"):
+                gateway = open_gateway(server, **options)
+                try:
+                    find = partial(_alive, server)
+                    watch(find, state, gateway, notice_seconds, reload, metrics)
+                except BaseException as error:
+                    ignore_endings()
+                    gateway.stop()
+                    if isinstance(error, KeyboardInterrupt):
+                        server.drain(drain_seconds)
+                    raise
 
 
 def _alive(server: Server) -> Server:

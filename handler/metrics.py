@@ -4,6 +4,7 @@ import threading
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
 from ts.metrics.caching_metric import CachingMetric
 from ts.metrics.metric_type_enum import MetricTypes
@@ -15,23 +16,9 @@ from .interval import report_seconds
 BATCHES = "falconet_batches_total"
 PICTURES = "falconet_pictures_total"
 STAGE_SECONDS = "falconet_stage_seconds_total"
-# A histogram: TorchServe's own type has one set of buckets for everything, in milliseconds.
+# A histogram, in seconds: TorchServe's own type has one set of buckets for everything.
 STAGE_BUCKETS = "falconet_stage_duration_seconds_bucket"
-BOUNDS = (
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    10.0,
-)  # seconds
+BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BOUND_LABELS = (*map(str, BOUNDS), "+Inf")
 _LABELS = {
     REQUESTS: ("status",),
@@ -67,12 +54,17 @@ class Metrics:
         self._add({(STAGE_SECONDS, stage): seconds, (STAGE_BUCKETS, stage, bucket): 1})
 
     def answered(self, statuses: Sequence[int], pictures: int, seconds: float) -> None:
-        """A batch with an HTTP status for each request, and so many pictures in all of them."""
-        sums: dict[tuple[str, ...], float] = {
-            (BATCHES,): 1,
-            (PICTURES,): pictures,
-            (BATCH_SECONDS,): seconds,
-        }
+        """A batch is done.
+
+        Args:
+            statuses: HTTP's, of each request.
+            pictures: in all of them.
+            seconds: that the worker spent on the batch. Kept of batches with a status 200 alone:
+                errors are cheap, and say nothing of what others will take.
+        """
+        sums: dict[tuple[str, ...], float] = {(BATCHES,): 1, (PICTURES,): pictures}
+        if HTTPStatus.OK in statuses:
+            sums[BATCH_SECONDS,] = seconds
         for status in statuses:
             sums[REQUESTS, str(status)] = sums.get((REQUESTS, str(status)), 0) + 1
         self._add(sums)
@@ -103,7 +95,7 @@ class Metrics:
 
 
 def _cumulative(sums: Mapping[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
-    """The same, but that each bucket counts what smaller ones do as well, as Prometheus has it."""
+    """The same sums, with cumulative buckets as Prometheus expects: each includes the smaller."""
     found = {key: value for key, value in sums.items() if key[0] != STAGE_BUCKETS}
     for stage in {key[1] for key in sums if key[0] == STAGE_BUCKETS}:
         count = 0.0

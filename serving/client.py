@@ -138,10 +138,14 @@ class Client:
             ServerError: the server does not answer.
         """
         text = self._ask("GET", f"{self.metrics}/metrics", {}).text
-        begun, answered, seconds = (
-            _sum(text, name, model, version) for name in (BEGUN, REQUESTS, BATCH_SECONDS)
+        of_version = {"model_name": model, "model_version": version}
+        begun = _sum(text, BEGUN, of_version)
+        return Counts(
+            begun=None if begun is None else round(begun),
+            answered=round(_sum(text, REQUESTS, of_version) or 0),
+            succeeded=round(_sum(text, REQUESTS, {**of_version, "status": "200"}) or 0),
+            seconds=_sum(text, BATCH_SECONDS, of_version) or 0.0,
         )
-        return Counts(None if begun is None else round(begun), round(answered or 0), seconds or 0.0)
 
     def predict(self, model: str, picture: bytes) -> dict[str, Any]:
         """See :func:`predict`."""
@@ -180,9 +184,9 @@ class Client:
         return response
 
 
-def _sum(text: str, name: str, model: str, version: str) -> float | None:
-    """The sum of a metric's lines about a version."""
-    labels = (f'model_name="{model}"', f'model_version="{version}"')
+def _sum(text: str, name: str, wanted: Mapping[str, str]) -> float | None:
+    """The sum of a metric's lines that have these labels."""
+    labels = [f'{label}="{value}"' for label, value in wanted.items()]
     found = [
         float(line.rpartition(" ")[2])
         for line in text.splitlines()

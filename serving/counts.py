@@ -1,4 +1,4 @@
-"""What the workers of a version have counted since they run."""
+"""What the workers of a version have counted since the server started."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,11 @@ class Counts(NamedTuple):
         begun: requests that came to a worker; ``None`` where the handler is not ours, and counts
             nothing.
         answered: requests that got a response, an error or not.
-        seconds: that workers have spent on their batches.
+        succeeded: those that got status 200.
+        seconds: that workers have spent on batches in which a request got status 200.
     """
 
     begun: int | None
     answered: int
+    succeeded: int
     seconds: float

@@ -47,7 +47,7 @@ class Drain:
             ServerError: the server does not answer, or has no such version.
         """
         described = self._client.describe(self._model, self._version)
-        begun, answered, _ = self._client.counted(self._model, self._version)
+        begun, answered, *_ = self._client.counted(self._model, self._version)
         pending = described["jobQueueStatus"]["pendingRequests"]
         seen = (pending, begun, answered)
         if seen != self._seen:

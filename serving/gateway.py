@@ -225,20 +225,19 @@ class Gateway:
         nginx_files.touch_all(self.runtime, splits)
 
     @property
-    def access_log(self) -> Path:
-        return self.folder / ACCESS_LOG
-
-    @property
-    def internal(self) -> Path:
+    def status_socket(self) -> Path:
         """The socket at which nginx says how many connections it has."""
         return self.runtime / INTERNAL
 
-    def limit(self, model: str, requests_per_second: float | None) -> None:
-        """Let in as many requests for a model as it answers in time, from the next one on.
+    def limit_concurrency(self, model: str, requests_per_second: float | None) -> None:
+        """Limit the concurrent requests for a model to what it answers in time, from the next on.
 
         Args:
             model: its name.
             requests_per_second: that it can answer; ``None`` where that is not known.
+
+        Raises:
+            OSError: the file of its level cannot be written.
         """
         nginx_files.write_level(self.runtime, model, self.limits.level(requests_per_second))
 

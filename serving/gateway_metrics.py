@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.registry import Collector
 
 from .errors import ServerError
+from .gateway import ACCESS_LOG, Gateway
 from .log_reader import LogReader
 from .ports import HOST
 
@@ -24,9 +25,10 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 _BOUND_LABELS = (*map(str, BOUNDS), "+Inf")
 # A line of the access log, as nginx.conf writes it.
 _LINE = re.compile(
-    r'"path":"/(?:(?:predict|predictions|v[12]/models)/(?P<model>[^/:"]+))?[^"]*".*?'
+    r'"client":"(?P<client>[^"]*)",.*?"path":"(?P<path>(?:/(?:predict|predictions|v[12]/models)/(?P<model>[^/:"]+))?[^"]*)",.*?'
     r'"status":(?P<status>\d+),.*?"seconds":(?P<seconds>[\d.]+),.*?'
-    r'"upstream_seconds":"(?P<upstream>[^"]*)"'
+    # An upstream without an address is one that had no place for the request.
+    r'"upstream":"(?P<address>[\d.:]*)[^"]*",.*?"upstream_seconds":"(?P<upstream>[^"]*)"'
 )
 _CONNECTIONS = re.compile(r"Reading: (\d+) Writing: (\d+) Waiting: (\d+)")
 STATUS_SECONDS = 2.0
@@ -57,53 +59,57 @@ class GatewayMetrics(Collector):
 
     Args:
         log: reads the access log.
-        status: the socket at which nginx says how many connections it has.
-        default: the model of requests that name none.
     """
 
-    def __init__(self, log: LogReader, status: Path, default: str) -> None:
-        self._log, self._status, self._default = log, status, default
+    def __init__(self, log: LogReader) -> None:
+        self._log = log
         self._lock = threading.Lock()
-        self._models: frozenset[str] = frozenset({default})
+        self._gateway: Gateway | None = None
         self._requests: dict[tuple[str, str], Histogram] = defaultdict(Histogram)
         self._upstream: dict[str, Histogram] = defaultdict(Histogram)
         self._ready = False
         self._capacity: dict[str, float] = {}
         self._limits: dict[str, int] = {}
 
-    def update(
-        self, ready: bool, capacity: Mapping[str, float | None], limits: Mapping[str, int]
-    ) -> None:
+    def update(self, gateway: Gateway, ready: bool, capacity: Mapping[str, float | None]) -> None:
         """Count what has been logged since the last time, and keep what is true now.
 
         Args:
+            gateway: that writes the log.
             ready: what ``/ready`` says.
-            capacity: requests per second that each model can answer, as far as that is known.
-            limits: how many concurrent requests each model gets.
+            capacity: requests per second that each model can answer; ``None`` while that is not
+                known.
         """
         lines = self._log.lines()
         with self._lock:
-            self._models = frozenset(limits)
-            self._ready, self._limits = ready, dict(limits)
+            self._gateway, self._ready = gateway, ready
+            self._limits = {
+                name: gateway.limits.concurrency(each) for name, each in capacity.items()
+            }
             self._capacity = {name: each for name, each in capacity.items() if each is not None}
             for line in lines:
-                self._count(line)
+                self._count(line, gateway.default)
 
-    def _count(self, line: str) -> None:
+    def update_ready(self, ready: bool) -> None:
+        """Keep what ``/ready`` says where nothing else is known anew."""
+        self._ready = ready
+
+    def _count(self, line: str, default: str) -> None:
         found = _LINE.search(line)
         if found is None:
             return
-        model = found["model"] or self._default
-        # Any client can make up names, and each would be a series of its own.
-        model = model if model in self._models else ""
+        model = found["model"] or (default if found["path"] == "/predict" else "")
+        # Anyone can make up names, and each would be a series of its own.
+        model = model if found["client"] and model in self._limits else ""
         self._requests[model, found["status"]].add(float(found["seconds"]))
-        with suppress(ValueError):  # "-" where nothing was passed on
-            self._upstream[model].add(float(found["upstream"]))
+        if found["address"]:
+            with suppress(ValueError):
+                self._upstream[model].add(float(found["upstream"]))
 
     def collect(self) -> Iterable[Metric]:
         requests = HistogramMetricFamily(
             "falconet_gateway_request_duration_seconds",
-            "From the first byte of a request to the last one of its response.",
+            "From the first byte of a request to the last byte of its response.",
             labels=["model_name", "status"],
         )
         upstream = HistogramMetricFamily(
@@ -114,12 +120,12 @@ class GatewayMetrics(Collector):
         ready = GaugeMetricFamily("falconet_gateway_ready", "1 if /ready responds with status 200.")
         limits = GaugeMetricFamily(
             "falconet_gateway_concurrent_requests_limit",
-            "Concurrent requests below 100 kB of a model; further ones get status 429.",
+            "Limit of concurrent requests below 100 kB; models with the same limit share it.",
             labels=["model_name"],
         )
         capacity = GaugeMetricFamily(
             "falconet_gateway_capacity_requests_per_second",
-            "Requests per second that the workers of a model can answer, as measured.",
+            "Estimated requests per second that the workers of a model can answer.",
             labels=["model_name"],
         )
         with self._lock:
@@ -135,15 +141,19 @@ class GatewayMetrics(Collector):
         return [requests, upstream, ready, limits, capacity, *self._connections()]
 
     def _connections(self) -> Iterator[Metric]:
-        """Connections of clients by what nginx does on them; none where it does not answer."""
+        """By what nginx does on them; none where it does not answer. This asks on one of them."""
+        if self._gateway is None:
+            return
         try:
-            text = _get(self._status)
+            text = _read_status(self._gateway.status_socket)
         except (OSError, http.client.HTTPException):
             return
         found = _CONNECTIONS.search(text)
         if found is not None:
             connections = GaugeMetricFamily(
-                "falconet_gateway_connections", "Connections of clients.", labels=["state"]
+                "falconet_gateway_connections",
+                "Connections that nginx has accepted.",
+                labels=["state"],
             )
             for state, count in zip(("reading", "writing", "waiting"), found.groups(), strict=True):
                 connections.add_metric([state], float(count))
@@ -151,15 +161,27 @@ class GatewayMetrics(Collector):
 
 
 @contextmanager
-def serve_metrics(metrics: GatewayMetrics, port: int) -> Iterator[None]:
+def serve_metrics(folder: Path, port: int) -> Iterator[GatewayMetrics]:
     """Answer ``GET /metrics`` on loopback, unless the port is 0.
+
+    Args:
+        folder: of the gateway, which may start later.
+        port: to listen on.
 
     Raises:
         ServerError: the port is taken.
     """
-    if not port:
-        yield
-        return
+    with LogReader(folder / ACCESS_LOG) as log:
+        metrics = GatewayMetrics(log)
+        if not port:
+            yield metrics
+        else:
+            with _listening(metrics, port):
+                yield metrics
+
+
+@contextmanager
+def _listening(metrics: GatewayMetrics, port: int) -> Iterator[None]:
     registry = CollectorRegistry()
     registry.register(metrics)
     try:
@@ -177,8 +199,7 @@ def serve_metrics(metrics: GatewayMetrics, port: int) -> Iterator[None]:
         thread.join()
 
 
-def _get(path: Path) -> str:
-    """What is answered at a Unix socket."""
+def _read_status(path: Path) -> str:
     connection = http.client.HTTPConnection("localhost", timeout=STATUS_SECONDS)
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

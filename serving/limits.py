@@ -5,11 +5,11 @@ from dataclasses import dataclass
 # Bytes of requests that are not small: where each size ends, in nginx.conf by the number of digits,
 # and for the last one what is allowed by default.
 LARGER = {"middling": 1_000_000, "large": 5_000_000, "very_large": 20_000_000}
-# How many concurrent requests are let in: at level 0 as many as there is memory for, at each
-# further level a third.
-LEVELS, LEVEL_RATIO = 5, 3
-# Of the seconds that a response may take, the share that a request may wait for others.
-MAX_WAIT = 0.5
+# Limits of concurrent requests: level 0 has ``in_flight`` and ``memory`` as they are, each further
+# level a third of the level before.
+LEVEL_COUNT, LEVEL_RATIO = 5, 3
+# Of the timeout of a response, the share that a request may wait for those before it.
+MAX_WAIT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,13 @@ class Limits:
         body: the largest request, as nginx writes sizes.
         rate: requests a second of each client, on average; above it there is a 429.
         burst: how far a client may be ahead of that.
-        in_flight: how many requests of less than 100 kB TorchServe has at a time at most, of all
-            clients and models; more get a 429. Its queue should hold them, or it answers some with
-            a 503.
-        memory: MB of requests that TorchServe has at a time. It ends when its heap, of which it
-            takes four to five times as much for them, is full. Small, middling, large and very
-            large requests (:data:`LARGER`) get a quarter each, so that none keeps out the others.
+        in_flight: concurrent requests of less than 100 kB that TorchServe has, of all clients, and
+            of all models on the same level; more get a 429. Its queue should hold them, or it
+            answers some with a 503.
+        memory: MB of concurrent requests. TorchServe ends when its heap, of which it takes four to
+            five times as much for them, is full. Small, middling, large and very large requests
+            (:data:`LARGER`) get a quarter each, so that none keeps out the others. Models on all
+            levels at once may have up to a quarter more.
         answer: seconds that an answer may take.
         connections: that an address may be answered on at a time; more get a 429.
     """
@@ -38,14 +39,19 @@ class Limits:
     answer: int = 60
     connections: int = 1000
 
-    def places(self, level: int) -> dict[str, int]:
-        """How many requests of each size there are at a time, by its name in nginx.conf."""
+    def places(self) -> dict[str, int]:
+        """How many requests there are at a time, by size, or size and level, as nginx.conf has it.
+
+        All levels share the places of the two largest sizes, as there is little memory for them.
+        """
         share = self.memory * 1_000_000 // (len(LARGER) + 1)
         larger = {name: max(2, share // size) for name, size in LARGER.items()}
+        by_level = {"small": self.in_flight, "middling": larger.pop("middling")}
         return {
-            name: max(1, places // LEVEL_RATIO**level)
-            for name, places in {"small": self.in_flight, **larger}.items()
-        }
+            f"{name}_{level}": max(1, places // LEVEL_RATIO**level)
+            for level in range(LEVEL_COUNT)
+            for name, places in by_level.items()
+        } | larger
 
     def level(self, requests_per_second: float | None) -> int:
         """The level for a model of this throughput.
@@ -55,10 +61,11 @@ class Limits:
         """
         if requests_per_second is None:
             return 0
-        waiting = requests_per_second * self.answer * MAX_WAIT
-        fitting = (each for each in range(LEVELS) if self.places(each)["small"] <= waiting)
-        return next(fitting, LEVELS - 1)
+        in_time = requests_per_second * self.answer * MAX_WAIT_SHARE
+        places = self.places()
+        fitting = (each for each in range(LEVEL_COUNT) if places[f"small_{each}"] <= in_time)
+        return next(fitting, LEVEL_COUNT - 1)
 
     def concurrency(self, requests_per_second: float | None) -> int:
         """How many small requests there are at a time for a model of this throughput."""
-        return self.places(self.level(requests_per_second))["small"]
+        return self.places()[f"small_{self.level(requests_per_second)}"]

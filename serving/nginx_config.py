@@ -10,8 +10,8 @@ from pathlib import Path
 from .certificate import CHAIN_END, FOLDER, KEY_END, Certificate
 from .configuration import CONF
 from .errors import ServerError
-from .limits import LEVELS, Limits
-from .nginx_files import LEVELS as LEVEL_FOLDER
+from .limits import LEVEL_COUNT, Limits
+from .nginx_files import LEVELS
 
 # nginx.conf includes the others.
 TEMPLATES = {
@@ -36,26 +36,21 @@ def filled_in(template: str, values: Mapping[str, str]) -> str:
 
 
 def upstreams(inference: int, limits: Limits) -> str:
-    """For each level of limits, and each size of requests."""
+    """One for each limit of concurrent requests."""
     return "".join(
         filled_in(
             "nginx-upstream.conf",
-            {
-                "NAME": f"torchserve_{size}_{level}",
-                "INFERENCE": str(inference),
-                "PLACES": str(number),
-            },
+            {"NAME": f"torchserve_{name}", "INFERENCE": str(inference), "PLACES": str(number)},
         )
-        for level in range(LEVELS)
-        for size, number in limits.places(level).items()
+        for name, number in limits.places().items()
     )
 
 
 def level_conditions(runtime: Path) -> str:
     """Lines that set nginx's ``$level`` by the file that a model has in its folder of levels."""
     return "\n".join(
-        f'if (-f "{runtime}/{LEVEL_FOLDER}/$model/{each}") {{ set $level {each}; }}'
-        for each in range(1, LEVELS)
+        f'if (-f "{runtime}/{LEVELS}/$model/{each}") {{ set $level {each}; }}'
+        for each in range(1, LEVEL_COUNT)
     )
 
 

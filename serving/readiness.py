@@ -32,14 +32,14 @@ class Readiness:
     Args:
         server: that runs.
         picture: any picture that all models should answer.
-
-    Attributes:
-        throughput: of each model, by its name.
+        throughput: of each model, by its name, to be kept up to date.
     """
 
-    def __init__(self, server: Server, picture: bytes) -> None:
+    def __init__(
+        self, server: Server, picture: bytes, throughput: dict[str, Throughput] | None = None
+    ) -> None:
         self.server = server
-        self.throughput: dict[str, Throughput] = {}
+        self._throughput = {} if throughput is None else throughput
         self._picture = picture
         self._progress: dict[str, Progress] = {}
         self._ready = False
@@ -60,11 +60,14 @@ class Readiness:
 
     def check(self, models: Iterable[str]) -> bool:
         """Whether all models are ready now."""
+        found = [self._is_ready(model) for model in models]
+        return bool(found) and all(found)
+
+    def _is_ready(self, model: str) -> bool:
         try:
-            found = [self._answers(model) for model in models]
+            return self._answers(model)
         except (ServerError, ValueError, LookupError):  # no answer, or half of one
             return False
-        return bool(found) and all(found)
 
     def _answers(self, model: str) -> bool:
         client = self.server.client
@@ -74,8 +77,8 @@ class Readiness:
             return False
         version = described["modelVersion"]
         counts = client.counted(model, version)
-        self.throughput.setdefault(model, Throughput()).update(version, workers, counts)
-        begun, answered, _ = counts
+        self._throughput.setdefault(model, Throughput()).update(version, workers, counts)
+        begun, answered = counts.begun, counts.answered
         now = time.monotonic()
         last = self._progress.get(model)
         if last is None or last[:2] != (version, answered):
@@ -106,7 +109,7 @@ class Watch(threading.Thread):
         self._server: Server | None = None
         self._models: Collection[str] = ()
         self._ready: Server | None = None
-        self._readiness: Readiness | None = None
+        self._throughput: dict[str, Throughput] = {}
 
     def watch(self, server: Server | None, models: Collection[str]) -> None:
         """Watch this server from now on; none is not ready."""
@@ -119,18 +122,19 @@ class Watch(threading.Thread):
 
     def requests_per_second(self, model: str) -> float | None:
         """How many requests the model can answer; ``None`` while that is not known."""
-        found = self._readiness and self._readiness.throughput.get(model)
-        return found.requests_per_second if found else None
+        found = self._throughput.get(model)
+        return None if found is None else found.requests_per_second
 
     def run(self) -> None:
+        watched: Readiness | None = None
         while not self._over.wait(self._poll_seconds):
             server, models = self._server, self._models
             if server is None:
-                self._readiness = None
+                watched = None
                 continue
-            if self._readiness is None or self._readiness.server != server:
-                self._readiness = Readiness(server, self._picture)
-            self._ready = server if self._readiness.update(models) else None
+            if watched is None or watched.server != server:
+                watched = Readiness(server, self._picture, self._throughput)
+            self._ready = server if watched.update(models) else None
 
     def stop(self) -> None:
         self._over.set()

@@ -65,22 +65,21 @@ def supervise(
             with collect_error(errors):
                 gateway.describe(metadata(state / STORE, records))
             with collect_error(errors):
-                gateway.rotate()
-            with collect_error(errors):
                 if reload is not None:
                     reload.run_if_requested(gateway)
             watch.watch(server, records.keys())
             capacity = {name: watch.requests_per_second(name) for name in records}
             with collect_error(errors):
                 for name, rate in capacity.items():
-                    gateway.limit(name, rate)
+                    gateway.limit_concurrency(name, rate)
             with collect_error(errors):
                 moved = server is not None and gateway.ask(server.ports.inference)
                 ready = watch.ready and not moved
                 gateway.admit(ready)
                 if metrics is not None:
-                    limits = {name: gateway.limits.concurrency(capacity[name]) for name in capacity}
-                    metrics.update(ready, capacity, limits)
+                    metrics.update(gateway, ready, capacity)
+            with collect_error(errors):
+                gateway.rotate()
             if errors != said:
                 say("; ".join(errors) or "all checks succeed again")
                 said = errors

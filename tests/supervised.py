@@ -8,8 +8,7 @@ from pathlib import Path
 
 from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway
-from falconet.serving.gateway_metrics import GatewayMetrics, serve_metrics
-from falconet.serving.log_reader import LogReader
+from falconet.serving.gateway_metrics import serve_metrics
 from falconet.serving.ports import free_ports
 from falconet.serving.server import Server
 from falconet.serving.supervisor import ServerLocator, supervise
@@ -26,17 +25,13 @@ def supervised(
 
     def supervise_it() -> None:
         find = ServerLocator(server)
-        with LogReader(gateway.access_log) as log:
-            metrics = GatewayMetrics(log, gateway.internal, gateway.default)
-            with serve_metrics(metrics, metrics_port):
-                try:
-                    supervise(
-                        *(server.folder, find, gateway, picture),
-                        metrics=metrics,
-                        poll_seconds=0.2,
-                    )
-                except ServerError as error:
-                    ended.append(str(error))
+        with serve_metrics(server.gateway, metrics_port) as metrics:
+            try:
+                supervise(
+                    *(server.folder, find, gateway, picture), metrics=metrics, poll_seconds=0.2
+                )
+            except ServerError as error:
+                ended.append(str(error))
 
     thread = threading.Thread(target=supervise_it)
     thread.start()

@@ -139,7 +139,7 @@ class Stack:
             "java": usage([self.java()]).memory,
             "workers": usage(self.workers()).memory,
             "nginx": usage(command.children(recursive=True)).memory,
-            "gateway": usage([command]).memory,
+            "falconet gateway": usage([command]).memory,
         }
 
     def wait_replaced(self, pid: int, timeout: float) -> float:

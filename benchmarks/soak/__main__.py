@@ -5,7 +5,8 @@
 Needs nginx. Load, hostile requests, slow clients, a deploy or a rollback every minute, a worker
 killed every ten; every answer's label is compared with the one found offline. An hour or
 more is written to benchmarks/results/soak.json and docs/operations.md, less to build/soak/. Ends
-with 1 if anything was lost outside a killed worker.
+with 1 if a request was lost other than in a killed worker, a hostile request got a wrong status, or
+an operation failed; the target of memory is only reported.
 """
 
 from statistics import median

@@ -26,6 +26,7 @@ def test_sums_are_told_once(
     counted.took("decode", 0.5)
     counted.answered([200, 415, 200], pictures=2, seconds=0.75)
     counted.answered([200], pictures=1, seconds=0.25)
+    counted.answered([415], pictures=0, seconds=8.0)
     counted.report()
     of_model = "|#model_name:cifar10,model_version:1.0"
     assert told(caplog) == {
@@ -35,15 +36,15 @@ def test_sums_are_told_once(
             f"stage:decode,le:{bound}"
             for bound, count in (
                 *(("0.25", 1.0), ("0.5", 2.0), ("1.0", 2.0)),
-                *(("2.5", 2.0), ("10.0", 2.0), ("+Inf", 2.0)),
+                *(("2.5", 2.0), ("5.0", 2.0), ("10.0", 2.0), ("+Inf", 2.0)),
             )
         ),
         f"[METRICS]falconet_batch_seconds_total.Count:1.0{of_model}",
         f"[METRICS]falconet_requests_begun_total.Count:4.0{of_model}",
-        f"[METRICS]falconet_batches_total.Count:2.0{of_model}",
+        f"[METRICS]falconet_batches_total.Count:3.0{of_model}",
         f"[METRICS]falconet_pictures_total.Count:3.0{of_model}",
         f"[METRICS]falconet_requests_total.Count:3.0{of_model},status:200",
-        f"[METRICS]falconet_requests_total.Count:1.0{of_model},status:415",
+        f"[METRICS]falconet_requests_total.Count:2.0{of_model},status:415",
     }
     caplog.clear()
     counted.report()

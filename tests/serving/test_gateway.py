@@ -269,7 +269,7 @@ def test_what_comes_in_pieces_counts_by_what_it_is(keys: Path, tmp_path: Path) -
     (port,) = free_ports(1)
     with Backend(1.0) as slow:
         gateway = Gateway.start(tmp_path, slow.port, ["cifar10"], keys, port=port)
-        few = gateway.limits.places(0)["very_large"]
+        few = gateway.limits.places()["very_large"]
 
         def ask(size: int) -> tuple[int, str | None]:
             url = f"http://127.0.0.1:{port}/predict"
@@ -297,9 +297,9 @@ def test_a_slow_model_gets_no_more_than_it_answers_in_time(keys: Path, tmp_path:
         )
         try:
             for requests_per_second in (None, 1.0, 100.0, 1.0):
-                gateway.limit("cifar10", requests_per_second)
+                gateway.limit_concurrency("cifar10", requests_per_second)
                 slow.most = 0
-                expected = limits.places(limits.level(requests_per_second))["small"]
+                expected = limits.concurrency(requests_per_second)
 
                 def ask(path: str) -> int:
                     headers = {**KEY, "Connection": "close"}

@@ -35,7 +35,7 @@ class Fake:
         }
 
     def counted(self, model: str, version: str) -> Counts:
-        return Counts(self.begun, self.answered, float(self.answered))
+        return Counts(self.begun, self.answered, self.answered, float(self.answered))
 
     def predict(self, model: str, picture: bytes) -> dict[str, Any]:
         self.asked += 1
