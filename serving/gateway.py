@@ -7,18 +7,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from falconet.native import __version__, available_cores
 
-from . import nginx_files
+from . import nginx_files, nginx_folder
 from .certificate import Certificate
 from .clients import file_names, read_clients
 from .errors import ServerError
@@ -40,8 +37,6 @@ from .split import Split
 from .store import NAME
 
 ACCESS_LOG = "access.log"
-# Names the folder of nginx's configuration, which has the prefix.
-RUNTIME, PREFIX = "runtime", "falconet-gateway-"
 INTERNAL = "internal.sock"
 START_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # more than its own worker_shutdown_timeout
@@ -110,10 +105,8 @@ class Gateway:
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder)
-        runtime = Path(tempfile.mkdtemp(prefix=PREFIX))
+        runtime = nginx_folder.make(folder)
         try:
-            runtime.chmod(0o711)
-            (folder / RUNTIME).write_text(str(runtime))
             values = {
                 "FOLDER": str(folder),
                 "ACCESS_LOG": ACCESS_LOG,
@@ -180,7 +173,7 @@ class Gateway:
                 raise ServerError(f"nginx did not start:\n{said}")
             with contextlib.suppress(OSError):
                 # Only where nginx has written its process's id has it bound the port.
-                if (self.runtime / "nginx.pid").exists():
+                if (self.runtime / nginx_folder.PID).exists():
                     socket.create_connection((host, self.port), START_SECONDS).close()
                     return
             time.sleep(0.05)
@@ -285,11 +278,9 @@ class Gateway:
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove what a gateway that was killed has left: it holds keys."""
-    with contextlib.suppress(OSError, ValueError):
-        runtime = Path((folder / RUNTIME).read_text())
-        pid = int((runtime / "nginx.pid").read_text())
-        if runtime.name.startswith(PREFIX) and not psutil.pid_exists(pid):
-            shutil.rmtree(runtime)
+    runtime = nginx_folder.find(folder)
+    if runtime is not None and not nginx_folder.running(runtime):
+        shutil.rmtree(runtime, ignore_errors=True)
 
 
 def find_nginx() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import json_file
+from . import json_file, nginx_folder
 from .errors import ServerError
 from .split import Split
 
@@ -35,6 +35,9 @@ class Routes:
     @classmethod
     def load(cls, folder: Path) -> "Routes | None":
         """What the gateway with this folder does; ``None`` if it does not run."""
+        nginx = nginx_folder.find(folder)
+        if nginx is not None and not nginx_folder.running(nginx):
+            return None  # it was killed, and has left its routes behind
         try:
             found = json.loads((folder / FILE_NAME).read_text())
         except (FileNotFoundError, ValueError):  # none, or cut off by a power loss
@@ -68,7 +71,6 @@ def await_gateway(folder: Path, model: str, split: Split | None) -> None:
         if time.monotonic() > deadline:
             raise ServerError(
                 f"the gateway with {folder} did not follow within {FOLLOW_SECONDS:.0f} s: "
-                f"{model} {found.splits.get(model)}; if it was killed, start it again, or remove "
-                f"{folder / FILE_NAME}"
+                f"{model} {found.splits.get(model)}; see what it says, in {folder}"
             )
         time.sleep(POLL_SECONDS)

@@ -106,6 +106,18 @@ def test_nginx_is_killed(stack: Stack) -> None:
     assert stack.ask() == "1.0"
 
 
+def test_the_gateways_command_is_killed(stack: Stack, make: Callable[..., Path]) -> None:
+    """Its nginx ends too; a deploy waits for no gateway, and the next one starts at once."""
+    gateway = psutil.Process(int((stack.state / "gateway/gateway.pid").read_text().split()[0]))
+    (nginx,) = (each for each in gateway.children() if "nginx" in each.name())
+    gateway.kill()
+    nginx.wait(TIMEOUT)
+    stack.run("deploy", make("2.0"))
+    stack.run(*stack.gateway(stack.port))
+    stack.wait_ready()
+    assert stack.ask() == "2.0"
+
+
 def test_the_record_is_damaged(stack: Stack) -> None:
     """Clients notice nothing; commands say what to do."""
     record = stack.state / FILE_NAME
