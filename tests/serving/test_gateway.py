@@ -291,12 +291,12 @@ def test_a_slow_model_gets_no_more_than_it_answers_in_time(keys: Path, tmp_path:
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     limits = Limits(in_flight=200, answer=20)
-    with Backend(1.0) as slow:
+    with Backend(0.5) as slow:
         gateway = Gateway.start(
             tmp_path, slow.port, ["cifar10", "pets"], keys, port=port, limits=limits
         )
         try:
-            for requests_per_second in (None, 1.0, 100.0, 1.0):
+            for requests_per_second in (None, 1.0, 100.0):
                 gateway.limit_concurrency("cifar10", requests_per_second)
                 slow.most = 0
                 expected = limits.concurrency(requests_per_second)
