@@ -14,7 +14,11 @@ def make(gateway: Path) -> Path:
     """A new folder below /tmp, into which nginx's worker processes can look."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     folder.chmod(0o711)
-    (gateway / FILE_NAME).write_text(str(folder))
+    try:
+        (gateway / FILE_NAME).write_text(str(folder))
+    except OSError:
+        folder.rmdir()
+        raise
     return folder
 
 
@@ -22,7 +26,7 @@ def find(gateway: Path) -> Path | None:
     """The folder of the nginx that was started last; ``None`` if there is none."""
     try:
         folder = Path((gateway / FILE_NAME).read_text())
-    except FileNotFoundError:
+    except OSError:
         return None
     return folder if folder.name.startswith(PREFIX) else None
 

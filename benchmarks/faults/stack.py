@@ -65,19 +65,9 @@ class Stack:
         (port,) = free_ports(1)
         try:
             server.wait_loaded(READY_SECONDS)
+            options = f"--plain --port {port} --notice-seconds 0 --gateway-metrics-port 0"
             _falconet(
-                *(
-                    "gateway",
-                    "--keys",
-                    keys,
-                    "--plain",
-                    "--port",
-                    port,
-                    "--notice-seconds",
-                    0,
-                    "--gateway-metrics-port",
-                    0,
-                ),
+                *("gateway", "--keys", keys, *options.split()),
                 *("--background", "--state", server.folder),
             )
         except BaseException:

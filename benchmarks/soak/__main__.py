@@ -15,6 +15,7 @@ from typing import Any
 from .. import document
 from ..faults.stack import Stack
 from ..progress import progress
+from ..table import counts, table
 from .troubles import soak
 
 SECONDS = 3600.0
@@ -38,7 +39,6 @@ def growth(memory: list[dict[str, int]]) -> dict[str, tuple[float, float]]:
 
 def report(result: dict[str, Any]) -> str:
     """What the docs say of it."""
-    lost = result["lost"] or "none"
     rows = [
         ("requests", f"{result['requests']:,}", ""),
         ("deploys and rollbacks", f"{result['deploys']}", ""),
@@ -54,16 +54,15 @@ def report(result: dict[str, Any]) -> str:
         rows.append((f"memory of {name}", said, "at most +5 %"))
     return "\n".join(
         [
-            "| | measured | target |",
-            "| --- | --- | --- |",
-            *(f"| {' | '.join(row)} |" for row in rows),
+            table(["", "measured", "target"], rows),
             "",
             f"{result['seconds'] / 60:.0f} minutes through `falconet gateway`: {RATE:.0f} "
             f"requests/s, a deploy or a rollback every {DEPLOY_SECONDS:.0f} s, a worker killed "
             f"every {KILL_SECONDS:.0f} s, hostile requests and slow clients. The label of every "
-            f"response is compared with the one found offline; not answered: {lost}. Memory is "
-            "what a process has for itself: the median of the second fifth of the time, and of "
-            f"the last fifth. {document.measured('soak', result['machine'])}",
+            "response is compared with the one found offline; not answered: "
+            f"{counts(result['lost']) or 'none'}. Memory is what a process has for itself: the "
+            "median of the second fifth of the time, and of the last fifth. "
+            f"{document.measured('soak', result['machine'])}",
         ]
     )
 

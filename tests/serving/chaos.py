@@ -42,6 +42,9 @@ class Stack:
 
     # What the commands are run by.
     inside: tuple[str, ...] = ()
+    # Options of the gateway.
+    limits: tuple[object, ...] = ()
+    metrics_port = 0
 
     def __init__(
         self, archive: Path, folder: Path, picture: bytes, environment: Mapping[str, str] = PROXY
@@ -63,8 +66,8 @@ class Stack:
     def gateway(self, port: int) -> tuple[object, ...]:
         """The command of a gateway."""
         listening = ("--keys", self.keys, "--plain", "--port", port)
-        others = ("--notice-seconds", "0.1", "--gateway-metrics-port", "0", "--background")
-        return ("gateway", *listening, *others)
+        others = ("--notice-seconds", "0.1", "--gateway-metrics-port", self.metrics_port)
+        return ("gateway", *listening, *others, *self.limits, "--background")
 
     def command(self, *arguments: object) -> list[str]:
         return [

@@ -1,5 +1,6 @@
 """A model of one request per second that gets five, through the commands."""
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -49,9 +50,7 @@ def products_per_second() -> float:
 def slow(pets: Pets, tmp_path: Path) -> Path:
     exported = pets.exported("1.0")
     folder = tmp_path / "exported"
-    folder.mkdir()
-    for file in exported.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(exported, folder)
     model = torch.jit.load(str(exported / "model.pt"))
     products = int(SECONDS_OF_A_REQUEST * products_per_second())
     torch.jit.script(Slow(model, products)).save(str(folder / "model.pt"))
@@ -64,13 +63,11 @@ def slow(pets: Pets, tmp_path: Path) -> Path:
 class SlowStack(Stack):
     """With a short timeout, and the gateway's metrics."""
 
-    metrics_port = 0
+    limits = ("--answer", TIMEOUT_OF_A_RESPONSE)
 
     def gateway(self, port: int) -> tuple[object, ...]:
-        *usual, _, _, background = super().gateway(port)
         (self.metrics_port,) = free_ports(1)
-        limits = ("--answer", TIMEOUT_OF_A_RESPONSE, "--gateway-metrics-port", self.metrics_port)
-        return (*usual, *limits, background)
+        return super().gateway(port)
 
     def concurrency(self) -> float:
         """How many requests are let in at a time."""
