@@ -25,10 +25,12 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 _BOUND_LABELS = (*map(str, BOUNDS), "+Inf")
 # A line of the access log, as nginx.conf writes it.
 _LINE = re.compile(
-    r'"client":"(?P<client>[^"]*)",.*?"path":"(?P<path>(?:/(?:predict|predictions|v[12]/models)/(?P<model>[^/:"]+))?[^"]*)",.*?'
-    r'"status":(?P<status>\d+),.*?"seconds":(?P<seconds>[\d.]+),.*?'
+    r'"client":"(?P<client>[^"]*)","method":"[^"]*",'
+    r'"path":"(?P<path>(?:/(?:predict|predictions|v[12]/models)/(?P<model>[^/:"]+))?[^"]*)",'
+    r'"asked":"[^"]*","status":(?P<status>\d+),"bytes":\d+,"seconds":(?P<seconds>[\d.]+),'
     # An upstream without an address is one that had no place for the request.
-    r'"upstream":"(?P<address>[\d.:]*)[^"]*",.*?"upstream_seconds":"(?P<upstream>[^"]*)"'
+    r'"traceparent":"[^"]*","upstream":"(?P<address>[\d.:]*)[^"]*","upstream_status":"[^"]*",'
+    r'"upstream_seconds":"(?P<upstream>[^"]*)"'
 )
 _CONNECTIONS = re.compile(r"Reading: (\d+) Writing: (\d+) Waiting: (\d+)")
 STATUS_SECONDS = 2.0

@@ -14,11 +14,15 @@ BUCKETS = 100  # requests are in one each, by chance
 # Folders that nginx.conf looks at: a file for each model that requests are passed on for, one for
 # each with a version on trial; for those a link for each bucket, and where the links end.
 MODELS, TRIALS, SHARE, TO = "models", "trials", "share", "to"
+# A file for each of those models that has no trial and level 0, so that nginx need not look at the
+# other files: each look takes time from the answers, most of all where requests are refused.
+ORDINARY = "ordinary"
 METADATA = "metadata"  # a folder for each model, with what is answered about it
 # A folder for each model, with a file whose name is the level of its limits; none is level 0.
 LEVELS = "levels"
-# A link for each API key, to a folder that is called as its client is.
-KEYS, CLIENTS = "keys", "clients"
+# A link for each API key, to a folder beside it that is called as its client is: nginx reads each
+# part of the path that the link leads to.
+KEYS, CLIENT = "keys", "c"
 
 
 def create(runtime: Path, splits: Mapping[str, Split]) -> None:
@@ -28,7 +32,7 @@ def create(runtime: Path, splits: Mapping[str, Split]) -> None:
         runtime: the folder that they are in.
         splits: of each model, by its name.
     """
-    for name in (MODELS, TRIALS, SHARE, TO, METADATA, LEVELS, KEYS, CLIENTS):
+    for name in (MODELS, ORDINARY, TRIALS, SHARE, TO, METADATA, LEVELS, KEYS):
         _folder(runtime / name)
     write_routes(runtime, {}, splits)
 
@@ -36,24 +40,28 @@ def create(runtime: Path, splits: Mapping[str, Split]) -> None:
 def write_routes(runtime: Path, before: Mapping[str, Split], splits: Mapping[str, Split]) -> None:
     """Have nginx find what is to be passed on instead of what was."""
     for model in before.keys() - splits.keys():
+        (runtime / ORDINARY / model).unlink(missing_ok=True)
         (runtime / MODELS / model).unlink(missing_ok=True)
         (runtime / TRIALS / model).unlink(missing_ok=True)
     for model, split in splits.items():
         if split != before.get(model, Split()):
             _share(runtime, model, split)
         (runtime / MODELS / model).touch()
+        _mark_ordinary(runtime, model)
 
 
 def write_keys(runtime: Path, clients: Mapping[str, str]) -> None:
     """Have nginx know these clients, by key, and no others."""
     names = {file_name(key): name for key, name in clients.items()}
-    for link in (runtime / KEYS).iterdir():
-        if link.name not in names:
-            link.unlink()
+    keys = runtime / KEYS
+    for path in keys.iterdir():
+        if path.is_symlink() and path.name not in names:
+            path.unlink()
     for file, name in names.items():
-        for folder in (*reversed(Path(name).parents[:-1]), Path(name)):
-            _folder(runtime / CLIENTS / folder)
-        _link(runtime / KEYS / file, Path("..", CLIENTS, name))
+        target = Path(CLIENT + name)
+        for folder in (*reversed(target.parents[:-1]), target):
+            _folder(keys / folder)
+        _link(keys / file, target)
 
 
 def write_metadata(runtime: Path, metadata: Mapping[str, Mapping[str, Any]]) -> None:
@@ -86,6 +94,7 @@ def write_level(runtime: Path, model: str, level: int) -> None:
     for path in folder.iterdir():
         if path.name not in wanted:
             path.unlink()
+    _mark_ordinary(runtime, model)
 
 
 def touch_all(runtime: Path, splits: Mapping[str, Split]) -> None:
@@ -97,10 +106,22 @@ def touch_all(runtime: Path, splits: Mapping[str, Split]) -> None:
         (runtime / MODELS / model).touch()
         if split.percent:
             (runtime / TRIALS / model).touch()
+        _mark_ordinary(runtime, model)
     for folder, folders, files in os.walk(runtime):
         for name in (".", *folders, *files):
             with contextlib.suppress(OSError):  # a request's body that nginx has just removed
                 os.utime(Path(folder, name), follow_symlinks=False)
+
+
+def _mark_ordinary(runtime: Path, model: str) -> None:
+    """Write or remove the mark that a model has no trial and level 0."""
+    levels = runtime / LEVELS / model
+    special = (runtime / TRIALS / model).exists() or (levels.exists() and any(levels.iterdir()))
+    mark = runtime / ORDINARY / model
+    if special or not (runtime / MODELS / model).exists():
+        mark.unlink(missing_ok=True)
+    else:
+        mark.touch()
 
 
 def _share(runtime: Path, model: str, split: Split) -> None:
