@@ -8,7 +8,6 @@ has nothing left to answer. What is done is written down before and after each s
 """
 
 import contextlib
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -36,6 +35,8 @@ from .store import prune, put
 START_SECONDS = 180.0
 # How long a model that is to go may still be asked, by those who do so past the gateway.
 ASKED_SECONDS = 60.0
+# How long a version that is to go may need: a full queue of a slow model, or clients that name it.
+DRAIN_SECONDS = 600.0
 
 Say = Callable[[str], None]
 
@@ -311,14 +312,20 @@ class Deployment:
         except OSError as error:  # a full disk; others of several servers are reverted all the same
             self.say(f"could not revert yet, repeat the command to do so: {error}")
 
-    def _answer_all(self, version: str, deadline: float = math.inf) -> str:
-        """Wait until a version has nothing in hand; returns how it ends where that is not known."""
+    def _answer_all(self, version: str, deadline: float | None = None) -> str:
+        """Wait until a version has nothing in hand; returns how it ends where that is not known.
+
+        Raises:
+            ServerError: it still has, at the deadline or after :data:`DRAIN_SECONDS`.
+        """
+        deadline = deadline or time.monotonic() + DRAIN_SECONDS
         drain = Drain(self._client, self.model, version)
         while not drain.over():
             if time.monotonic() > deadline:
                 raise ServerError(
-                    f"{self.model} {version} still receives requests that bypass the gateway, or "
-                    "has unfinished requests; stop those clients and repeat the command"
+                    f"{self.model} {version} still receives requests that bypass the gateway or "
+                    "name this version, or has unfinished requests; stop those clients and repeat "
+                    "the command"
                 )
             self._pause()
         if drain.abandoned is None:

@@ -224,7 +224,7 @@ def test_a_model_that_is_still_asked_is_kept(
         patched.setattr(standing, "RESPONSE_TIMEOUT", 0.1)
         patched.setattr(Drain, "over", lambda _: False)
         with pytest.raises(
-            ServerError, match=r"cats 5\.0 still receives requests that bypass the gateway, or"
+            ServerError, match=r"cats 5\.0 still receives requests that bypass the gateway or"
         ):
             undeploy([both], "cats")
     serves(both, pets="1.0", cats="5.0")
@@ -238,6 +238,20 @@ def test_a_model_that_is_still_asked_is_kept(
         ):
             undeploy([both], "cats")
     serves(both, pets="1.0", cats="5.0")
+
+
+def test_a_version_that_is_still_asked_is_kept_until_the_command_is_repeated(
+    server: StandIn, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pets2 = make("2.0")
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment, "DRAIN_SECONDS", 0.1)
+        patched.setattr(Drain, "over", lambda _: False)
+        with pytest.raises(ServerError, match=r"pets 1\.0 still receives requests .* name this"):
+            deploy([server], pets2)
+    assert len(server.client.versions("pets")) == 2
+    deploy([server], pets2)
+    serves(server, pets="2.0")
 
 
 def test_a_model_is_served_though_the_gateway_does_not_follow(
