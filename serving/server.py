@@ -1,11 +1,8 @@
 """Starting, watching and stopping one TorchServe."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +10,6 @@ from pathlib import Path
 
 import psutil
 
-from falconet.handler import MEASURED, MODELS
 from falconet.model.archive import stated_workers
 from falconet.native import available_cores
 
@@ -24,10 +20,11 @@ from .configuration import Configuration
 from .drain import Drain
 from .errors import ServerError
 from .java import find_java
+from .launch import launch
 from .logs import Logs
 from .memory import Need, check_fits, most_workers
 from .ports import Ports
-from .processes import MARK, belongs, has_java, processes_of, stop_processes
+from .processes import belongs, has_java, processes_of, stop_processes
 from .profile import Profile, share
 from .record import Record, alone, write
 from .store import FOLDER as STORE
@@ -138,42 +135,7 @@ class Server:
         workers: int,
         java_home: Path,
     ) -> "Server":
-        logs = Logs(folder / "logs").begin()
-        config = configuration.write(folder)
-        logging = configuration.logging
-        # TorchServe puts Unix sockets here, and their paths may be 107 bytes long at most.
-        temporary = Path(tempfile.mkdtemp(prefix="falconet-"))
-        environment = {
-            **os.environ,
-            **configuration.environment,
-            MODELS: str(len(models)),
-            MEASURED: str((folder / "measured.json").resolve()),
-            MARK: str(temporary),
-            "JAVA_HOME": str(java_home),
-            "LOG_LOCATION": str(logs.resolve()),
-            "METRICS_LOCATION": str(logs.resolve()),
-            "TEMP": str(temporary),
-            "TMPDIR": str(temporary),
-        }
-        environment.pop("TS_CONFIG_FILE", None)  # TorchServe would prefer it to --ts-config
-        with (logs / "console.log").open("wb") as console:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "falconet.serving.torchserve"),
-                    *("--start", "--foreground", "--ncs"),
-                    *("--ts-config", str(config.resolve())),
-                    *(("--log-config", str(logging.resolve())) if logging else ()),
-                    *("--model-store", str((folder / STORE).resolve())),
-                    *("--models", *(f"{model}={file.name}" for model, file in models.items())),
-                ],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C in the terminal is for us: we stop the server in order.
-                start_new_session=True,
-            )
+        process, temporary = launch(models, folder, configuration, java_home)
         server = cls(
             folder=folder,
             workers=workers,
