@@ -10,6 +10,7 @@ from typing import Any
 from ..load_generator.generator import Generator
 from ..rounds import check, quantiles
 from .figures import by_window, calm_after, kinds, lost, refused
+from .refusal import bare_cpu_seconds
 from .stack import Stack
 
 FACTOR = 5
@@ -57,6 +58,9 @@ def measure(stack: Stack, seconds: float) -> dict[str, Any]:
         "seconds": ended - begun,
         "capacity": alone,
         "rounds": rounds,
+        "bare_refusal_cpu_seconds": bare_cpu_seconds(
+            system.target, rate, CONNECTIONS, seconds / ROUNDS
+        ),
         "sent": len(flood.answers) / (ended - begun),
         "generator_cores": flood.cores,
         "latency": quantiles(good),
@@ -68,14 +72,27 @@ def measure(stack: Stack, seconds: float) -> dict[str, Any]:
 
 
 def goodput(stack: Stack, rate: float, cores: float, seconds: float, seed: int) -> dict[str, float]:
-    """Right answers a second under a flood, and as many as there can be beside what takes cores."""
+    """Right answers a second under a flood, and as many as there can be beside what takes cores.
+
+    Also the CPU seconds that nginx takes for each refusal: what it takes under the flood, less what
+    it takes for each answer where nothing is refused.
+    """
+    begun = stack.nginx_cpu_seconds()
     with Generator(stack.served.target, rate, CONNECTIONS, seconds, seed) as generator:
         answers = generator.wait().answers
+    flooded = stack.nginx_cpu_seconds()
     good, _ = check(stack.served, answers)
     sent = [answer.sent for answer in answers]
     with spinning(cores):
         beside = capacity(stack, seconds)
-    return {"goodput": len(good) / (max(sent) - min(sent)), "capacity": beside["throughput"]}
+    for_answers = (
+        (stack.nginx_cpu_seconds() - flooded) * len(good) / (beside["throughput"] * seconds)
+    )
+    return {
+        "goodput": len(good) / (max(sent) - min(sent)),
+        "capacity": beside["throughput"],
+        "refusal_cpu_seconds": (flooded - begun - for_answers) / (len(answers) - len(good)),
+    }
 
 
 def capacity(stack: Stack, seconds: float) -> dict[str, float]:

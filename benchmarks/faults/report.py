@@ -31,13 +31,17 @@ def page(result: Result) -> str:
     overload, hostile = result["overload"], result["neighbours"]
     before, after = hostile["memory"]
     beside = float(np.median([each["capacity"] for each in overload["rounds"]]))
+    refusal = float(np.median([each["refusal_cpu_seconds"] for each in overload["rounds"]]))
+    bare = overload["bare_refusal_cpu_seconds"]
     return (
         f"{rows}\n\nThrough the gateway with its usual limits, every answer's label checked. "
         f"Capacity is {overload['capacity']['throughput']:.0f} right answers/s; the load "
         f"generator, on the same cores, takes {overload['generator_cores']:.2f} of a core to send "
         f"{overload['sent']:.0f} requests/s, and beside a process that spins for what that is "
         f"more, capacity is {beside:.0f}, which goodput is compared with, the two in turn "
-        f"(median and range of {len(overload['rounds'])} rounds). Hostile requests: "
+        f"(median and range of {len(overload['rounds'])} rounds). A refusal takes nginx "
+        f"{refusal * 1e6:.0f} µs of CPU time (median), and {bare * 1e6:.0f} µs an nginx that does "
+        "nothing but refuse, without keys, models, limits and a log. Hostile requests: "
         f"{hostile['hostile']:,}, of {len(hostile['statuses'])} kinds; workers had "
         f"{before['workers'] / 1e6:.0f} MB before and {after['workers'] / 1e6:.0f} MB after "
         f"them. {measured('faults', result['machine'])}\n"

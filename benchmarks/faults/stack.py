@@ -120,11 +120,18 @@ class Stack:
     def pids(self) -> set[int]:
         return {worker.pid for worker in self.workers()}
 
-    def memory(self) -> dict[str, int]:
-        """Bytes that are theirs alone, of Java, the workers, nginx and its command."""
+    def gateway_command(self) -> psutil.Process:
         holder = gateway_process.find(self.server.gateway)
         assert holder is not None, "the gateway has ended"
-        command = psutil.Process(holder.process)
+        return psutil.Process(holder.process)
+
+    def nginx_cpu_seconds(self) -> float:
+        """That nginx has taken so far."""
+        return usage(self.gateway_command().children(recursive=True)).seconds
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that are theirs alone, of Java, the workers, nginx and its command."""
+        command = self.gateway_command()
         return {
             "java": usage([self.java()]).memory,
             "workers": usage(self.workers()).memory,
