@@ -97,7 +97,7 @@ def falconet(
 def noop(task: Task) -> AbstractContextManager[System]:
     """The same server with a handler that does nothing: a ceiling."""
     pack = partial(archive, task.folder, handler=PEERS / "torchserve" / "noop.py")
-    understood = (noop_label, ["nothing"] * len(task.pictures))
+    understood = (noop_label, ["nothing"] * len(task.images))
     return torchserve("TorchServe, no-op handler", task, understood, pack, shipped())
 
 
@@ -181,7 +181,7 @@ def torchserve(
         try:
             server.wait_loaded(READY_SECONDS)
             path = f"/predictions/{task.name}"
-            requests = [post(path, picture, "image/jpeg") for picture in task.pictures]
+            requests = [post(path, image, "image/jpeg") for image in task.images]
             target = Target(server.ports.inference, requests)
             processes = partial(processes_of, server.temporary)
             system = System(name, target, *understood, processes, server)

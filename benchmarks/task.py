@@ -1,4 +1,4 @@
-"""What is served in a benchmark: a model, pictures that all differ, and what they show."""
+"""What is served in a benchmark: a model, images that all differ, and what they show."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -23,9 +23,9 @@ from falconet.model.weights import PRETRAINED, Weights
 from falconet.native.decode import decode
 
 from .document import ROOT
-from .pictures import encode, photographs
+from .images import encode, photographs
 
-SAMPLES = ROOT / "tests" / "pictures" / "cifar10"
+SAMPLES = ROOT / "tests" / "images" / "cifar10"
 SMALL, PHOTOGRAPHS = 1024, 64  # how many different ones
 CALIBRATED_ON = 96
 MOVED = 3  # pixels, at most
@@ -38,7 +38,7 @@ class Task:
     Attributes:
         name: for the tables.
         folder: with ``model.pt`` and ``spec.json``.
-        pictures: JPEG files, all different.
+        images: JPEG files, all different.
         float32: the label of each, found in this process in float32.
         served: likewise, in the precision that Falconet serves in on this machine.
         precision: that one.
@@ -46,57 +46,57 @@ class Task:
 
     name: str
     folder: Path
-    pictures: list[bytes]
+    images: list[bytes]
     float32: list[str]
     served: list[str]
     precision: Precision
 
     @classmethod
-    def of(cls, name: str, folder: Path, pictures: list[bytes]) -> "Task":
+    def of(cls, name: str, folder: Path, images: list[bytes]) -> "Task":
         """Finds the labels."""
         allowed = ["bfloat16", "float32"]
         if (folder / INT8).is_file():
             allowed.insert(0, "int8")
         precision, *_ = available(allowed)
-        float32, served = (_labels(folder, pictures, each) for each in ("float32", precision))
-        return cls(name, folder, pictures, float32, served, precision)
+        float32, served = (_labels(folder, images, each) for each in ("float32", precision))
+        return cls(name, folder, images, float32, served, precision)
 
 
-def small_pictures() -> list[bytes]:
+def small_images() -> list[bytes]:
     """Of 32x32: the sixteen real ones of the tests, moved by some pixels and mirrored."""
     random = np.random.default_rng(0)
     real = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(SAMPLES.iterdir())]
-    pictures: dict[bytes, None] = {}  # in order, and each once
-    while len(pictures) < SMALL:
-        pixels = np.pad(real[len(pictures) % len(real)], ((MOVED,) * 2,) * 2 + ((0, 0),), "reflect")
+    images: dict[bytes, None] = {}  # in order, and each once
+    while len(images) < SMALL:
+        pixels = np.pad(real[len(images) % len(real)], ((MOVED,) * 2,) * 2 + ((0, 0),), "reflect")
         top, left = random.integers(0, 2 * MOVED + 1, 2)
         pixels = pixels[top : top + 32, left : left + 32]
         if random.random() < 0.5:
             pixels = pixels[:, ::-1]
         # Light as on another day; and no two alike.
         pixels = (pixels * random.uniform(0.85, 1.15)).clip(0, 255).astype(np.uint8)
-        pictures[encode(pixels, 95)] = None
-    return list(pictures)
+        images[encode(pixels, 95)] = None
+    return list(images)
 
 
-def large_pictures() -> list[bytes]:
+def large_images() -> list[bytes]:
     """Photographs of 500x375."""
     return [encode(each) for each in photographs(PHOTOGRAPHS, 500, 375)]
 
 
 @contextmanager
 def cifar() -> Iterator[Task]:
-    """The shipped model, and 32x32 pictures."""
+    """The shipped model, and 32x32 images."""
     with TemporaryDirectory(prefix="falconet-") as folder:
         export(Weights.load(), Path(folder))
         if beside(PRETRAINED).is_file():
             shutil.copyfile(beside(PRETRAINED), Path(folder, INT8))
-        yield Task.of("cifar", Path(folder), small_pictures())
+        yield Task.of("cifar", Path(folder), small_images())
 
 
 @contextmanager
 def one_layer() -> Iterator[Task]:
-    """A network of one layer, for the same pictures: what serving takes without a network."""
+    """A network of one layer, for the same images: what serving takes without a network."""
     torch.manual_seed(0)
     spec = replace(Weights.load().spec, top_k=5)
     network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, len(spec.classes))).eval()
@@ -104,14 +104,14 @@ def one_layer() -> Iterator[Task]:
         spec.save(Path(folder))
         traced = torch.jit.trace(network, torch.zeros(1, 3, *spec.size))
         traced.save(str(Path(folder, MODEL)))
-        yield Task.of("one_layer", Path(folder), small_pictures())
+        yield Task.of("one_layer", Path(folder), small_images())
 
 
 @contextmanager
 def resnet(depth: int = 18) -> Iterator[Task]:
     """A ResNet at 224 with random weights, in int8 where the CPU can, and 500x375 photographs.
 
-    Random weights would find the same class in all pictures; a bias is set so that they do not.
+    Random weights would find the same class in all images; a bias is set so that they do not.
     """
     import torchvision
 
@@ -130,7 +130,7 @@ def resnet(depth: int = 18) -> Iterator[Task]:
         if can_quantize():
             # Of random weights no class is far from the next: how many stay is no question here.
             calibrate(Path(folder), _written(Path(folder, "calibration")), least_agreement=0)
-        yield Task.of(f"resnet{depth}", Path(folder), large_pictures())
+        yield Task.of(f"resnet{depth}", Path(folder), large_images())
 
 
 def _written(folder: Path) -> list[Path]:
@@ -142,10 +142,10 @@ def _written(folder: Path) -> list[Path]:
     return files
 
 
-def _labels(folder: Path, pictures: Sequence[bytes], precision: Precision) -> list[str]:
+def _labels(folder: Path, images: Sequence[bytes], precision: Precision) -> list[str]:
     classifier = Classifier(folder, precision=precision)
     found = []
-    for start in range(0, len(pictures), 16):
-        pixels = [decode(data, 10**7) for data in pictures[start : start + 16]]
+    for start in range(0, len(images), 16):
+        pixels = [decode(data, 10**7) for data in images[start : start + 16]]
         found += [best[0].label for best in classifier.classify(pixels)]
     return found

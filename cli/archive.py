@@ -33,7 +33,7 @@ allow_option = click.option(
     "--allow",
     type=click.Choice([name for name in FORMATS if name not in DEFAULT], case_sensitive=False),
     multiple=True,
-    help="A picture format to decode besides the usual ones; may be repeated. HEIC needs "
+    help="An image format to decode besides the usual ones; may be repeated. HEIC needs "
     "falconet[heic] where the model is served.",
 )
 
@@ -47,7 +47,7 @@ def _serving_options(command: Any) -> Any:
         "response_timeout": "Seconds after which a worker that does not answer is restarted.",
         "startup_timeout": "Seconds a worker may take to load the model.",
         "threads": "Compute threads per worker; 0: likewise, or the cores shared out.",
-        "max_pixels": "Largest picture accepted, height times width.",
+        "max_pixels": "Largest image accepted, height times width.",
         "precision": "Precision of the computation. auto: a worker measures, at its first start, "
         "which allowed precision is the fastest on its CPU. int8 needs --calibrate.",
     }
@@ -95,7 +95,7 @@ def archive(
     SOURCE is one of
       a weights file of a training run, which is exported first;
       a folder with model.pt, any TorchScript image classifier, spec.json, and some of its
-      pictures in samples/;
+      images in samples/;
       left out: the CIFAR-10 weights that come along.
     """
     quantize = None
@@ -164,7 +164,7 @@ def make_archive(
     """
     serving = serving or Serving()
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
-        exported, pictures, kept = None, [], None
+        exported, images, kept = None, [], None
         if source is not None and source.is_dir():
             folder = source
         else:
@@ -174,7 +174,7 @@ def make_archive(
             from .model import load_weights
 
             folder, weights = Path(temporary), load_weights(source)
-            exported, pictures = export(weights, folder), weights.samples
+            exported, images = export(weights, folder), weights.samples
             kept = beside(source or PRETRAINED)
             if quantize is None and kept.is_file():
                 shutil.copyfile(kept, folder / INT8)
@@ -182,7 +182,7 @@ def make_archive(
         calibration = None if quantize is None else quantize(folder)
         if calibration is not None and kept is not None and source is not None:
             shutil.copyfile(folder / INT8, kept)
-        trial = try_out(folder, serving, pictures)
+        trial = try_out(folder, serving, images)
         pack(
             folder,
             output,

@@ -15,7 +15,7 @@ from falconet.handler.network import Network, can_quantize, load_frozen
 from falconet.handler.quantization import FILE_NAME, QuantizableGraph, Quantization
 from falconet.handler.quantizing import quantize
 from falconet.model.archive import MODEL
-from falconet.native.errors import PictureError
+from falconet.native.errors import ImageError
 from falconet.native.output import probabilities
 from falconet.training.progress import track
 
@@ -176,7 +176,7 @@ def _read(classifier: Classifier, images: Sequence[Path]) -> Tensor:
     most = min(OBSERVED + COMPARED, max(2 * LEAST_IMAGES, MEMORY // size))
     found = []
     for image in track(images[:: max(1, -(-len(images) // most))], "reading images"):
-        with suppress(PictureError, OSError):
+        with suppress(ImageError, OSError):
             row = classifier.batch(1)
             classifier.prepare([classifier.decoder.decode(image.read_bytes())], row)
             found.append(torch.from_numpy(row).permute(0, 3, 1, 2))

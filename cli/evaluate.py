@@ -23,7 +23,7 @@ CONNECTIONS = 16
 @click.argument("model", required=False, type=click.Path(exists=True, path_type=Path))
 @data_option
 @url_options(
-    "Send every picture to this server as well, like "
+    "Send every image to this server as well, like "
     "http://127.0.0.1:8080/predictions/cifar10, and compare the labels."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -37,12 +37,12 @@ def evaluate(
 ) -> None:
     """Measure top-1 accuracy on the test set, as it is served.
 
-    Every picture goes as a file through the handler's decoding, its preprocessing and the
+    Every image goes as a file through the handler's decoding, its preprocessing and the
     TorchScript model. MODEL is an archive, an exported folder, or weights; without it, the CIFAR-10
-    weights that come along. With --url, ends with status 1 unless the server gave every picture
+    weights that come along. With --url, ends with status 1 unless the server gave every image
     the same label as this process.
     """
-    from falconet.native.errors import PictureError
+    from falconet.native.errors import ImageError
 
     from .model import MAX_PIXELS, open_classifier
 
@@ -55,15 +55,15 @@ def evaluate(
         starts = range(0, len(names), BATCH)
         for start in track(starts, "evaluating"):
             pixels = []
-            for picture in dataset.pictures[start : start + BATCH]:
+            for image in dataset.images[start : start + BATCH]:
                 try:
-                    encoded = classifier.open(datasets.encode(picture), MAX_PIXELS)
+                    encoded = classifier.open(datasets.encode(image), MAX_PIXELS)
                     pixels.append(classifier.decode(encoded))
-                except PictureError as error:
-                    raise ValueError(f"{picture}: {error}") from error
+                except ImageError as error:
+                    raise ValueError(f"{image}: {error}") from error
             found += [best[0].label for best in classifier.classify(pixels)]
-    result: dict[str, Any] = {"pictures": len(names), **_score(names, found)}
-    served = _ask(url, dataset.pictures, api_key, cacert) if url else None
+    result: dict[str, Any] = {"images": len(names), **_score(names, found)}
+    served = _ask(url, dataset.images, api_key, cacert) if url else None
     if served is not None:
         result["served"] = {
             **_score(names, served),
@@ -73,7 +73,7 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(result))
     else:
-        click.echo(f"{result['accuracy']:.2%} ({result['right']} of {len(names)} pictures)")
+        click.echo(f"{result['accuracy']:.2%} ({result['right']} of {len(names)} images)")
         if served is not None:
             click.echo(
                 "served: {accuracy:.2%}, {answered} answered, "
@@ -89,20 +89,20 @@ def _score(names: Sequence[str], found: Sequence[str | None]) -> dict[str, Any]:
 
 
 def _ask(
-    url: str, pictures: Sequence[datasets.Picture], api_key: str | None, cacert: Path | None
+    url: str, images: Sequence[datasets.Image], api_key: str | None, cacert: Path | None
 ) -> list[str | None]:
-    """The label a server gives each picture, ``None`` where it gave an error."""
+    """The label a server gives each image, ``None`` where it gave an error."""
     from falconet.serving.client import predict
     from falconet.serving.session import open_session
 
     own = local()  # one connection per thread
 
-    def label(picture: datasets.Picture) -> str | None:
+    def label(image: datasets.Image) -> str | None:
         if not hasattr(own, "session"):
             own.session = open_session(url, api_key=api_key, cacert=cacert)
-        answer = predict(url, datasets.encode(picture), timeout=60, session=own.session)
+        answer = predict(url, datasets.encode(image), timeout=60, session=own.session)
         return str(answer["predictions"][0]["label"]) if answer["success"] else None
 
     with ThreadPoolExecutor(CONNECTIONS) as threads:
-        answers = [threads.submit(label, picture) for picture in pictures]
+        answers = [threads.submit(label, image) for image in images]
         return [answer.result() for answer in track(answers, "asking the server")]

@@ -24,7 +24,7 @@ def export(weights: Path | None, output: Path, as_json: bool) -> None:
     """Turn WEIGHTS into a TorchScript file, model.pt, and its spec.json.
 
     WEIGHTS is the weights.pt of a training run; without it, the CIFAR-10 weights that come along.
-    The file is compared with the network on real pictures, and not written if they disagree.
+    The file is compared with the network on real images, and not written if they disagree.
     """
     from falconet.model.export import export as export_weights  # imports torch
 

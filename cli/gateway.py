@@ -266,7 +266,7 @@ def open_gateway(
     )
     url = f"{'http' if plain else 'https'}://{in_url(host)}:{port}/predict"
     say(f"{READY}{url}. Try:")
-    say(f"curl -H 'X-Api-Key: KEY' -F image=@PICTURE {url}")
+    say(f"curl -H 'X-Api-Key: KEY' -F image=@IMAGE {url}")
     return started
 
 

@@ -81,11 +81,11 @@ def network_times(path: Path, quantization: Quantization, batch: Tensor) -> Seco
 
 def _networks(path: Path, quantization: Quantization, batch: Tensor) -> tuple[Network, Network]:
     """A model as it is served in floating point, and in int8."""
-    picture = (int(batch.shape[1]), int(batch.shape[2]), int(batch.shape[3]))
+    image = (int(batch.shape[1]), int(batch.shape[2]), int(batch.shape[3]))
     floating: Precision = "bfloat16" if fast_bfloat16() else "float32"
     networks = (
-        Network(path, floating, picture=picture),
-        Network(path, "int8", picture=picture, quantization=quantization),
+        Network(path, floating, image=image),
+        Network(path, "int8", image=image, quantization=quantization),
     )
     for network in networks:
         for _ in range(OPTIMIZED_AFTER):

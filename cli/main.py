@@ -75,6 +75,6 @@ def main() -> None:
 
     \b
     falconet serve                    serve the CIFAR-10 model that comes along
-    falconet predict cat.png          what is in a picture, without a server
+    falconet predict cat.png          what is in an image, without a server
     falconet COMMAND --help           more about each command
     """

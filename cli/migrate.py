@@ -17,7 +17,7 @@ from falconet.handler import ENTRY
 from falconet.model.archive import PROOF
 from falconet.model.archive import archive as pack
 from falconet.model.migration import MigrationError
-from falconet.model.samples import in_folder, keep, lying, made_pictures, paths
+from falconet.model.samples import in_folder, keep, lying, made_images, paths
 from falconet.native import available_cores
 from falconet.native.formats import DEFAULT
 
@@ -201,7 +201,7 @@ def made_files(size: tuple[int, int], count: int = MADE, *, same_size: bool) -> 
         same_size: all have it; else many around it.
     """
     files = []
-    for i, pixels in enumerate(made_pictures(size, count)):
+    for i, pixels in enumerate(made_images(size, count)):
         format, mode = KINDS[i % len(KINDS)]
         image = Image.fromarray(pixels)
         if same_size:

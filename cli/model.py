@@ -14,7 +14,7 @@ from falconet.handler.network import Precision
 from falconet.model.export import export
 from falconet.model.weights import PRETRAINED, Weights
 
-MAX_PIXELS = 178_956_970  # of a picture that is decoded in this process; Pillow's own limit
+MAX_PIXELS = 178_956_970  # of an image that is decoded in this process; Pillow's own limit
 
 
 def load_weights(path: Path | None) -> Weights:

@@ -17,10 +17,10 @@ BAR_WIDTH = 40
 
 @click.command()
 @click.argument(
-    "pictures",
+    "images",
     nargs=-1,
     required=True,
-    metavar="PICTURE...",
+    metavar="IMAGE...",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @click.option(
@@ -31,63 +31,63 @@ BAR_WIDTH = 40
 @url_options("Ask a server instead, like http://127.0.0.1:8080/predictions/cifar10.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def predict(
-    pictures: tuple[Path, ...],
+    images: tuple[Path, ...],
     model: Path | None,
     url: str | None,
     api_key: str | None,
     cacert: Path | None,
     as_json: bool,
 ) -> None:
-    """Say what is in each PICTURE, with probabilities.
+    """Say what is in each IMAGE, with probabilities.
 
-    Needs no server. Ends with status 1 if a picture could not be read.
+    Needs no server. Ends with status 1 if an image could not be read.
     """
     if model is not None and url is not None:
         raise click.UsageError("--model predicts here and --url elsewhere: name one")
-    answers = _asked(pictures, url, api_key, cacert) if url else _here(pictures, model)
-    for picture, answer in zip(pictures, answers, strict=True):
+    answers = _asked(images, url, api_key, cacert) if url else _here(images, model)
+    for image, answer in zip(images, answers, strict=True):
         if as_json:
-            click.echo(json.dumps({"picture": str(picture), **answer}, ensure_ascii=False))
+            click.echo(json.dumps({"image": str(image), **answer}, ensure_ascii=False))
         else:
-            Console().print(_table(picture, answer))
+            Console().print(_table(image, answer))
     if not all(answer["success"] for answer in answers):
         raise click.exceptions.Exit(1)
 
 
 def _asked(
-    pictures: tuple[Path, ...], url: str, api_key: str | None, cacert: Path | None
+    images: tuple[Path, ...], url: str, api_key: str | None, cacert: Path | None
 ) -> list[dict[str, Any]]:
     from falconet.serving.client import predict as ask
     from falconet.serving.session import open_session
 
     with open_session(url, api_key=api_key, cacert=cacert) as session:
-        return [ask(url, picture.read_bytes(), session=session) for picture in pictures]
+        return [ask(url, image.read_bytes(), session=session) for image in images]
 
 
-def _here(pictures: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]]:
+def _here(images: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]]:
     from falconet.handler.answer import Served, encode
     from falconet.handler.errors import request_error
     from falconet.handler.plain import Plain  # imports torch
-    from falconet.native.errors import PictureError
+    from falconet.native.errors import ImageError
 
     from .model import MAX_PIXELS, open_classifier
 
     answers = []
     with open_classifier(model) as classifier:
-        for picture in pictures:
-            request = Plain(picture.read_bytes())
-            (file,) = request.pictures()
+        for image in images:
+            request = Plain(image.read_bytes())
+            (file,) = request.images()
             try:
                 pixels = classifier.decode(classifier.open(file, MAX_PIXELS))
                 found = request.success(classifier.classify([pixels]), Served("", ""))
                 answers.append(json.loads(encode(found)))
-            except PictureError as error:
+            except ImageError as error:
                 answers.append(request.failure(request_error(error)))
     return answers
 
 
-def _table(picture: Path, answer: dict[str, Any]) -> Table:
-    table = Table(title=Text(str(picture)), title_justify="left", box=None, show_header=False)
+def _table(image: Path, answer: dict[str, Any]) -> Table:
+    table = Table(title=Text(str(image)), title_justify="left", box=None, show_header=False)
     if not answer["success"]:
         table.add_row(Text(answer["error"]["message"], style="red"))
         return table

@@ -19,8 +19,8 @@ from .words import load
 def recipes(as_json: bool) -> None:
     """List the recipes, with what was published and what they reached here.
 
-    Accuracies here are top-1 on the test set, one view of each picture; of the published ones,
-    `falconet show` says on which pictures they are.
+    Accuracies here are top-1 on the test set, one view of each image; of the published ones,
+    `falconet show` says on which images they are.
     """
     from falconet.training import recipes as all_recipes
 
@@ -66,7 +66,7 @@ def show(name: str, as_json: bool) -> None:
     console.print(f"[bold]{name}[/bold]: {recipe.about}")
     console.print(
         f"{recipe.network.__name__}, {row['parameters']:,} parameters, "
-        f"{row['multiply_adds']:,} multiply-adds a picture"
+        f"{row['multiply_adds']:,} multiply-adds an image"
     )
     if recipe.reference is not None:
         figure = row["reference_accuracy"]

@@ -16,7 +16,7 @@ from .words import load
 def report(run: Path, data: Path | str, as_json: bool) -> None:
     """Make a page about a RUN: its curves, and what it gets right and wrong on the test set.
 
-    Writes RUN/report/index.html, which needs no other file, and its pictures as PNGs.
+    Writes RUN/report/index.html, which needs no other file, and its images as PNGs.
     """
     from falconet.training import recipes
     from falconet.training.report import report as write

@@ -71,7 +71,7 @@ _SERVER_OPTIONS = (
         "many as fit into memory]",
     ),
     click.option(
-        "--picture",
+        "--image",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="Image of the test request to each model.  [default: a generated image]",
     ),
@@ -131,7 +131,7 @@ def serve(
     config: Path,
     profile: ProfileName | Literal["auto"],
     workers: int | None,
-    picture: Path | None,
+    image: Path | None,
     background: bool,
     timeout: float,
     drain_seconds: float,
@@ -155,12 +155,12 @@ def serve(
     began = time.monotonic()
     server = start(archives, port, management_port, metrics_port, config, profile, workers, state)
     with stopped_at_the_end(server.stop):
-        picture = picture or written_example(state)
-        server.wait_ready(picture.read_bytes(), timeout)
+        image = image or written_example(state)
+        server.wait_ready(image.read_bytes(), timeout)
         click.echo(f"ready: {what(server)}, after {time.monotonic() - began:.1f} s. Try:")
         for model in server.models:
             url = server.client.prediction_url(model)
-            click.echo(f"curl -X POST -F {shlex.quote(f'image=@{picture}')} {url}")
+            click.echo(f"curl -X POST -F {shlex.quote(f'image=@{image}')} {url}")
         if not background:
             click.echo("Ctrl-C stops it.")
             _watch(server, drain_seconds)

@@ -56,7 +56,7 @@ def train(
 
     \b
     falconet train fast94
-    falconet train fast94 epochs=10 learning_rate=0.5 --data pictures/
+    falconet train fast94 epochs=10 learning_rate=0.5 --data images/
     falconet train --resume runs/fast94-20260101-120000
     torchrun --nproc-per-node 4 -m falconet.cli train champion --output runs/big
 
@@ -101,7 +101,7 @@ def train(
         accuracy = weights.card["validation_accuracy"]
         found.append({"folder": str(folder), "seed": seed, "validation_accuracy": accuracy})
         if not as_json:
-            held_out = "" if accuracy is None else f", {accuracy:.2%} on the pictures held out"
+            held_out = "" if accuracy is None else f", {accuracy:.2%} on the images held out"
             click.echo(f"{folder / 'weights.pt'}{held_out}")
     accuracies = [one["validation_accuracy"] for one in found if one["validation_accuracy"]]
     if as_json:

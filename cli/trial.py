@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falconet.model.archive import INT8, MODEL, Serving
-from falconet.model.samples import FOLDER, Sample, in_folder, made_pictures, png
+from falconet.model.samples import FOLDER, Sample, in_folder, made_images, png
 from falconet.model.spec import Spec
 from falconet.native.output import probabilities
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from falconet.model.export import Parity
     from falconet.native.data import Pixels
 
-# Of a model's own pictures, as many get the same class in bfloat16, or it is not used. Of made
+# Of a model's own images, as many get the same class in bfloat16, or it is not used. Of made
 # ones, which a model has no opinion of, as many get nearly the same probability.
 AGREEMENT = 0.98
-# So many pictures go into the archive, whose probability no precision moves by more than this.
+# So many images go into the archive, whose probability no precision moves by more than this.
 KNOWN, MOVED = 16, 0.05
 BATCH = 8
 # By how much the agreement of a few samples may fall below that of many images.
@@ -39,7 +39,7 @@ class Trial:
         serving: as was asked for, with the precisions that agree with float32; its precision is
             float32 if no other does.
         rounded: how other precisions that were tried compare with float32.
-        known: pictures, with what the model says of them.
+        known: images, with what the model says of them.
     """
 
     serving: Serving
@@ -47,13 +47,13 @@ class Trial:
     known: list[Sample]
 
 
-def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -> Trial:
+def try_out(folder: Path, serving: Serving, images: "Sequence[Pixels]" = ()) -> Trial:
     """Run a model in each precision that it may be served in.
 
     Args:
         folder: with ``model.pt`` and ``spec.json``, and ``int8.json`` if it may be served so.
         serving: how it is to be served.
-        pictures: of its own; else those in its folder ``samples``, or made ones.
+        images: of its own; else those in its folder ``samples``, or made ones.
 
     Raises:
         ValueError: the model cannot be run, returns something else than finite numbers for each of
@@ -68,11 +68,11 @@ def try_out(folder: Path, serving: Serving, pictures: "Sequence[Pixels]" = ()) -
             "at least 64 images"
         )
     spec = Spec.load(folder)
-    files = [png(pixels) for pixels in pictures] or [
+    files = [png(pixels) for pixels in images] or [
         *in_folder(folder / FOLDER, spec.formats).values()
     ]
     made = not files
-    files = files or [png(pixels) for pixels in made_pictures(spec.size)]
+    files = files or [png(pixels) for pixels in made_images(spec.size)]
     said = partial(probabilities, spec.output)
     model = _Model(folder, spec, "float32")
     exact = model.logits(files)
@@ -147,7 +147,7 @@ class _Model:
             self._classifier.warm_up(2)
 
     def logits(self, files: Sequence[bytes], batch: int = BATCH) -> "Tensor":
-        """What it says of pictures, ``(N, classes)``, so many at a time."""
+        """What it says of images, ``(N, classes)``, so many at a time."""
         import torch
 
         classifier, found = self._classifier, []
@@ -192,7 +192,7 @@ class _Model:
 def _known(
     files: Sequence[bytes], spec: Spec, found: "Mapping[str, Tensor]", *, made: bool
 ) -> list[Sample]:
-    """Pictures with the best class in float32; those that another precision moves are out."""
+    """Images with the best class in float32; those that another precision moves are out."""
     known: list[Sample] = []
     best = {name: probabilities(spec.output, each).max(1) for name, each in found.items()}
     exact = best["float32"]

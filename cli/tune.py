@@ -29,7 +29,7 @@ def tune(
     teacher: Path | None,
     as_json: bool,
 ) -> None:
-    """Search hyper-parameters of a RECIPE by accuracy on the pictures held out.
+    """Search hyper-parameters of a RECIPE by accuracy on the images held out.
 
     \b
     falconet tune fast94 validation=5000 epochs=8 'learning_rate=0.2..2' 'cutout=0|6|10'
@@ -57,5 +57,5 @@ def tune(
         return
     accuracy = best.pop("validation_accuracy")
     found = " ".join(f"{name}={value}" for name, value in best.items())
-    click.echo(f"{accuracy:.2%} on the pictures held out; all trials: {folder / 'trials.csv'}")
+    click.echo(f"{accuracy:.2%} on the images held out; all trials: {folder / 'trials.csv'}")
     click.echo(f"falconet train {' '.join([recipe.name, *fixed])} {found}")

@@ -44,7 +44,7 @@ def up(
     config: Path,
     profile: ProfileName | Literal["auto"],
     workers: int | None,
-    picture: Path | None,
+    image: Path | None,
     timeout: float,
     state: Path,
     notice_seconds: float,
@@ -70,7 +70,7 @@ def up(
         )
         reload = reloading(**options)
         with stopped_at_the_end(server.stop):
-            server.wait_ready((picture or written_example(state)).read_bytes(), timeout)
+            server.wait_ready((image or written_example(state)).read_bytes(), timeout)
             for record in Record.load(state).values():
                 smoke_test(server.client, Package.verify(server.store / record.serving.file))
             click.echo(f"{what(server)}: ready after {time.monotonic() - began:.1f} s")

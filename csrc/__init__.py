@@ -1,4 +1,4 @@
-"""Picture preprocessing in C++: Pillow's resize, bit for bit, and normalization.
+"""Image preprocessing in C++: Pillow's resize, bit for bit, and normalization.
 
 Imports nothing else of Falconet, so that a TorchServe worker loads only this and the handler.
 """

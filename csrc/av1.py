@@ -1,9 +1,9 @@
-"""The sizes of pictures in AV1 (AV1 Bitstream & Decoding Process Specification, 5.3 to 5.5)."""
+"""The sizes of images in AV1 (AV1 Bitstream & Decoding Process Specification, 5.3 to 5.5)."""
 
 from collections.abc import Iterator
 
 from .budget import AV1_UNITS
-from .errors import DamagedPictureError
+from .errors import DamagedImageError
 
 _SEQUENCE_HEADER = 1
 _HEADER_BYTES = 64  # more than one has before its sizes
@@ -13,7 +13,7 @@ def sizes(coded: bytes) -> Iterator[tuple[int, int]]:
     """The largest width and height that each sequence header allows.
 
     Raises:
-        DamagedPictureError: the units' lengths do not fit, or there are too many of them.
+        DamagedImageError: the units' lengths do not fit, or there are too many of them.
     """
     at = 0
     for _ in range(AV1_UNITS):
@@ -25,11 +25,11 @@ def sizes(coded: bytes) -> Iterator[tuple[int, int]]:
         if first & 2:
             length, at = _leb128(coded, at)
         if at + length > len(coded):
-            raise DamagedPictureError("the picture is damaged: a unit of AV1 is cut off")
+            raise DamagedImageError("the image is damaged: a unit of AV1 is cut off")
         if first >> 3 & 15 == _SEQUENCE_HEADER:
             yield _size(_Bits(coded[at : at + min(length, _HEADER_BYTES)]))
         at += length
-    raise DamagedPictureError(f"expected a picture of at most {AV1_UNITS} units of AV1, got more")
+    raise DamagedImageError(f"expected an image of at most {AV1_UNITS} units of AV1, got more")
 
 
 def _leb128(coded: bytes, at: int) -> tuple[int, int]:
@@ -57,7 +57,7 @@ class _Bits:
 
 def _size(bits: _Bits) -> tuple[int, int]:
     """Width and height of a sequence header."""
-    bits.take(4)  # profile, still picture
+    bits.take(4)  # profile, still image
     if bits.take(1):  # reduced header
         bits.take(5)
     else:

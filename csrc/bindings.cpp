@@ -78,7 +78,7 @@ Size size_from(py::handle value) {
   return {side_from(pair[0], "size[0], the height"), side_from(pair[1], "size[1], the width")};
 }
 
-// A checked picture, and what keeps its memory alive.
+// A checked image, and what keeps its memory alive.
 struct HeldImage {
   py::array owner;
   Image image;
@@ -104,8 +104,8 @@ struct HeldImage {
                         (planes ? "; give .transpose(1, 2, 0), which copies nothing" : ""));
 }
 
-// `channels` 0 accepts 1, 3 or 4; anything else only that number. `what` names the picture. Errors
-// are put into words elsewhere, as this is done for each of many small pictures.
+// `channels` 0 accepts 1, 3 or 4; anything else only that number. `what` names the image. Errors
+// are put into words elsewhere, as this is done for each of many small images.
 template <class Name>
 HeldImage image_from(py::handle value, int channels, const Name& what) {
   py::array array;
@@ -149,9 +149,9 @@ py::tuple implementations_bound() {
   return py::tuple(names);
 }
 
-py::array resize_bound(py::handle picture, py::handle size_argument, py::handle filter_argument,
+py::array resize_bound(py::handle image, py::handle size_argument, py::handle filter_argument,
                        py::handle reference_argument, py::handle implementation) {
-  const HeldImage held = image_from(picture, 0, [] { return std::string("image"); });
+  const HeldImage held = image_from(image, 0, [] { return std::string("image"); });
   const Size size = size_from(size_argument);
   const Filter filter = filter_from_name(string_from(filter_argument, "filter"));
   const Reference reference = reference_from_name(string_from(reference_argument, "reference"));
@@ -267,8 +267,7 @@ class BoundPreprocessor {
 
   py::array call(py::handle images_argument, const std::optional<py::array>& given) {
     if (!py::isinstance<py::list>(images_argument) && !py::isinstance<py::tuple>(images_argument)) {
-      throw py::type_error("images: expected a list of pictures, got " +
-                           type_name(images_argument));
+      throw py::type_error("images: expected a list of images, got " + type_name(images_argument));
     }
     const auto images = py::reinterpret_borrow<py::sequence>(images_argument);
     const std::size_t count = py::len(images);

@@ -1,4 +1,4 @@
-"""What decoding one picture may cost at most, each known before it is spent."""
+"""What decoding one image may cost at most, each known before it is spent."""
 
 # Height times width, where nothing else is said.
 PIXELS = 50_000_000
@@ -12,12 +12,12 @@ SHARE_OF_RARE_JPEG = 16
 # Of a PNG, and of the RIFF that a WebP is.
 PNG_CHUNKS = 20_000
 RIFF_CHUNKS = 1_000
-# Of a TIFF: numbers that describe its first picture, each of which becomes an object; and its tags.
+# Of a TIFF: numbers that describe its first image, each of which becomes an object; and its tags.
 TIFF_NUMBERS = 100_000
 TIFF_TAGS = 70_000
 TIFF_TILE = 4_096  # pixels of a side
-# Of an AVIF or a HEIC: pictures, texts and whatever else it has, and references to them; boxes that
-# describe them; bytes of texts and color profiles, each for every picture that it is about.
+# Of an AVIF or a HEIC: images, texts and whatever else it has, and references to them; boxes that
+# describe them; bytes of texts and color profiles, each for every image that it is about.
 ITEMS = 2_000
 ITEM_BOXES = 10_000
 ITEM_BYTES = 4 << 20

@@ -20,7 +20,7 @@ Reference reference_from_name(const std::string& name);
 // torch resizes with three of the filters. Throws std::invalid_argument for the others.
 void check_torch_filter(Filter filter);
 
-// The longest side, in pixels, that a picture is resized to: kMaxSide, or for torch, whose
+// The longest side, in pixels, that an image is resized to: kMaxSide, or for torch, whose
 // precision depends on the weights of the whole side, however little of it is kept, what takes
 // milliseconds.
 int longest_side(Reference reference);

@@ -1,4 +1,4 @@
-"""From the bytes of a picture file to pixels. Needs the extra ``serve``."""
+"""From the bytes of an image file to pixels. Needs the extra ``serve``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +20,9 @@ from . import exif, formats, jpeg
 from .budget import JPEG_PASSES, KEPT_OPEN, PIXELS, RLE_PIXELS, RLE_READS, SHARE_OF_RARE_JPEG
 from .data import Data, Pixels
 from .errors import (
-    DamagedPictureError,
-    EmptyPictureError,
-    PictureError,
+    DamagedImageError,
+    EmptyImageError,
+    ImageError,
     TooManyPixelsError,
     UnsupportedFormatError,
     deep_gray,
@@ -89,7 +89,7 @@ class Decoder:
 
 
 class Encoded:
-    """A picture file of which the header has been read.
+    """An image file of which the header has been read.
 
     Args:
         data: the file's bytes.
@@ -101,10 +101,10 @@ class Encoded:
         height, width: in pixels, as :meth:`decode` gives them.
 
     Raises:
-        EmptyPictureError: there are no bytes.
+        EmptyImageError: there are no bytes.
         TooManyPixelsError: more than ``max_pixels``.
-        UnsupportedFormatError: not a picture in one of the formats allowed.
-        DamagedPictureError: a damaged header, or a file in more pieces than are read.
+        UnsupportedFormatError: not an image in one of the formats allowed.
+        DamagedImageError: a damaged header, or a file in more pieces than are read.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Encoded:
         orientation: Orientation = "ignore",
     ) -> None:
         if len(data) == 0:
-            raise EmptyPictureError("expected a picture, got an empty body")
+            raise EmptyImageError("expected an image, got an empty body")
         found = formats.find(data)
         if found is None or found.name not in allowed:
             raise unsupported(data, found, allowed)
@@ -154,7 +154,7 @@ class Encoded:
 
         Raises:
             UnsupportedFormatError: 16-bit gray.
-            DamagedPictureError: it is truncated or corrupt.
+            DamagedImageError: it is truncated or corrupt.
         """
         if self._orientation == exif.UPRIGHT:
             return self._decode(least)
@@ -172,14 +172,14 @@ class Encoded:
                 )
                 return pixels
             except (ValueError, KeyError):  # a KeyError for samplings that it has no name for
-                # Pillow lets pass damage that leaves a whole picture, and refuses a truncated one.
+                # Pillow lets pass damage that leaves a whole image, and refuses a truncated one.
                 self._afford_again()
         if self._image is None:
             _check_pixels(*self._open(), self._max_pixels)
         # Its pixels are not to be held until the batch is answered.
         waiting, self._image = self._image, None
         assert waiting is not None
-        with _picture_errors(), waiting as image:
+        with _image_errors(), waiting as image:
             if image.mode.startswith(("I", "F")):
                 raise deep_gray()
             image.load()
@@ -209,10 +209,10 @@ class Encoded:
         assert self._jpeg is not None
         passes = 2 * self._jpeg.scans * self.height * self.width
         if self._jpeg.scans > 1 and passes > JPEG_PASSES * self._max_pixels:
-            raise DamagedPictureError("the picture is damaged, and too large to be tried otherwise")
+            raise DamagedImageError("the image is damaged, and too large to be tried otherwise")
 
     def _find_orientation(self) -> int:
-        """How the picture is to be turned, by its Exif."""
+        """How the image is to be turned, by its Exif."""
         if self._jpeg is not None:
             return exif.orientation(self._jpeg.exif(self._data))
         if self._format.exif is not None:
@@ -223,7 +223,7 @@ class Encoded:
 
     def _open(self) -> tuple[int, int]:
         """Have Pillow read the header."""
-        with _picture_errors():
+        with _image_errors():
             prepare = self._format.prepare if self._jpeg is None else self._jpeg.lean
             file = open_file(prepare(self._data))
             name = self._format.pillow or self._format.name
@@ -269,17 +269,17 @@ class Decoded:
 
 
 def decode(data: Data, max_pixels: int) -> Pixels:
-    """Decode a picture file in one of the usual formats, as it is stored: :class:`Encoded`."""
+    """Decode an image file in one of the usual formats, as it is stored: :class:`Encoded`."""
     return Encoded(data, max_pixels).decode()
 
 
 def gray(pixels: Pixels) -> Pixels:
-    """An RGB picture as ``(height, width)``, by Pillow's weights, for a network of gray ones."""
+    """An RGB image as ``(height, width)``, by Pillow's weights, for a network of gray ones."""
     return np.asarray(Image.fromarray(pixels).convert("L"))
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    """The pixels of a picture that is loaded, converted.
+    """The pixels of an image that is loaded, converted.
 
     A large one in strips: as a whole, Pillow would hold it four times over, and a process waits
     longer for memory than for the pixels.
@@ -301,23 +301,23 @@ def _converted(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _picture_errors() -> Iterator[None]:
-    """Turns what Pillow raises into what is wrong with the picture."""
+def _image_errors() -> Iterator[None]:
+    """Turns what Pillow raises into what is wrong with the image."""
     try:
         yield
-    except (PictureError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:  # unless the process has lifted Pillow's limit
         raise TooManyPixelsError(str(error)) from None
     except UnidentifiedImageError:
-        raise DamagedPictureError("the picture is damaged: its header cannot be read") from None
+        raise DamagedImageError("the image is damaged: its header cannot be read") from None
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ...
-        raise DamagedPictureError(f"the picture cannot be decoded: {error}") from error
+        raise DamagedImageError(f"the image cannot be decoded: {error}") from error
 
 
 def _check_pixels(height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
         raise TooManyPixelsError(
-            f"expected a picture of at most {max_pixels} pixels, got {width} x {height} = "
+            f"expected an image of at most {max_pixels} pixels, got {width} x {height} = "
             f"{width * height}; scale it down first"
         )

@@ -31,7 +31,7 @@ def swaps_sides(orientation: int) -> bool:
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:
-    """The picture as it is to be seen; ``(height, width, 3)``, as ImageOps.exif_transpose."""
+    """The image as it is to be seen; ``(height, width, 3)``, as ImageOps.exif_transpose."""
     if swaps_sides(orientation):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

@@ -1,4 +1,4 @@
-"""The picture formats there are: a line for each."""
+"""The image formats there are: a line for each."""
 
 import os
 import re
@@ -12,21 +12,21 @@ from .data import Data
 
 @dataclass(frozen=True)
 class Format:
-    """A picture format, as Pillow decodes it.
+    """An image format, as Pillow decodes it.
 
     Attributes:
         name: in ``spec.json``, and in messages.
         signature: how a file begins.
         suffixes: of files' names.
-        divisor: it may have ``max_pixels // divisor``, as its decoder holds a picture twice.
+        divisor: it may have ``max_pixels // divisor``, as its decoder holds an image twice.
         pillow: Pillow's name for it, if it is another.
-        certain: whether nothing but a picture begins like this.
-        prepare: gives the file without what a decoder does without; raises a PictureError for one
+        certain: whether nothing but an image begins like this.
+        prepare: gives the file without what a decoder does without; raises a ImageError for one
             that costs too much.
         ready: sets the decoder up, to run in the thread that asks; raises a ModuleNotFoundError
             where it is not installed.
         exif: finds the Exif in the file.
-        exif_by_pillow: whether Pillow finds it when it reads the header. TIFF and HEIC pictures are
+        exif_by_pillow: whether Pillow finds it when it reads the header. TIFF and HEIC images are
             turned by their decoders, whatever a spec says; GIF and BMP have no orientation.
     """
 
@@ -62,7 +62,7 @@ def _ready_heic() -> None:
         import pillow_heif
     except ImportError as error:
         raise ModuleNotFoundError(
-            "HEIC pictures need pillow-heif: pip install 'falconet[heic]'"
+            "HEIC images need pillow-heif: pip install 'falconet[heic]'"
         ) from error
     pillow_heif.options.DECODE_THREADS = 1
     pillow_heif.options.THUMBNAILS = False

@@ -17,7 +17,7 @@ def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ValueError: a field is missing, or asks for what a Preprocessor cannot do: another
-            interpolation, or one length for a picture that is not square.
+            interpolation, or one length for an image that is not square.
 
     Follows ``transforms_imagenet_eval`` in ``timm/data/transforms_factory.py``, timm 1.0.31.
     """

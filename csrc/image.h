@@ -11,7 +11,7 @@ namespace falconet {
 // to here.
 constexpr int kMaxSide = 1 << 24;
 
-// A picture somebody else owns. Strides are in bytes and may be zero or negative.
+// An image somebody else owns. Strides are in bytes and may be zero or negative.
 struct Image {
   const std::uint8_t* data;
   int height;
@@ -34,7 +34,7 @@ struct Size {
   }
 };
 
-// A part of a picture.
+// A part of an image.
 struct Window {
   int top;
   int left;

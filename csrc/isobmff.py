@@ -1,6 +1,6 @@
 """The items of an AVIF or a HEIC file: both are in the same container.
 
-ISO/IEC 14496-12 (boxes) and 23008-12 (items). What decoders copy for each picture, or decode though
+ISO/IEC 14496-12 (boxes) and 23008-12 (items). What decoders copy for each image, or decode though
 no header tells of it, is bounded here before they see the file.
 """
 
@@ -11,10 +11,10 @@ from typing import NamedTuple
 from . import av1
 from .budget import ITEM_BOXES, ITEM_BYTES, ITEMS
 from .data import Data
-from .errors import DamagedPictureError
+from .errors import DamagedImageError
 
-_TWICE = "the picture is damaged: it says twice what it is"
-_TILES = 2  # a grid's pictures together, as a multiple of it; and some more of a small one
+_TWICE = "the image is damaged: it says twice what it is"
+_TILES = 2  # a grid's images together, as a multiple of it; and some more of a small one
 _SMALL = 1 << 20
 
 
@@ -57,9 +57,7 @@ class _Meta:
             if top.kind == b"meta":
                 for box in self._boxes(top.start + 4, top.end):
                     if box.kind in parts:
-                        raise DamagedPictureError(
-                            "the picture is damaged: it says twice what it is"
-                        )
+                        raise DamagedImageError("the image is damaged: it says twice what it is")
                     parts[box.kind] = box
         self.groups = parts.get(b"grpl")
         self._idat = parts.get(b"idat")
@@ -99,9 +97,7 @@ class _Meta:
             if size < reader.at - start or start + size > end:
                 return
             if self._boxes_left < 0:
-                raise DamagedPictureError(
-                    f"expected at most {ITEM_BOXES} boxes in a file, got more"
-                )
+                raise DamagedImageError(f"expected at most {ITEM_BOXES} boxes in a file, got more")
             yield _Box(kind, reader.at, start + size)
             start += size
 
@@ -135,7 +131,7 @@ class _Meta:
         parts = list(self._boxes(box.start, box.end))
         containers = [part for part in parts if part.kind == b"ipco"]
         if len(containers) > 1:
-            raise DamagedPictureError(_TWICE)
+            raise DamagedImageError(_TWICE)
         properties = [box for each in containers for box in self._boxes(each.start, each.end)]
         for part in parts:
             if part.kind == b"ipma":
@@ -171,41 +167,41 @@ def prepare(data: Data) -> Data:
     """The file as it is, if what its decoder makes of it is bearable.
 
     Raises:
-        DamagedPictureError: it is not.
+        DamagedImageError: it is not.
     """
     meta = _Meta(data)
     if len(meta.kinds) > ITEMS or sum(len(to) for _, _, to in meta.references) > ITEMS:
-        raise DamagedPictureError(f"expected a file of at most {ITEMS} items, got more")
+        raise DamagedImageError(f"expected a file of at most {ITEMS} items, got more")
     if meta.groups is not None and meta.groups.end - meta.groups.start > ITEMS:
-        raise DamagedPictureError("expected a picture, got a collection of them")
+        raise DamagedImageError("expected an image, got a collection of them")
     copied = meta.profiles.total()
     for kind, item, to in meta.references:
         lengths = [length for _, length in meta.places[item].extents] if item in meta.places else []
-        if kind == b"cdsc":  # texts and Exif, for each picture that they are about
+        if kind == b"cdsc":  # texts and Exif, for each image that they are about
             copied += sum(lengths) * len(to)
         area = _area(meta.sizes.get(item))
         if kind == b"dimg" and sum(_area(meta.sizes.get(one)) for one in to) > (
             _TILES * area + _SMALL
         ):
-            raise DamagedPictureError("expected a picture of parts no larger than it, got more")
+            raise DamagedImageError("expected an image of parts no larger than it, got more")
     if copied > ITEM_BYTES:
-        raise DamagedPictureError(
+        raise DamagedImageError(
             f"expected texts and color profiles of at most {ITEM_BYTES} bytes, got {copied}"
         )
     for item, kind in meta.kinds.items():
         if kind == b"iovl":
-            raise DamagedPictureError("expected one picture, got several that overlay each other")
+            raise DamagedImageError("expected one image, got several that overlay each other")
         if kind == b"av01":
             _check_coded(meta.bytes_of(item), meta.sizes.get(item))
     return data
 
 
 def _check_coded(coded: bytes, stated: tuple[int, int] | None) -> None:
-    """Make sure that a picture in AV1 is as large as its item says."""
+    """Make sure that an image in AV1 is as large as its item says."""
     for size in av1.sizes(coded):
         if stated is None or size[0] > stated[0] or size[1] > stated[1]:
-            raise DamagedPictureError(
-                f"the picture is damaged: it states a size of {stated}, and has {size}"
+            raise DamagedImageError(
+                f"the image is damaged: it states a size of {stated}, and has {size}"
             )
 
 

@@ -1,7 +1,7 @@
 """The markers of a JPEG.
 
-ITU-T T.81, annex B. What is between them is skipped by lengths, so that a film behind a picture, or
-a small picture within, is not taken for a part of it.
+ITU-T T.81, annex B. What is between them is skipped by lengths, so that a film behind an image, or
+a small image within, is not taken for a part of it.
 """
 
 import re
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .budget import JPEG_PASSES, JPEG_SCANS, JPEG_SEGMENTS
 from .data import Data
-from .errors import DamagedPictureError
+from .errors import DamagedImageError
 
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 # Start of frame; the numbers between are tables.
@@ -67,7 +67,7 @@ def read(data: Data, max_pixels: int) -> Header:
     """Walk over the markers, up to the only scan, or the end.
 
     Raises:
-        DamagedPictureError: too many segments or scans, or no scan.
+        DamagedImageError: too many segments or scans, or no scan.
     """
     process = precision = height = width = components = 0
     not_needed: list[tuple[int, int]] = []
@@ -82,7 +82,7 @@ def read(data: Data, max_pixels: int) -> Header:
             break
         segments += 1
         if segments > JPEG_SEGMENTS:
-            raise DamagedPictureError(
+            raise DamagedImageError(
                 f"expected a JPEG of at most {JPEG_SEGMENTS} segments, got more"
             )
         if marker == _END and scans:
@@ -91,7 +91,7 @@ def read(data: Data, max_pixels: int) -> Header:
             continue
         length = data[at] << 8 | data[at + 1] if at + 1 < size else 0
         if length < 2:  # libjpeg and Pillow go on after it
-            raise DamagedPictureError("the picture is damaged: a segment of a JPEG has no length")
+            raise DamagedImageError("the image is damaged: a segment of a JPEG has no length")
         if at + length > size:
             break
         if marker in _NOT_NEEDED and not scans:
@@ -113,7 +113,7 @@ def read(data: Data, max_pixels: int) -> Header:
             # What has too many pixels is refused for that.
             passes = max(JPEG_PASSES, max_pixels * JPEG_PASSES // max(1, height * width))
             if scans > min(JPEG_SCANS, passes):
-                raise DamagedPictureError(
+                raise DamagedImageError(
                     f"expected a JPEG of at most {min(JPEG_SCANS, passes)} scans, got more"
                 )
             after = _AFTER_SCAN.search(data, at)
@@ -121,5 +121,5 @@ def read(data: Data, max_pixels: int) -> Header:
                 break
             at = after.start()
     if not scans:
-        raise DamagedPictureError("the picture is damaged: a JPEG without pixels")
+        raise DamagedImageError("the image is damaged: a JPEG without pixels")
     return Header(process, precision, height, width, components, scans, tuple(not_needed))

@@ -80,7 +80,7 @@ struct Destination {
 
 // Rows that will be needed after those that a kernel works on.
 struct Upcoming {
-  // Each one's pixel in column `left`. As numbers, for they may be past the picture's end, where
+  // Each one's pixel in column `left`. As numbers, for they may be past the image's end, where
   // prefetching does no harm.
   std::uintptr_t rows[16];
   int count;

@@ -71,7 +71,7 @@ AVX512 inline __m512i to_bytes(const __m512i sum[4], __m128i precision) {
 // How a vector of sixteen 32-bit sums is shared out among P neighboring output pixels, as many as
 // find their taps within one load of 64 bytes. VNNI adds up four taps of a channel in each sum.
 //
-//     P = 5: three sums to a pixel, for pictures of three channels
+//     P = 5: three sums to a pixel, for images of three channels
 //     P = 4: four sums, a 128-bit lane, to a pixel, with one of them idle for three channels
 //     P = 2, 1: two, or all four lanes to a pixel, for as many successive groups of taps
 template <int P>

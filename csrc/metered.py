@@ -5,7 +5,7 @@ import os
 
 from .budget import READS, SMALL, TIMES_READ
 from .data import Data
-from .errors import DamagedPictureError
+from .errors import DamagedImageError
 
 
 def open_file(data: Data) -> io.BytesIO:
@@ -18,7 +18,7 @@ def open_file(data: Data) -> io.BytesIO:
 
 
 class MeteredFile(io.BytesIO):
-    """What Pillow reads a picture from, without a copy of it.
+    """What Pillow reads an image from, without a copy of it.
 
     Floods of empty segments, chunks and comments end here, as do runs of single bytes.
 
@@ -26,7 +26,7 @@ class MeteredFile(io.BytesIO):
         reads: how many pieces may still be read.
 
     Raises:
-        DamagedPictureError: on reading more, or the same again and again.
+        DamagedImageError: on reading more, or the same again and again.
     """
 
     def __init__(self, data: Data) -> None:
@@ -43,7 +43,7 @@ class MeteredFile(io.BytesIO):
         self.reads -= 1
         self._bytes -= self._at - start
         if self.reads < 0 or self._bytes < 0:
-            raise DamagedPictureError("expected a file in fewer pieces; save it anew")
+            raise DamagedImageError("expected a file in fewer pieces; save it anew")
         return bytes(self._view[start : self._at])
 
     def getvalue(self) -> bytes:

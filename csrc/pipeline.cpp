@@ -93,7 +93,7 @@ class Pipeline {
 
   // Pillow 13 runs the vertical pass first where that takes off more than twice as many rows as the
   // horizontal one takes off columns. The order shows in the result, because each pass rounds. It
-  // is decided on the whole picture, not on the window. torch never does.
+  // is decided on the whole image, not on the window. torch never does.
   bool vertical_first() const {
     if (geometry_.reference == Reference::torch) return false;
     const int shrink_height = image_.height - geometry_.size.height;
@@ -101,7 +101,7 @@ class Pipeline {
     return shrink_height > 0 && shrink_height > 2 * static_cast<std::int64_t>(shrink_width);
   }
 
-  // The picture's own memory, or, where its samples lie in no usual way, a packed copy of what is
+  // The image's own memory, or, where its samples lie in no usual way, a packed copy of what is
   // needed.
   Rows source(const Coefficients* x, const Coefficients* y) {
     const Spread spread = image_.spread();

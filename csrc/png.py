@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 from .budget import PNG_CHUNKS
 from .data import Data
-from .errors import DamagedPictureError, deep_gray
+from .errors import DamagedImageError, deep_gray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Pillow unpacks them, and refuses a picture for one that is large. Nobody here needs them.
+# Pillow unpacks them, and refuses an image for one that is large. Nobody here needs them.
 _LEFT_OUT = {b"eXIf", b"iCCP", b"iTXt", b"tEXt", b"zTXt"}
 _END = b"IEND"
 _HEAD = struct.Struct(">I4s")  # length and kind
@@ -25,12 +25,10 @@ def prepare(data: Data) -> Data:
 
     Raises:
         UnsupportedFormatError: 16-bit gray with alpha.
-        DamagedPictureError: too many chunks, or one that is left out and damaged.
+        DamagedImageError: too many chunks, or one that is left out and damaged.
     """
     if data[12:16] != b"IHDR":
-        raise DamagedPictureError(
-            "the picture is damaged: a PNG that does not begin with its header"
-        )
+        raise DamagedImageError("the image is damaged: a PNG that does not begin with its header")
     if data[24:26] == _GRAY_WITH_ALPHA:
         raise deep_gray()
     before_pixels = True
@@ -43,7 +41,7 @@ def prepare(data: Data) -> Data:
             found, said = zlib.crc32(view[at + 4 : end - _AFTER]), view[end - _AFTER : end]
             # Pillow does not ask behind the pixels.
             if before_pixels and found != int.from_bytes(said, "big"):
-                raise DamagedPictureError(f"the picture is damaged: in its {kind.decode()}")
+                raise DamagedImageError(f"the image is damaged: in its {kind.decode()}")
             kept.append(view[start:at])
             start = end
     return data if len(kept) == 1 else b"".join([*kept, view[start:]])
@@ -62,7 +60,7 @@ def _chunks(view: memoryview) -> Iterator[tuple[bytes, int, int]]:
     """Each chunk's kind, and where it begins and ends, up to the last or one that is cut off.
 
     Raises:
-        DamagedPictureError: too many.
+        DamagedImageError: too many.
     """
     at, size = len(SIGNATURE), len(view)
     for _ in range(PNG_CHUNKS):
@@ -74,4 +72,4 @@ def _chunks(view: memoryview) -> Iterator[tuple[bytes, int, int]]:
             return
         yield kind, at, end
         at = end
-    raise DamagedPictureError(f"expected a PNG of at most {PNG_CHUNKS} chunks, got more")
+    raise DamagedImageError(f"expected a PNG of at most {PNG_CHUNKS} chunks, got more")

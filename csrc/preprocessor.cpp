@@ -10,7 +10,7 @@
 namespace falconet {
 namespace {
 
-// Where one axis of the crop lies in the resized picture, and what has to be padded before it.
+// Where one axis of the crop lies in the resized image, and what has to be padded before it.
 struct Span {
   int start;
   int length;
@@ -103,7 +103,7 @@ Size Preprocessor::resized(Size image) const {
       static_cast<double>(static_cast<std::int64_t>(shorter_side) * longer) / shorter;
   const int longest = longest_side(options_.reference);
   if (length > longest) {
-    throw std::invalid_argument("a picture of " + std::to_string(image.height) + "x" +
+    throw std::invalid_argument("an image of " + std::to_string(image.height) + "x" +
                                 std::to_string(image.width) + " with its shorter side resized to " +
                                 std::to_string(shorter_side) + " would be more than " +
                                 std::to_string(longest) + " long");

@@ -7,25 +7,25 @@
 
 namespace falconet {
 
-// Which sides of a picture are resized to a given length: both, or the shorter or the longer one,
+// Which sides of an image are resized to a given length: both, or the shorter or the longer one,
 // which the other follows in proportion.
 enum class Fit { both, shorter, longer };
 
-// How the center of a resized picture is found where an odd number of pixels is left over. A
-// picture that is too small is padded in the same way.
+// How the center of a resized image is found where an odd number of pixels is left over. A
+// image that is too small is padded in the same way.
 enum class Crop {
   center,        // torchvision's and timm's: halves round to even, an odd pixel is padded after
   center_floor,  // Hugging Face's with NumPy: halves round down, an odd pixel is padded before
 };
 
-// Turns one picture of any size into one normalized picture of a fixed size.
+// Turns one image of any size into one normalized image of a fixed size.
 // Immutable once made: any number of threads may share one.
 class Preprocessor {
  public:
   struct Options {
     Size size;
     Fit fit;
-    Size resize;  // of the whole picture; its height counts where `fit` names one side
+    Size resize;  // of the whole image; its height counts where `fit` names one side
     Crop crop;
     std::vector<std::uint8_t> fill;  // what is padded, a byte per channel
     Filter filter;
@@ -50,7 +50,7 @@ class Preprocessor {
   }
   const Normalization& normalization() const { return normalization_; }
 
-  // What a picture is resized to, before the crop. By its shorter side, the longer one is cut to
+  // What an image is resized to, before the crop. By its shorter side, the longer one is cut to
   // whole pixels, as by torchvision's Resize, and std::invalid_argument thrown if it gets longer
   // than longest_side(). By its longer side, the shorter one is rounded, halves to even, as by
   // timm's ResizeKeepRatio, and at least 1, where timm fails.

@@ -1,4 +1,4 @@
-"""From decoded pictures of any sizes to one normalized batch."""
+"""From decoded images of any sizes to one normalized batch."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, init=False)
 class Preprocessor:
-    """Resize, crop and normalize pictures into a batch.
+    """Resize, crop and normalize images into a batch.
 
-    Equal to torchvision's ``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize`` on PIL pictures:
+    Equal to torchvision's ``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize`` on PIL images:
     the resized bytes exactly, the normalized values to 1e-6 with the usual mean and std. With
     ``reference="torch"``, equal to the same on uint8 tensors. :meth:`from_torchvision`,
     :meth:`from_timm` and :meth:`from_hf` take over what a model of theirs expects.
@@ -41,26 +41,26 @@ class Preprocessor:
     ``threads=0`` and ``implementation=None`` are decided anew.
 
     Args:
-        size: ``(height, width)`` of every picture in the batch.
-        resize: what the whole picture is resized to, before its center is kept: ``None`` for
+        size: ``(height, width)`` of every image in the batch.
+        resize: what the whole image is resized to, before its center is kept: ``None`` for
             ``size``, ``(height, width)``, or the length of one side, which the other follows in
             proportion.
         fit: which side has the length ``resize``. ``"shorter"``: the longer one is cut to whole
             pixels, as by torchvision's ``Resize``. ``"longer"``: the shorter one is rounded, halves
             to even, as by timm's ``ResizeKeepRatio(longest=1)``, but not to less than 1.
         crop: how the center is found where an odd number of pixels is left over. ``"center"``:
-            halves round to even, and an odd pixel is padded after the picture, as by torchvision's
+            halves round to even, and an odd pixel is padded after the image, as by torchvision's
             ``CenterCrop`` and timm's ``CenterCropOrPad``. ``"center_floor"``: halves round down,
             and an odd pixel is padded before, as by ``center_crop`` of
             ``transformers.image_transforms``.
-        fill: what is padded where the resized picture is smaller than ``size``: one byte (0 to
+        fill: what is padded where the resized image is smaller than ``size``: one byte (0 to
             255) for all channels, or one per channel.
         filter: see :func:`falconet.native.resize`.
         mean: one number per channel (1, 3 or 4), for pixels in the range 0 to 1.
         std: likewise.
         layout: of the batch: ``"NCHW"`` is ``(N, C, height, width)``, ``"NHWC"`` is
             ``(N, height, width, C)``.
-        threads: how many threads share a batch, one picture at a time. 0 is one for each core
+        threads: how many threads share a batch, one image at a time. 0 is one for each core
             this process may use. A batch that reads and writes less than 1 MiB is not worth waking
             them up, and is done by the calling thread.
         dtype: of the batch: ``"float32"``, or ``"bfloat16"``, the nearest to it.
@@ -242,7 +242,7 @@ class Preprocessor:
             tensor has that dtype.
 
         Raises:
-            TypeError, ValueError: a picture or ``out`` does not fit. A picture is named by its
+            TypeError, ValueError: an image or ``out`` does not fit. An image is named by its
                 index, and nothing has been written then.
             MemoryError: there is not enough to work in; ``out`` may be partly written.
         """
@@ -253,11 +253,11 @@ class Preprocessor:
         return out
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """What a picture of this size is resized to, before the crop, as ``(height, width)``.
+        """What an image of this size is resized to, before the crop, as ``(height, width)``.
 
         Raises:
             ValueError: one side would be longer than 16,777,216 pixels; a batch with such a
-                picture is refused.
+                image is refused.
         """
         return self._engine.resized(height, width)
 

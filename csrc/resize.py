@@ -1,4 +1,4 @@
-"""Resizing one picture."""
+"""Resizing one image."""
 
 from typing import Literal, get_args
 
@@ -33,7 +33,7 @@ def resize(
     reference: Reference = "pillow",
     implementation: str | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Resize a picture exactly as Pillow 13's ``Image.resize`` does, to the last bit.
+    """Resize an image exactly as Pillow 13's ``Image.resize`` does, to the last bit.
 
     Args:
         image: uint8, shape ``(height, width, channels)`` with 1, 3 or 4 channels, or
@@ -58,7 +58,7 @@ def resize(
 
     Raises:
         TypeError: an argument of the wrong type or dtype.
-        ValueError: a wrong shape or PIL mode, an empty picture, a side over 16,777,216 pixels, an
+        ValueError: a wrong shape or PIL mode, an empty image, a side over 16,777,216 pixels, an
             unknown filter, reference or implementation.
         MemoryError: the result does not fit.
 

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from .budget import TIFF_NUMBERS, TIFF_TAGS, TIFF_TILE
 from .data import Data
-from .errors import DamagedPictureError
+from .errors import DamagedImageError
 
 SHORT, LONG = 3, 4
 # Bytes, texts and undefined values, which Pillow leaves as they are where they tell of no pixels.
 _BYTES = {1, 2, 7}
-# Pictures of sizes and places, of which even bytes become objects: bits, strips, tiles, colors.
+# Images of sizes and places, of which even bytes become objects: bits, strips, tiles, colors.
 _OF_PIXELS = {258, 273, 277, 278, 279, 284, 320, 322, 323, 324, 325, 338, 339}
 _TILE_SIDES = {322, 323}
 # Other lists of tags, which Pillow reads in full, and nobody here needs.
@@ -20,7 +20,7 @@ _COUNT = 4  # where it is in a tag
 
 
 class Tag(NamedTuple):
-    """A tag of a TIFF's first picture.
+    """A tag of a TIFF's first image.
 
     Attributes:
         number: what it is about.
@@ -38,7 +38,7 @@ class Tag(NamedTuple):
 
 
 def tags(data: Data) -> Iterator[Tag]:
-    """The first picture's tags; none where it is no TIFF."""
+    """The first image's tags; none where it is no TIFF."""
     view = memoryview(data)
     marks = bytes(view[:4])
     if marks not in (b"II*\0", b"MM\0*"):
@@ -57,21 +57,21 @@ def tags(data: Data) -> Iterator[Tag]:
 
 
 def prepare(data: Data) -> Data:
-    """The file without further lists of tags, if what describes its first picture is bearable.
+    """The file without further lists of tags, if what describes its first image is bearable.
 
     Raises:
-        DamagedPictureError: it is not.
+        DamagedImageError: it is not.
     """
     found = list(tags(data))
     numbers = sum(t.length for t in found if t.kind not in _BYTES or t.number in _OF_PIXELS)
     if numbers > TIFF_NUMBERS:
-        raise DamagedPictureError(
+        raise DamagedImageError(
             f"expected a TIFF described by at most {TIFF_NUMBERS} numbers, got {numbers}; save it "
             "in larger strips"
         )
-    # A decoder has room for a whole tile, however small the picture.
+    # A decoder has room for a whole tile, however small the image.
     if any(t.number in _TILE_SIDES and (t.length != 1 or t.first > TIFF_TILE) for t in found):
-        raise DamagedPictureError(f"expected a TIFF of tiles of at most {TIFF_TILE} pixels a side")
+        raise DamagedImageError(f"expected a TIFF of tiles of at most {TIFF_TILE} pixels a side")
     lists = [t for t in found if t.number in _LISTS]
     if not lists:
         return data

@@ -5,7 +5,7 @@
 namespace falconet {
 namespace {
 
-// Per thread. A server sees few sizes of pictures often, and many once.
+// Per thread. A server sees few sizes of images often, and many once.
 constexpr std::size_t kCachedCoefficients = 64;
 constexpr std::size_t kCachedBytes = std::size_t{4} << 20;
 constexpr std::size_t kKeptBytes = std::size_t{8} << 20;

@@ -20,7 +20,7 @@ class Buffer {
   std::vector<CacheLine> lines_;
 };
 
-// What one thread keeps from picture to picture, so that in the steady state nothing is allocated:
+// What one thread keeps from image to image, so that in the steady state nothing is allocated:
 // the coefficients last used, and room for the rows in work.
 class Workspace {
  public:
@@ -30,7 +30,7 @@ class Workspace {
   // Valid until two other ones have been asked for.
   const Coefficients& coefficients(const Coefficients::Key& key);
 
-  // Gives back what an exceptionally large picture took.
+  // Gives back what an exceptionally large image took.
   void trim();
 
   Buffer source;  // pixels brought side by side

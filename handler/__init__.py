@@ -1,4 +1,4 @@
-"""Serving pictures in a TorchServe worker."""
+"""Serving images in a TorchServe worker."""
 
 from pathlib import Path
 

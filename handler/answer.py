@@ -54,7 +54,7 @@ def success(predictions: "Sequence[Prediction]") -> Json:
 
 
 Form = Callable[["Sequence[Prediction]"], Any]
-# What the answer to a single picture looks like, by the spec's ``answer``.
+# What the answer to a single image looks like, by the spec's ``answer``.
 FORMS: dict[str, Form] = {
     "falconet": success,
     "torchserve": labels,

@@ -14,7 +14,7 @@ from torch import Tensor
 from falconet.native import Preprocessor
 from falconet.native.data import Data, Pixels
 from falconet.native.decode import Decoded, Decoder, Encoded, gray
-from falconet.native.errors import DamagedPictureError
+from falconet.native.errors import DamagedImageError
 from falconet.native.output import check_output, probabilities
 
 from .answer import FORMS
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 READABLE = (1, 2)  # formats of spec.json
 
-# Shrinking while decoding leaves this many times the sides that the picture is resized to, so that
+# Shrinking while decoding leaves this many times the sides that the image is resized to, so that
 # the resize has something to filter.
 HEADROOM = 2
 # TorchScript looks at the first two runs, and then optimizes.
@@ -77,16 +77,16 @@ class Classifier:
             )
         self._spec, self._threads = spec, threads
         checked = Preprocessor.from_spec(spec, threads=1)
-        picture = (len(checked.mean), *checked.size)
+        image = (len(checked.mean), *checked.size)
         quantization = None
         if precision == "int8" and (folder / INT8).is_file():
             text = (folder / INT8).read_text(encoding="utf-8")
             quantization = Quantization.from_json(text)
-        self._use(Network(folder / model, precision, device, picture, quantization))
+        self._use(Network(folder / model, precision, device, image, quantization))
         self.channels = len(self.preprocess.mean)
         if self.channels not in (1, 3):
             raise ValueError(
-                f"spec.json: expected a model of gray or RGB pictures, with 1 or 3 numbers in mean "
+                f"spec.json: expected a model of gray or RGB images, with 1 or 3 numbers in mean "
                 f"and std, got {self.channels}"
             )
         self.decoder = Decoder.from_spec(spec)
@@ -137,7 +137,7 @@ class Classifier:
             RuntimeError: it cannot be run.
         """
         rows = self.batch(batch_size)
-        # Not pictures of one color, which a model may divide by the variance of.
+        # Not images of one color, which a model may divide by the variance of.
         _tensor(rows).copy_(torch.randn(rows.shape, generator=torch.Generator().manual_seed(0)))
         for size in range(1, batch_size + 1):
             for _ in range(OPTIMIZED_AFTER if size == 1 else 1):
@@ -154,10 +154,10 @@ class Classifier:
             )
 
     def open(self, data: Data | Pixels, max_pixels: int) -> Encoded | Decoded:
-        """Read a picture's header, and make sure that it can be preprocessed.
+        """Read an image's header, and make sure that it can be preprocessed.
 
         Raises:
-            PictureError: as :class:`falconet.native.decode.Encoded`; or the picture is so long and
+            ImageError: as :class:`falconet.native.decode.Encoded`; or the image is so long and
                 thin that it cannot be resized in proportion.
         """
         encoded: Encoded | Decoded
@@ -168,32 +168,32 @@ class Classifier:
         try:
             self.preprocess.resized(encoded.height, encoded.width)
         except ValueError as error:
-            raise DamagedPictureError(str(error)) from None
+            raise DamagedImageError(str(error)) from None
         return encoded
 
     def decode(self, encoded: Encoded | Decoded) -> Pixels:
-        """The pixels of a picture, decoded as ``spec.json`` states."""
+        """The pixels of an image, decoded as ``spec.json`` states."""
         if not self.fast_decoding:
             return encoded.decode()
         height, width = self.preprocess.resized(encoded.height, encoded.width)
         return encoded.decode(least=(HEADROOM * height, HEADROOM * width))
 
-    def batch(self, pictures: int) -> Rows:
-        """Room for the network's input, ``(pictures, height, width, C)``.
+    def batch(self, images: int) -> Rows:
+        """Room for the network's input, ``(images, height, width, C)``.
 
         float32, or the bits of bfloat16 as uint16; pinned if the network runs on a GPU.
         """
-        shape = (pictures, *self.preprocess.size, self.channels)
+        shape = (images, *self.preprocess.size, self.channels)
         dtype = torch.uint16 if self.preprocess.dtype == "bfloat16" else torch.float32
         pinned = self.network.device.type == "cuda"
         rows: Rows = torch.empty(shape, dtype=dtype, pin_memory=pinned).numpy()
         return rows
 
-    def prepare(self, pictures: Sequence[Pixels], out: Rows) -> None:
-        """Preprocess RGB pictures of any sizes into rows of a batch."""
+    def prepare(self, images: Sequence[Pixels], out: Rows) -> None:
+        """Preprocess RGB images of any sizes into rows of a batch."""
         if self.channels == 1:
-            pictures = [gray(pixels) for pixels in pictures]
-        self.preprocess(pictures, out=out)
+            images = [gray(pixels) for pixels in images]
+        self.preprocess(images, out=out)
 
     def logits(self, batch: Rows) -> Tensor:
         """``(N, classes)`` float32 for a batch, in one forward pass."""
@@ -220,10 +220,10 @@ class Classifier:
             for numbers, found in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
-    def classify(self, pictures: Sequence[Pixels]) -> list[list[Prediction]]:
-        """The most likely classes of each RGB picture, best first."""
-        batch = self.batch(len(pictures))
-        self.prepare(pictures, batch)
+    def classify(self, images: Sequence[Pixels]) -> list[list[Prediction]]:
+        """The most likely classes of each RGB image, best first."""
+        batch = self.batch(len(images))
+        self.prepare(images, batch)
         return self.predict(batch)
 
 

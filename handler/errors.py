@@ -4,9 +4,9 @@ import reprlib
 from http import HTTPStatus
 
 from falconet.native.errors import (
-    DamagedPictureError,
-    EmptyPictureError,
-    PictureError,
+    DamagedImageError,
+    EmptyImageError,
+    ImageError,
     TooManyPixelsError,
     UnsupportedFormatError,
 )
@@ -15,10 +15,10 @@ from falconet.native.errors import (
 MAX_MESSAGE = 500
 
 STATUS = {
-    EmptyPictureError: HTTPStatus.BAD_REQUEST,
+    EmptyImageError: HTTPStatus.BAD_REQUEST,
     TooManyPixelsError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedFormatError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    DamagedPictureError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    DamagedImageError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
 _repr = reprlib.Repr()
@@ -49,8 +49,8 @@ def bad_request(message: str) -> RequestError:
     return RequestError(HTTPStatus.BAD_REQUEST, message)
 
 
-def request_error(error: PictureError) -> RequestError:
-    """What a client is told of a picture that was not decoded."""
+def request_error(error: ImageError) -> RequestError:
+    """What a client is told of an image that was not decoded."""
     return RequestError(STATUS[type(error)], str(error))
 
 

@@ -12,7 +12,7 @@ from falconet.native.data import Data, Pixels
 
 from . import answer
 from .base64_text import from_base64
-from .budget import PICTURES
+from .budget import IMAGES
 from .classifier import Prediction
 from .errors import RequestError, bad_request
 
@@ -20,7 +20,7 @@ B64, DATA = "b64", "data"
 
 
 class Instances:
-    """A request with any number of pictures.
+    """A request with any number of images.
 
     The answer's ``predictions`` have one entry for each: its best label and probability, and all of
     them under ``top``.
@@ -29,7 +29,7 @@ class Instances:
     def __init__(self, message: Any) -> None:
         self._message = message
 
-    def pictures(self) -> list[Data | Pixels]:
+    def images(self) -> list[Data | Pixels]:
         message, self._message = self._message, None
         instances = message.get("instances") if isinstance(message, dict) else None
         if not isinstance(instances, list) or not instances:
@@ -37,10 +37,10 @@ class Instances:
                 'expected JSON like {"instances": [{"b64": "..."}]}, or with "inputs" as in the '
                 "Open Inference Protocol"
             )
-        if len(instances) > PICTURES:
+        if len(instances) > IMAGES:
             raise RequestError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"expected at most {PICTURES} instances, got {len(instances)}; split the request",
+                f"expected at most {IMAGES} instances, got {len(instances)}; split the request",
             )
         return [from_base64(_text(each, i), f"instances[{i}]") for i, each in enumerate(instances)]
 

@@ -14,7 +14,7 @@ from .interval import report_seconds
 
 # serving/conf/metrics.yaml declares the same; TorchServe drops what it does not know.
 BATCHES = "falconet_batches_total"
-PICTURES = "falconet_pictures_total"
+IMAGES = "falconet_images_total"
 STAGE_SECONDS = "falconet_stage_seconds_total"
 # A histogram, in seconds: TorchServe's own type has one set of buckets for everything.
 STAGE_BUCKETS = "falconet_stage_duration_seconds_bucket"
@@ -30,7 +30,7 @@ _LABELS = {
 class Metrics:
     """Sums since the last report; TorchServe adds them up for all workers.
 
-    Means are ratios: pictures by batches is the size of a batch, seconds of a stage by pictures
+    Means are ratios: images by batches is the size of a batch, seconds of a stage by images
     what one took.
 
     Args:
@@ -53,16 +53,16 @@ class Metrics:
         bucket = _BOUND_LABELS[bisect_left(BOUNDS, seconds)]
         self._add({(STAGE_SECONDS, stage): seconds, (STAGE_BUCKETS, stage, bucket): 1})
 
-    def answered(self, statuses: Sequence[int], pictures: int, seconds: float) -> None:
+    def answered(self, statuses: Sequence[int], images: int, seconds: float) -> None:
         """A batch is done.
 
         Args:
             statuses: HTTP's, of each request.
-            pictures: in all of them.
+            images: in all of them.
             seconds: that the worker spent on the batch. Kept of batches with a status 200 alone:
                 errors are cheap, and say nothing of what others will take.
         """
-        sums: dict[tuple[str, ...], float] = {(BATCHES,): 1, (PICTURES,): pictures}
+        sums: dict[tuple[str, ...], float] = {(BATCHES,): 1, (IMAGES,): images}
         if HTTPStatus.OK in statuses:
             sums[BATCH_SECONDS,] = seconds
         for status in statuses:

@@ -28,7 +28,7 @@ class Network:
             quantization; ``"auto"`` for float16 on a GPU, and for bfloat16 on a CPU that has
             instructions for it, else float32.
         device: ``"cpu"``, or a GPU such as ``"cuda:0"``.
-        picture: channels, height and width of pictures, for which filters are put in oneDNN's own
+        image: channels, height and width of images, for which filters are put in oneDNN's own
             order on a CPU; ``None`` leaves them as they are.
         quantization: which layers compute in 8-bit integers, with ``"int8"``.
 
@@ -47,7 +47,7 @@ class Network:
         path: Path,
         precision: Precision = "auto",
         device: str = "cpu",
-        picture: tuple[int, int, int] | None = None,
+        image: tuple[int, int, int] | None = None,
         quantization: Quantization | None = None,
     ) -> None:
         if precision not in get_args(Precision):
@@ -65,9 +65,9 @@ class Network:
         self.packed = 0
         self._quantization = quantization if precision == "int8" else None
         self._model = self._load(path)
-        if picture is not None and self.device.type == "cpu" and can_pack(self.dtype):
+        if image is not None and self.device.type == "cpu" and can_pack(self.dtype):
             try:
-                self.packed = self._pack(path, picture)
+                self.packed = self._pack(path, image)
             except (RuntimeError, TypeError, ValueError):  # of a graph like no other
                 logger.warning("the model is served as it is", exc_info=True)
                 self._model = self._load(path)
@@ -79,11 +79,11 @@ class Network:
         _lay_out(model.graph, self.dtype)
         return model
 
-    def _pack(self, path: Path, picture: tuple[int, int, int]) -> int:
+    def _pack(self, path: Path, image: tuple[int, int, int]) -> int:
         if not convolutions(self._model.graph):  # as where all are in int8
             return 0
         # Of two, as what has one image may look as if it had the shape of another tensor.
-        two = torch.zeros((2, *picture), dtype=self.dtype)
+        two = torch.zeros((2, *image), dtype=self.dtype)
         two = two.contiguous(memory_format=torch.channels_last)
         sizes = input_sizes(self._load(path), two[:1])
         graph = self._model.graph

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, which KServe calls v2, as far as pictures go.
+"""The Open Inference Protocol, which KServe calls v2, as far as images go.
 
 A request has one input, of any name:
 
@@ -23,7 +23,7 @@ from falconet.native.data import Data, Pixels
 
 from .answer import Served
 from .base64_text import from_base64
-from .budget import ID, PICTURES, SIDE
+from .budget import ID, IMAGES, SIDE
 from .classifier import Prediction
 from .errors import RequestError, bad_request, quoted
 
@@ -31,7 +31,7 @@ LENGTH_BYTES = 4
 
 
 class OpenInference:
-    """A request with one input, whose pictures it holds."""
+    """A request with one input, whose images it holds."""
 
     def __init__(self, message: dict[str, Any], binary: Data) -> None:
         id = message.get("id")
@@ -39,14 +39,14 @@ class OpenInference:
         self._inputs = message.get("inputs")
         self._binary = binary
 
-    def pictures(self) -> list[Data | Pixels]:
+    def images(self) -> list[Data | Pixels]:
         inputs, self._inputs = self._inputs, None
         binary, self._binary = self._binary, b""
         if self._id is not None and len(self._id) > ID:
             self._id = None
             raise bad_request(f"id: expected at most {ID} characters")
         if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-            raise bad_request("expected one input, with the pictures in it")
+            raise bad_request("expected one input, with the images in it")
         (tensor,) = inputs
         shape, datatype = tensor.get("shape"), tensor.get("datatype")
         count = _count(shape, datatype)
@@ -96,7 +96,7 @@ class OpenInference:
 
 
 def _count(shape: Any, datatype: Any) -> int:
-    """How many pictures a tensor is said to hold."""
+    """How many images a tensor is said to hold."""
     if not isinstance(shape, list) or not all(
         isinstance(side, int) and not isinstance(side, bool) and 0 < side < SIDE for side in shape
     ):
@@ -111,10 +111,10 @@ def _count(shape: Any, datatype: Any) -> int:
             "inputs[0]: expected BYTES of shape [N], or UINT8 of shape [N, height, width, 3], got "
             f"{quoted(datatype)} of shape {quoted(shape)}"
         )
-    if count > PICTURES:
+    if count > IMAGES:
         raise RequestError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"expected at most {PICTURES} pictures, got {count}; split the request",
+            f"expected at most {IMAGES} images, got {count}; split the request",
         )
     return count
 

@@ -1,6 +1,6 @@
 """Layers whose weights lie in memory as oneDNN computes with them.
 
-Otherwise oneDNN brings them into that order on every call, which for a single small picture takes
+Otherwise oneDNN brings them into that order on every call, which for a single small image takes
 longer than computing.
 """
 

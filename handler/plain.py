@@ -1,4 +1,4 @@
-"""A picture file as the body of a request, or in a form."""
+"""An image file as the body of a request, or in a form."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from .errors import RequestError
 
 
 class Plain:
-    """A request with one picture, whose answer has the form that the model's spec names."""
+    """A request with one image, whose answer has the form that the model's spec names."""
 
     def __init__(self, file: Data) -> None:
         self._files: list[Data | Pixels] = [file]
 
-    def pictures(self) -> list[Data | Pixels]:
+    def images(self) -> list[Data | Pixels]:
         files, self._files = self._files, []
         return files
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from falconet.native.data import Data
-from falconet.native.unsupported import PICTURES_IN_BASE64
+from falconet.native.unsupported import IMAGES_IN_BASE64
 
 from . import LENGTH_HEADER, form
 from .base64_text import from_base64
@@ -18,7 +18,7 @@ from .open_inference import OpenInference
 from .plain import Plain
 from .request import Request
 
-# Where a picture may be in a multipart form. "body" is also what TorchServe calls a raw body.
+# Where an image may be in a multipart form. "body" is also what TorchServe calls a raw body.
 FIELDS = ("image", "data", "body")
 # Protocols in JSON, by a name in the message; the last one says what was expected.
 PROTOCOLS: tuple[tuple[str, Callable[[Any, Data], Request]], ...] = (
@@ -33,9 +33,9 @@ _GZIP = 16 + zlib.MAX_WBITS
 def read(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
     """Read a request as TorchServe hands it over: values by field name, and HTTP headers.
 
-    Accepts the raw picture as the body, compressed by gzip where ``Content-Encoding`` says so; a
+    Accepts the raw image as the body, compressed by gzip where ``Content-Encoding`` says so; a
     multipart form, read by TorchServe or left to us (:mod:`falconet.handler.form`), with the
-    picture in the first of :data:`FIELDS` that there is, or in its only field; and the JSON of
+    image in the first of :data:`FIELDS` that there is, or in its only field; and the JSON of
     :data:`PROTOCOLS`.
 
     Raises:
@@ -51,7 +51,7 @@ def read(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
     if not names or (len(names) > 1 and names[0] not in FIELDS):
         got = f"the fields {quoted(sorted(fields))}" if fields else "nothing"
         raise bad_request(
-            "expected a picture as the body (curl -T FILE; with --data-binary also "
+            "expected an image as the body (curl -T FILE; with --data-binary also "
             "-H 'Content-Type: image/jpeg') or in one of the form fields "
             f"{', '.join(FIELDS)} (curl -F image=@FILE), got {got}"
         )
@@ -64,7 +64,7 @@ def read(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
     if not isinstance(value, (bytes, bytearray, memoryview)):
         return _by_name(value, b"")  # TorchServe has read the JSON
     start = bytes(value[:64]).removeprefix(_BYTE_ORDER_MARK).lstrip()[:1]
-    # No picture format begins with these.
+    # No image format begins with these.
     if start not in (b"{", b"["):
         return Plain(value)
     length = _json_length(headers, len(value))
@@ -75,7 +75,7 @@ def _plain_part(value: Any) -> Any:
     """Text, or a part of a form, without base64; TorchServe has read the headers that name it."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         start = bytes(value[:16])
-        if start.startswith(PICTURES_IN_BASE64):
+        if start.startswith(IMAGES_IN_BASE64):
             return from_base64(bytes(value).decode("latin-1"), "the body")
     return value
 

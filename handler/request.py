@@ -13,7 +13,7 @@ from .errors import RequestError
 class Request(Protocol):
     """One request, read no further than to know its protocol."""
 
-    def pictures(self) -> list[Data | Pixels]:
+    def images(self) -> list[Data | Pixels]:
         """Files, or pixels; to be asked once, as the message is let go.
 
         Raises:
@@ -22,11 +22,11 @@ class Request(Protocol):
         ...
 
     def name(self, index: int) -> str:
-        """What a message about one of its pictures begins with."""
+        """What a message about one of its images begins with."""
         ...
 
     def success(self, found: Sequence[Sequence[Prediction]], served: Served) -> Any:
-        """The answer in JSON, of the predictions of each picture, best first."""
+        """The answer in JSON, of the predictions of each image, best first."""
         ...
 
     def failure(self, error: RequestError) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from PIL import Image
 from falconet.native import available_cores
 from falconet.native.budget import PIXELS
 from falconet.native.decode import Decoded, Encoded
-from falconet.native.errors import PictureError
+from falconet.native.errors import ImageError
 
 from . import MODELS, PRECISION, THREADS, answer, wire
 from .classifier import Classifier, Prediction, Rows
@@ -40,20 +40,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Waiting:
-    """A picture that waits to be decoded.
+    """An image that waits to be decoded.
 
     Attributes:
         request: the index in the batch of the request that it came with.
         name: what a message about it begins with.
-        picture: the picture.
+        image: the image.
     """
 
     request: int
     name: str
-    picture: Encoded | Decoded
+    image: Encoded | Decoded
 
 
-# What a request came to: the predictions of each of its pictures, or what is wrong.
+# What a request came to: the predictions of each of its images, or what is wrong.
 Outcome = tuple[Request | None, list[list[Prediction]] | RequestError]
 
 
@@ -83,7 +83,7 @@ class Service:
         self._tracer = tracer(model)
         self._trace: Trace | None = None  # of the batch in hand, if there are traces
         self._pool = ThreadPoolExecutor(self.threads, "preprocess")
-        self._one_large_picture = Lock()
+        self._one_large_image = Lock()
         self._rows = self.classifier.batch(self.batch_size)
         # Now, while the worker is not READY yet, rather than on somebody's request.
         self.classifier.warm_up(self.batch_size)
@@ -106,7 +106,7 @@ class Service:
         device = _device(context.system_properties.get("gpu_id"))
 
         def load(precision: Precision) -> Classifier:
-            # Preprocessing has the threads of this pool, a picture each: one of its own for each.
+            # Preprocessing has the threads of this pool, an image each: one of its own for each.
             return Classifier(folder, file, 1, precision, device)
 
         wanted: Any = os.environ.get(PRECISION) or options.get("precision", "auto")
@@ -136,9 +136,9 @@ class Service:
         """Answer every request of a batch, each with its own status; raises nothing."""
         began = perf_counter()
         self._metrics.began(len(batch))
-        answers, statuses, pictures = [], [], 0
+        answers, statuses, images = [], [], 0
         try:
-            outcomes, pictures = self._outcomes(batch, context)
+            outcomes, images = self._outcomes(batch, context)
         except Exception:  # TorchServe would give it to all of the batch, without a status
             outcomes = [(None, _failed("a batch could not be answered"))] * len(batch)
         # The only place where outcomes become responses.
@@ -152,7 +152,7 @@ class Service:
             context.set_response_status(status.value, status.phrase, i)
             statuses.append(status.value)
             answers.append(body)
-        self._metrics.answered(statuses, pictures, perf_counter() - began)
+        self._metrics.answered(statuses, images, perf_counter() - began)
         trace, self._trace = self._trace, None
         if trace is not None:
             trace.answered(statuses)
@@ -161,7 +161,7 @@ class Service:
     def _outcomes(
         self, batch: Sequence[Mapping[str, Any]], context: Any
     ) -> tuple[list[Outcome], int]:
-        """What each request came to, and how many pictures all had."""
+        """What each request came to, and how many images all had."""
         if self._tracer is not None:
             headers = [context.get_all_request_header(i) for i in range(len(batch))]
             self._trace = self._tracer.began(headers)
@@ -194,25 +194,25 @@ class Service:
         return outcomes, len(waiting)
 
     def _open(self, index: int, request: Request) -> list[Waiting]:
-        """The request's pictures, which share its limit of pixels."""
+        """The request's images, which share its limit of pixels."""
         opened: list[Waiting] = []
         left = self.max_pixels
-        for i, data in enumerate(request.pictures()):
+        for i, data in enumerate(request.images()):
             try:
-                picture = self.classifier.open(data, left)
-            except PictureError as error:
+                image = self.classifier.open(data, left)
+            except ImageError as error:
                 raise _named(request_error(error), request.name(i)) from error
-            left -= picture.height * picture.width
-            opened.append(Waiting(index, request.name(i), picture))
+            left -= image.height * image.width
+            opened.append(Waiting(index, request.name(i), image))
         return opened
 
     def _predict(
         self, waiting: list[Waiting], errors: dict[int, RequestError]
     ) -> list[tuple[Waiting, list[Prediction]]]:
-        """What pictures show. Requests that fail are left out, and noted in ``errors``."""
+        """What images show. Requests that fail are left out, and noted in ``errors``."""
         rows = self._rows[: len(waiting)]
         row_of_each = [rows[i : i + 1] for i in range(len(waiting))]
-        # Decoding and resizing leave the GIL to others. A single picture waits for no thread.
+        # Decoding and resizing leave the GIL to others. A single image waits for no thread.
         run = self._pool.map if len(waiting) > 1 and self.threads > 1 else map
         failed = list(run(self._prepare, waiting, row_of_each))
         for item, error in zip(waiting, failed, strict=True):
@@ -224,34 +224,34 @@ class Service:
         return self._predict_rows([waiting[i] for i in good], rows, errors)
 
     def _prepare(self, item: Waiting, row: Rows) -> RequestError | None:
-        """Decode and preprocess a picture into its row of the batch, or say what is wrong."""
+        """Decode and preprocess an image into its row of the batch, or say what is wrong."""
         try:
-            with self._room_for(item.picture):
+            with self._room_for(item.image):
                 began = perf_counter()
-                pixels = self.classifier.decode(item.picture)
+                pixels = self.classifier.decode(item.image)
                 decoded = perf_counter()
                 self.classifier.prepare([pixels], row)
             self._took("decode", began, decoded, [item])
             self._took("preprocess", decoded, perf_counter(), [item])
-        except PictureError as error:
+        except ImageError as error:
             return _named(request_error(error), item.name)
         except Exception:  # a bug, or no memory: this request's alone
             return _failed("a request could not be read")
         return None
 
     @contextmanager
-    def _room_for(self, picture: Encoded | Decoded) -> Iterator[None]:
-        """Waits, so that all pictures held decoded have at most twice ``max_pixels``."""
-        if picture.height * picture.width <= self.max_pixels // self.threads:
+    def _room_for(self, image: Encoded | Decoded) -> Iterator[None]:
+        """Waits, so that all images held decoded have at most twice ``max_pixels``."""
+        if image.height * image.width <= self.max_pixels // self.threads:
             yield
         else:
-            with self._one_large_picture:
+            with self._one_large_image:
                 yield
 
     def _predict_rows(
         self, items: list[Waiting], rows: Rows, errors: dict[int, RequestError]
     ) -> list[tuple[Waiting, list[Prediction]]]:
-        """Predict pictures together; if that fails, each by itself."""
+        """Predict images together; if that fails, each by itself."""
         try:
             began = perf_counter()
             found = self.classifier.predict(rows)
@@ -267,7 +267,7 @@ class Service:
             return [pair for alone in each for pair in alone]
 
     def _took(self, stage: str, began: float, ended: float, items: Sequence[Waiting]) -> None:
-        """Count, and trace, the time that a stage of these pictures took."""
+        """Count, and trace, the time that a stage of these images took."""
         self._metrics.took(stage, ended - began)
         if self._trace is not None:
             self._trace.took(stage, began, ended, [item.request for item in items])
@@ -301,7 +301,7 @@ def _response(
 
 
 def _named(error: RequestError, name: str) -> RequestError:
-    """The error with what its picture is called, where a request may have several."""
+    """The error with what its image is called, where a request may have several."""
     return RequestError(error.status, name + error.message)
 
 

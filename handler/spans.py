@@ -60,25 +60,25 @@ class Trace:
         self._times: list[tuple[str, float, float, Sequence[int]]] = []
 
     def took(self, stage: str, began: float, ended: float, requests: Sequence[int]) -> None:
-        """A stage of a picture, or of pictures together; safe to call from any thread.
+        """A stage of an image, or of images together; safe to call from any thread.
 
         Args:
             stage: ``decode``, ``preprocess`` or ``inference``.
             began, ended: as ``perf_counter`` has it.
-            requests: for each picture, the index of the request that it came with.
+            requests: for each image, the index of the request that it came with.
         """
         self._times.append((stage, began, ended, requests))
 
     def answered(self, statuses: Sequence[int]) -> None:
         """Make the spans: one for each request, with its HTTP status, and one for each stage."""
         ended = perf_counter()
-        # A span of a stage, not of a picture: a request may have 128.
+        # A span of a stage, not of an image: a request may have 128.
         stages: list[dict[str, tuple[float, float, int]]] = [{} for _ in self._headers]
         try:
             for stage, begin, end, requests in self._times:
                 for request in requests:
-                    first, last, pictures = stages[request].get(stage, (begin, end, 0))
-                    stages[request][stage] = min(first, begin), max(last, end), pictures + 1
+                    first, last, images = stages[request].get(stage, (begin, end, 0))
+                    stages[request][stage] = min(first, begin), max(last, end), images + 1
             for headers, status, own in zip(self._headers, statuses, stages, strict=True):
                 self._make(headers, status, ended, own)
         except Exception:  # no trace is worth a request
@@ -110,11 +110,11 @@ class Trace:
         if status >= 500:
             span.set_status(trace.StatusCode.ERROR)
         within = trace.set_span_in_context(span)
-        for stage, (first, last, pictures) in stages.items():
+        for stage, (first, last, images) in stages.items():
             child = self._tracer.start_span(
                 stage,
                 within,
-                attributes={"falconet.pictures": pictures},
+                attributes={"falconet.images": images},
                 start_time=self._at(first),
             )
             child.end(self._at(last))

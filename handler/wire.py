@@ -82,7 +82,7 @@ class _Stream:
         return value
 
     def _take_large(self, length: int) -> bytearray:
-        """Straight to where it stays: a batch of pictures would be held twice."""
+        """Straight to where it stays: a batch of images would be held twice."""
         arrived = self._buffer[self._at :]
         self._buffer, self._at = bytearray(), 0
         taken = bytearray(length)

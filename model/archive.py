@@ -47,7 +47,7 @@ class Serving:
         startup_timeout: seconds a worker may take to load.
         threads: compute threads per worker; 0 shares the cores out among the workers, or leaves
             it to the server as well.
-        max_pixels: the largest picture accepted, height times width.
+        max_pixels: the largest image accepted, height times width.
         precision: what the model computes in. ``"auto"`` is the fastest on the server's CPU among
             ``precisions``, which a worker measures. If the CPU has no instructions
             for int8, ``"int8"`` is served as ``"auto"``.
@@ -114,7 +114,7 @@ def archive(
         version: of the model; a number like ``2`` or ``2.1``.
         serving: how to run it.
         allow: formats that are decoded besides those of ``spec.json``.
-        known: pictures to try the model with before it takes over from another.
+        known: images to try the model with before it takes over from another.
 
     Raises:
         FileNotFoundError: the folder lacks one of the two files.

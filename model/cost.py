@@ -1,4 +1,4 @@
-"""What one picture costs a network."""
+"""What one image costs a network."""
 
 from typing import NamedTuple
 
@@ -17,13 +17,13 @@ class Cost(NamedTuple):
 
 
 def cost(network: nn.Module, size: tuple[int, int]) -> Cost:
-    """The cost of one RGB picture of that ``(height, width)``, in evaluation mode.
+    """The cost of one RGB image of that ``(height, width)``, in evaluation mode.
 
     Counts the multiplications of convolutions and matrices, each with its addition as one;
     normalizations, activations and pools are left out, as is usual.
     """
-    picture = torch.zeros(1, 3, *size)
+    image = torch.zeros(1, 3, *size)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        fold(network)(picture)
+        fold(network)(image)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(parameters, counter.get_total_flops() // 2)

@@ -25,27 +25,27 @@ class Parity:
     """How two forms of a network compare.
 
     Attributes:
-        pictures: how many were compared.
+        images: how many were compared.
         max_difference: the largest absolute difference of two logits.
-        same_top1: on how many pictures both name the same class.
+        same_top1: on how many images both name the same class.
     """
 
-    pictures: int
+    images: int
     max_difference: float
     same_top1: int
 
     @classmethod
     def of(cls, expected: Tensor, got: Tensor) -> "Parity":
-        """Of the logits, ``(N, classes)``, that they have for the same pictures."""
+        """Of the logits, ``(N, classes)``, that they have for the same images."""
         return cls(
-            pictures=len(expected),
+            images=len(expected),
             max_difference=(expected - got).abs().max().item(),
             same_top1=int((expected.argmax(1) == got.argmax(1)).sum()),
         )
 
     def __str__(self) -> str:
         return (
-            f"on {self.pictures} pictures the logits differ by at most {self.max_difference:.2g}, "
+            f"on {self.images} images the logits differ by at most {self.max_difference:.2g}, "
             f"the top-1 class is the same on {self.same_top1}"
         )
 
@@ -73,19 +73,19 @@ def export(weights: Weights, folder: Path) -> Parity:
     """Write ``model.pt`` (frozen TorchScript) and ``spec.json`` into a folder.
 
     The file, as read back from the disk, is compared with the network on the weights' own
-    pictures before anything is put in place.
+    images before anything is put in place.
 
     Raises:
         ExportError: they differ by more than :data:`MAX_DIFFERENCE`, or in a top-1 class.
     """
-    pictures = torch.from_numpy(weights.spec.preprocessor()(weights.samples))
+    images = torch.from_numpy(weights.spec.preprocessor()(weights.samples))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MODEL
     partial = path.with_suffix(".partial")
     with torch.inference_mode():
-        script = write_script(fold(weights.network), pictures[:2], partial)
-        parity = Parity.of(weights.network(pictures), script(pictures))
-    if not parity.max_difference <= MAX_DIFFERENCE or parity.same_top1 != parity.pictures:
+        script = write_script(fold(weights.network), images[:2], partial)
+        parity = Parity.of(weights.network(images), script(images))
+    if not parity.max_difference <= MAX_DIFFERENCE or parity.same_top1 != parity.images:
         partial.unlink()
         raise ExportError(
             f"the TorchScript file differs from the network: {parity}; expected at most "

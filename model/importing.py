@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from falconet.native.decode import Decoder, gray
-from falconet.native.errors import PictureError
+from falconet.native.errors import ImageError
 from falconet.native.output import probabilities
 
 from .archive import MODEL, PROOF
 from .export import write_script
 from .importers.model import Model
-from .samples import keep, made_pictures, png
+from .samples import keep, made_images, png
 
 # Of sums in another order, in float32.
 MOST_MOVED = 1e-3
@@ -34,19 +34,19 @@ class Proof:
     """How a model and its original compare.
 
     Attributes:
-        pictures: how many were shown to both.
-        made: whether the pictures were made, for want of others.
+        images: how many were shown to both.
+        made: whether the images were made, for want of others.
         same_bytes: on how many the resized bytes are the same; ``None`` where the original's own
             preprocessing is not known.
         input_difference: the largest of two normalized values; likewise.
         probability_difference: the largest of two probabilities.
         logit_difference: the largest of two numbers that the networks return, as a share of the
-            largest of any picture from their mean.
+            largest of any image from their mean.
         same_top1: on how many both name the same class, or one that is as likely.
         classes_named: how many different ones.
     """
 
-    pictures: int
+    images: int
     made: bool
     same_bytes: int | None
     input_difference: float | None
@@ -59,13 +59,13 @@ class Proof:
     def holds(self) -> bool:
         """Whether the model that was written says the same."""
         return (
-            self.same_top1 == self.pictures
+            self.same_top1 == self.images
             and self.logit_difference <= MOST_MOVED
-            and self.same_bytes in (None, self.pictures)
+            and self.same_bytes in (None, self.images)
         )
 
     def __str__(self) -> str:
-        of = f"{self.pictures} {'generated ' if self.made else ''}images"
+        of = f"{self.images} {'generated ' if self.made else ''}images"
         said = (
             f"the same class on {self.same_top1} of {of}, {self.classes_named} different; "
             f"probabilities differ by at most {self.probability_difference:.1g}\n"
@@ -88,10 +88,10 @@ def write(model: Model, folder: Path, files: Mapping[str, bytes] | None = None) 
 
     Raises:
         ImportedModelError: the file says something else than the model does.
-        ValueError: a picture cannot be decoded.
+        ValueError: an image cannot be decoded.
     """
     images = files or {
-        f"made {i}": png(each) for i, each in enumerate(made_pictures(model.spec.size, 32))
+        f"made {i}": png(each) for i, each in enumerate(made_images(model.spec.size, 32))
     }
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{MODEL}.partial"
@@ -121,7 +121,7 @@ def write(model: Model, folder: Path, files: Mapping[str, bytes] | None = None) 
 def _decoded(decoder: Decoder, name: str, file: bytes) -> npt.NDArray[np.uint8]:
     try:
         return decoder.decode(file)
-    except PictureError as error:
+    except ImageError as error:
         raise ValueError(f"{name}: {error}") from error
 
 
@@ -132,7 +132,7 @@ def compare(
     *,
     made: bool,
 ) -> Proof:
-    """Show pictures to a model in its own way, and to what was written of it in ours."""
+    """Show images to a model in its own way, and to what was written of it in ours."""
     spec = model.spec
     preprocess, decoder = spec.preprocessor(), spec.decoder()
     mean, std = (np.array(each, np.float32)[:, None, None] for each in (spec.mean, spec.std))
@@ -170,7 +170,7 @@ def compare(
     same = (likely.argmax(1) == named) | as_likely
     known = model.preprocess is not None
     return Proof(
-        pictures=count,
+        images=count,
         made=made,
         same_bytes=same_bytes if known else None,
         input_difference=moved if known else None,

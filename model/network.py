@@ -56,7 +56,7 @@ class Stage(nn.Module):
 
 @register
 class ConvNet(nn.Module):
-    """A small network for small pictures: 2x2 whitening, three stages, global max.
+    """A small network for small images: 2x2 whitening, three stages, global max.
 
     After the networks of airbench94 and airbench96 (Keller Jordan, arXiv:2404.00498): the widths
     of the one, the stages of the other, and ReLU for GELU, which folds and quantizes better.
@@ -102,13 +102,13 @@ class ConvNet(nn.Module):
         return logits * self.logit_scale
 
     @torch.no_grad()
-    def initialize_whitening(self, pictures: Tensor) -> None:
+    def initialize_whitening(self, images: Tensor) -> None:
         """Set the first layer to decorrelate 2x2 patches, and keep it there.
 
         Args:
-            pictures: ``(N, 3, height, width)`` float32, normalized; some thousands are enough.
+            images: ``(N, 3, height, width)`` float32, normalized; some thousands are enough.
         """
-        patches = pictures.unfold(2, 2, 1).unfold(3, 2, 1)
+        patches = images.unfold(2, 2, 1).unfold(3, 2, 1)
         patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 12)
         covariance = (patches.T @ patches / len(patches)).double()
         values, vectors = torch.linalg.eigh(covariance)

@@ -1,4 +1,4 @@
-"""Pictures in an archive, with what the model is known to say of them."""
+"""Images in an archive, with what the model is known to say of them."""
 
 import base64
 import io
@@ -25,23 +25,23 @@ MOST = 256
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and its answer, found when the archive was made.
+    """An image and its answer, found when the archive was made.
 
     Attributes:
-        picture: the file's bytes.
+        image: the file's bytes.
         label: the most likely class.
         probability: of that class, computed in float32.
-        made: whether the picture is none of the model's own, but made for the trial.
+        made: whether the image is none of the model's own, but made for the trial.
     """
 
-    picture: bytes
+    image: bytes
     label: str
     probability: float
     made: bool = False
 
 
 def png(pixels: npt.NDArray[np.uint8], **options: int) -> bytes:
-    """A picture as a file; options are Pillow's."""
+    """An image as a file; options are Pillow's."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", **options)
     return file.getvalue()
@@ -82,11 +82,11 @@ def keep(files: Mapping[str, bytes], folder: Path) -> None:
 
 
 def example() -> bytes:
-    """A file with a picture of nothing in particular."""
-    return png(made_pictures((64, 64), 1)[0])
+    """A file with an image of nothing in particular."""
+    return png(made_images((64, 64), 1)[0])
 
 
-def made_pictures(size: tuple[int, int], count: int = 8) -> list[npt.NDArray[np.uint8]]:
+def made_images(size: tuple[int, int], count: int = 8) -> list[npt.NDArray[np.uint8]]:
     """Soft random colors, of several shapes around a model's ``(height, width)``, the same always.
 
     Returns:
@@ -107,7 +107,7 @@ def to_json(samples: Sequence[Sample]) -> dict[str, Any]:
         "format": FORMAT,
         "samples": [
             {
-                "picture": base64.b64encode(each.picture).decode(),
+                "image": base64.b64encode(each.image).decode(),
                 "label": each.label,
                 "probability": each.probability,
                 **({"made": True} if each.made else {}),
@@ -133,7 +133,8 @@ def from_json(content: Any) -> list[Sample]:
             raise ValueError(f"expected format {FORMAT}, got {content['format']!r}")
         return [
             Sample(
-                base64.b64decode(each["picture"], validate=True),
+                # "picture" in archives that were made before version 1.0
+                base64.b64decode(each.get("image") or each["picture"], validate=True),
                 str(each["label"]),
                 float(each["probability"]),
                 bool(each.get("made", False)),

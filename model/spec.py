@@ -1,4 +1,4 @@
-"""What a model expects of a picture, and what its answers mean."""
+"""What a model expects of an image, and what its answers mean."""
 
 import json
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Spec:
         formats: of files that are decoded; see :data:`falconet.native.formats.FORMATS`.
         output: what the network returns for each class: ``"logits"`` of classes of which one is
             right, ``"sigmoid"`` for logits of several labels at once, or ``"probabilities"``.
-        answer: the form of an answer to a picture alone, see :data:`falconet.handler.answer.FORMS`;
+        answer: the form of an answer to an image alone, see :data:`falconet.handler.answer.FORMS`;
             ``"torchserve"`` is that of TorchServe's ``image_classifier``.
         top_k: how many labels an answer lists at most.
 
@@ -97,7 +97,7 @@ class Spec:
         self.preprocessor(threads=1)
 
     def decoder(self) -> Decoder:
-        """The only way from files to pictures.
+        """The only way from files to images.
 
         Raises:
             ModuleNotFoundError: the decoder of a format is not installed.
@@ -105,7 +105,7 @@ class Spec:
         return Decoder.from_spec(asdict(self))
 
     def preprocessor(self, threads: int = 0) -> Preprocessor:
-        """The only way from pictures to the network's input."""
+        """The only way from images to the network's input."""
         return Preprocessor.from_spec(asdict(self), threads=threads)
 
     def to_json(self) -> str:

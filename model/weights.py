@@ -21,13 +21,13 @@ PRETRAINED = Path(__file__).parent / "pretrained" / "cifar10.pt"
 
 @dataclass(frozen=True)
 class Weights:
-    """A trained network, its spec, and some pictures to check an export with.
+    """A trained network, its spec, and some images to check an export with.
 
     Attributes:
         network: in evaluation mode, on the CPU; of a registered class.
         arguments: what its class was called with; plain values only.
         spec: what it expects and answers.
-        samples: pictures of the training set, held out if any were, uint8 ``(height, width, 3)``.
+        samples: images of the training set, held out if any were, uint8 ``(height, width, 3)``.
         card: how it was made: recipe, environment, accuracy; plain values only.
     """
 
@@ -81,5 +81,6 @@ class Weights:
             arguments=content["arguments"],
             spec=Spec.from_json(content["spec"]),
             samples=[pixels.numpy() for pixels in content["samples"]],
-            card=content["card"],
+            # Before version 1.0 images were called pictures.
+            card={k.replace("pictures", "images"): v for k, v in content["card"].items()},
         )

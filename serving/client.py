@@ -147,10 +147,10 @@ class Client:
             seconds=_sum(text, BATCH_SECONDS, of_version) or 0.0,
         )
 
-    def predict(self, model: str, picture: bytes) -> dict[str, Any]:
+    def predict(self, model: str, image: bytes) -> dict[str, Any]:
         """See :func:`predict`."""
         return predict(
-            self.prediction_url(model), picture, timeout=self.timeout, session=self._session
+            self.prediction_url(model), image, timeout=self.timeout, session=self._session
         )
 
     def prediction_url(self, model: str, version: str | None = None) -> str:
@@ -200,23 +200,23 @@ def _slash(version: str | None) -> str:
 
 
 def predict(
-    url: str, picture: bytes, *, timeout: float = 10.0, session: requests.Session | None = None
+    url: str, image: bytes, *, timeout: float = 10.0, session: requests.Session | None = None
 ) -> dict[str, Any]:
-    """The answer to one picture: predictions, or an error with its code and message.
+    """The answer to one image: predictions, or an error with its code and message.
 
     It is asked for by the Open Inference Protocol, whose answer has the same form whatever a
     model's spec says of others, and in which a file needs no base64.
 
     Args:
         url: like ``http://127.0.0.1:8080/predictions/cifar10``.
-        picture: the file's bytes.
+        image: the file's bytes.
         timeout: seconds to wait.
-        session: of :func:`.open_session`, to keep a connection open for more pictures.
+        session: of :func:`.open_session`, to keep a connection open for more images.
 
     Raises:
         ServerError: there is no answer, or none in the handler's form.
     """
-    element = len(picture).to_bytes(4, "little") + picture
+    element = len(image).to_bytes(4, "little") + image
     tensor: dict[str, Any] = {"name": "image", "datatype": "BYTES", "shape": [1]}
     tensor["parameters"] = {"binary_data_size": len(element)}
     head = json.dumps({"inputs": [tensor]}).encode()

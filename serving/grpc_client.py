@@ -9,7 +9,7 @@ from .errors import ServerError
 from .inference_pb2 import PredictionsRequest
 from .inference_pb2_grpc import InferenceAPIsServiceStub
 
-# Where the handler looks for a picture.
+# Where the handler looks for an image.
 FIELD = "data"
 
 
@@ -30,8 +30,8 @@ class GrpcClient:
         self._channel = grpc.insecure_channel(address, options)
         self._stub = InferenceAPIsServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
-    def predict(self, model: str, picture: bytes, version: str = "") -> Any:
-        """The handler's answer to a picture, or to KServe's JSON, as over HTTP.
+    def predict(self, model: str, image: bytes, version: str = "") -> Any:
+        """The handler's answer to an image, or to KServe's JSON, as over HTTP.
 
         TorchServe's gRPC has no status for one request of a batch: an error is an answer with
         ``"success"`` false, and its code.
@@ -39,9 +39,7 @@ class GrpcClient:
         Raises:
             ServerError: there is no answer.
         """
-        request = PredictionsRequest(
-            model_name=model, model_version=version, input={FIELD: picture}
-        )
+        request = PredictionsRequest(model_name=model, model_version=version, input={FIELD: image})
         try:
             response = self._stub.Predictions(request, timeout=self.timeout)
         except grpc.RpcError as error:

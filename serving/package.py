@@ -26,7 +26,7 @@ class Package:
     Attributes:
         model: the name it is served under.
         version: of the model.
-        samples: pictures to try it with, and their answers; none for a model that came without.
+        samples: images to try it with, and their answers; none for a model that came without.
     """
 
     model: str

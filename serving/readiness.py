@@ -31,16 +31,16 @@ class Readiness:
 
     Args:
         server: that runs.
-        picture: any picture that all models should answer.
+        image: any image that all models should answer.
         throughput: of each model, by its name, to be kept up to date.
     """
 
     def __init__(
-        self, server: Server, picture: bytes, throughput: dict[str, Throughput] | None = None
+        self, server: Server, image: bytes, throughput: dict[str, Throughput] | None = None
     ) -> None:
         self.server = server
         self._throughput = {} if throughput is None else throughput
-        self._picture = picture
+        self._image = image
         self._progress: dict[str, Progress] = {}
         self._ready = False
         self._failed = 0
@@ -91,20 +91,20 @@ class Readiness:
         # TorchServe restarts a worker that takes longer, and what that had begun is never answered.
         if begun is not None and begun > answered and in_time:
             return True
-        return client.predict(model, self._picture)["success"] is True
+        return client.predict(model, self._image)["success"] is True
 
 
 class Watch(threading.Thread):
     """Watches what is said to be the server, in a thread of its own, as answers take their time.
 
     Args:
-        picture: any picture that all models should answer.
+        image: any image that all models should answer.
         poll_seconds: between two looks.
     """
 
-    def __init__(self, picture: bytes, poll_seconds: float) -> None:
+    def __init__(self, image: bytes, poll_seconds: float) -> None:
         super().__init__(daemon=True)
-        self._picture, self._poll_seconds = picture, poll_seconds
+        self._image, self._poll_seconds = image, poll_seconds
         self._over = threading.Event()
         self._server: Server | None = None
         self._models: Collection[str] = ()
@@ -133,7 +133,7 @@ class Watch(threading.Thread):
                 watched = None
                 continue
             if watched is None or watched.server != server:
-                watched = Readiness(server, self._picture, self._throughput)
+                watched = Readiness(server, self._image, self._throughput)
             self._ready = server if watched.update(models) else None
 
     def stop(self) -> None:

@@ -239,25 +239,25 @@ class Server:
         """Whether there is more of it than workers, which end by themselves sooner or later."""
         return self.running() or has_java(self.temporary)
 
-    def wait_ready(self, picture: bytes, timeout: float = 120.0) -> None:
-        """Return when every worker has loaded its model and a picture was answered for each.
+    def wait_ready(self, image: bytes, timeout: float = 120.0) -> None:
+        """Return when every worker has loaded its model and an image was answered for each.
 
         ``/ping`` says healthy before either.
 
         Args:
-            picture: any picture that all models should answer.
+            image: any image that all models should answer.
             timeout: seconds.
 
         Raises:
-            ServerError: the server or a worker died, it refuses the picture, or time is up; with
+            ServerError: the server or a worker died, it refuses the image, or time is up; with
                 what its log says about it.
         """
         self.wait_loaded(timeout)
         for model in self.models:
-            answer = self.client.predict(model, picture)
+            answer = self.client.predict(model, image)
             if not answer["success"]:
                 raise ServerError(
-                    f"the workers of {model} are there, but a test picture was answered: {answer}"
+                    f"the workers of {model} are there, but a test image was answered: {answer}"
                 )
 
     def wait_loaded(self, timeout: float = 120.0) -> None:

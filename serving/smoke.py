@@ -21,7 +21,7 @@ def smoke_test(client: Client, package: Package) -> None:
     if not package.samples:  # of a model that came without; at least it answers
         predict(url, example(), timeout=TIMEOUT)
     for i, sample in enumerate(package.samples):
-        answer = predict(url, sample.picture, timeout=TIMEOUT)
+        answer = predict(url, sample.image, timeout=TIMEOUT)
         predictions = answer.get("predictions")
         listed = predictions if isinstance(predictions, list) else []
         best = listed[0] if listed else {}

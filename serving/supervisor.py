@@ -26,7 +26,7 @@ def supervise(
     state: Path,
     find: Callable[[], Server | None],
     gateway: Gateway,
-    picture: bytes,
+    image: bytes,
     say: Say = lambda _: None,
     reload: Reload | None = None,
     metrics: GatewayMetrics | None = None,
@@ -42,7 +42,7 @@ def supervise(
         state: the folder of the server's state.
         find: finds the server; ``None`` while there is none. What it raises ends the supervision.
         gateway: that runs.
-        picture: any picture that all models should answer.
+        image: any image that all models should answer.
         say: is told what fails, once until something else does.
         reload: is done when it is requested.
         metrics: is kept up to date.
@@ -53,7 +53,7 @@ def supervise(
     """
     said: list[str] = []
     records: dict[str, Record] = {}
-    watch = Watch(picture, poll_seconds)
+    watch = Watch(image, poll_seconds)
     watch.start()
     try:
         while gateway.child.poll() is None:

@@ -1,4 +1,4 @@
-"""What several rooms' tests share: pictures, an exported model, a running server."""
+"""What several rooms' tests share: images, an exported model, a running server."""
 
 import os
 
@@ -81,15 +81,15 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> Path:
-    """The folder with our own pictures; CIFAR-10's are in ``cifar10/`` below it."""
-    return TESTS / "pictures"
+def images() -> Path:
+    """The folder with our own images; CIFAR-10's are in ``cifar10/`` below it."""
+    return TESTS / "images"
 
 
 @pytest.fixture(scope="session")
-def samples(pictures: Path) -> list[Path]:
+def samples(images: Path) -> list[Path]:
     """The first 16 official test images, named NUMBER-CLASS.png."""
-    files = sorted((pictures / "cifar10").iterdir())
+    files = sorted((images / "cifar10").iterdir())
     assert len(files) == 16
     return files
 
@@ -134,7 +134,7 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     try:
         patient = Serving(workers=1, batch_size=16, max_batch_delay=100_000)
         archive(exported, running.store / "patient.mar", handler=ENTRY, serving=patient)
-        running.wait_ready((TESTS / "pictures" / "ship.jpg").read_bytes())
+        running.wait_ready((TESTS / "images" / "ship.jpg").read_bytes())
         yield running
     finally:
         running.stop()

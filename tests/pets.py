@@ -41,11 +41,11 @@ class Pets:
     """Archives of a model ``pets``, or of another name, each made once.
 
     Attributes:
-        picture: one that it can be asked about.
+        image: one that it can be asked about.
     """
 
     def __init__(self, weights: Weights, folder: Path) -> None:
-        self.picture = png(weights.samples[0])
+        self.image = png(weights.samples[0])
         self._weights, self._folder = weights, folder
 
     def exported(self, version: str) -> Path:
@@ -81,8 +81,8 @@ def pets(small_weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> Pe
 
 
 @pytest.fixture(scope="session")
-def picture(pets: Pets) -> bytes:
-    return pets.picture
+def image(pets: Pets) -> bytes:
+    return pets.image
 
 
 @pytest.fixture(scope="session")
@@ -144,12 +144,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def start_pets(start: Callable[..., Server], picture: bytes) -> Callable[..., Server]:
+def start_pets(start: Callable[..., Server], image: bytes) -> Callable[..., Server]:
     """Starts a real server with an archive, and returns when it is ready."""
 
     def start_one(archive: Path, name: str = "state", **options: Any) -> Server:
         server = start(archive, name, **options)
-        server.wait_ready(picture)
+        server.wait_ready(image)
         return server
 
     return start_one
@@ -162,11 +162,11 @@ def running(given: Path, start_pets: Callable[..., Server]) -> Server:
 
 
 @pytest.fixture
-def said_by(picture: bytes) -> Callable[[Server], str]:
+def said_by(image: bytes) -> Callable[[Server], str]:
     """Which version answers for a server."""
 
     def ask(server: Server) -> str:
-        answer = server.client.predict("pets", picture)
+        answer = server.client.predict("pets", image)
         return str(answer["predictions"][0]["label"].split()[0])
 
     return ask
@@ -175,9 +175,9 @@ def said_by(picture: bytes) -> Callable[[Server], str]:
 class Load:
     """Threads that ask again and again, and count who answers."""
 
-    def __init__(self, url: str, picture: bytes, headers: dict[str, str], threads: int) -> None:
+    def __init__(self, url: str, image: bytes, headers: dict[str, str], threads: int) -> None:
         self.answers: Counter[str] = Counter()
-        self._url, self._picture, self._headers = url, picture, headers
+        self._url, self._image, self._headers = url, image, headers
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(threads)]
 
@@ -186,7 +186,7 @@ class Load:
             session.headers.update(self._headers)
             while not self._over.is_set():
                 try:
-                    response = session.post(self._url, data=self._picture, timeout=TIMEOUT)
+                    response = session.post(self._url, data=self._image, timeout=TIMEOUT)
                     answer = response.json()["predictions"][0]["label"].split()[0]
                 except (requests.RequestException, ValueError, LookupError) as error:
                     answer = f"{type(error).__name__}: {error}"
@@ -205,10 +205,10 @@ class Load:
 
 
 @pytest.fixture
-def load(picture: bytes) -> Callable[..., Load]:
+def load(image: bytes) -> Callable[..., Load]:
     """Asks at an address as long as it is used."""
 
     def load_one(url: str, headers: dict[str, str] | None = None, threads: int = 4) -> Load:
-        return Load(url, picture, headers or {}, threads)
+        return Load(url, image, headers or {}, threads)
 
     return load_one

@@ -16,7 +16,7 @@ from falconet.serving.supervisor import ServerLocator, supervise
 
 @contextmanager
 def supervised(
-    server: Server, keys: Path, picture: bytes, metrics_port: int = 0
+    server: Server, keys: Path, image: bytes, metrics_port: int = 0
 ) -> Iterator[Gateway]:
     """Before the server, and following what is written down."""
     (port,) = free_ports(1)
@@ -27,9 +27,7 @@ def supervised(
         find = ServerLocator(server)
         with serve_metrics(server.gateway, metrics_port) as metrics:
             try:
-                supervise(
-                    *(server.folder, find, gateway, picture), metrics=metrics, poll_seconds=0.2
-                )
+                supervise(*(server.folder, find, gateway, image), metrics=metrics, poll_seconds=0.2)
             except ServerError as error:
                 ended.append(str(error))
 

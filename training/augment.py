@@ -1,7 +1,7 @@
 """Augmentation of whole batches, with the same code on a CPU and a GPU.
 
-All chance comes from a table of uniform numbers, a row for each picture, drawn on the CPU and then
-moved: a run repeats on any device, and processes that share a batch out give each picture the same.
+All chance comes from a table of uniform numbers, a row for each image, drawn on the CPU and then
+moved: a run repeats on any device, and processes that share a batch out give each image the same.
 """
 
 import math
@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-COLUMNS = 8  # uniform numbers that the augmentation of one picture takes
+COLUMNS = 8  # uniform numbers that the augmentation of one image takes
 ROTATE, SHIFT, MIRROR, TRANSLATE, CUTOUT = 0, slice(1, 3), 3, slice(4, 6), slice(6, 8)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to each picture of a batch, in this order.
+    """What is done to each image of a batch, in this order.
 
     Attributes:
         rotate: turned by up to so many degrees, bilinear, edges repeated, and
@@ -26,7 +26,7 @@ class Augmentation:
         flip: mirrored left and right, by chance or in every other epoch (arXiv:2404.00498).
         translate: moved by up to so many whole pixels, edges reflected.
         cutout: side of a square that is blanked, in pixels (arXiv:1708.04552).
-        cutmix: a box of the next picture of the batch is put in, its share of the area from
+        cutmix: a box of the next image of the batch is put in, its share of the area from
             Beta(cutmix, cutmix), and the labels are mixed likewise (arXiv:1905.04899).
     """
 
@@ -37,33 +37,33 @@ class Augmentation:
     cutout: int = 0
     cutmix: float = 0.0
 
-    def __call__(self, pictures: Tensor, chance: Tensor, mirrored: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, chance: Tensor, mirrored: Tensor) -> Tensor:
         """Augment a batch, all but cutmix.
 
         Args:
-            pictures: ``(N, C, height, width)``, floating point.
+            images: ``(N, C, height, width)``, floating point.
             chance: uniform numbers below 1, ``(N, COLUMNS)``.
             mirrored: for alternating flips, bool ``(N,)``.
         """
         if self.rotate or self.shift:
             turn, move = chance[:, ROTATE], chance[:, SHIFT]
-            pictures = affine(pictures, (2 * turn - 1) * self.rotate, (2 * move - 1) * self.shift)
+            images = affine(images, (2 * turn - 1) * self.rotate, (2 * move - 1) * self.shift)
         if self.flip != "no":
             chosen = mirrored if self.flip == "alternating" else chance[:, MIRROR] < 0.5
-            pictures = flip(pictures, chosen)
+            images = flip(images, chosen)
         if self.translate:
-            pictures = translate(pictures, self.translate, chance[:, TRANSLATE])
+            images = translate(images, self.translate, chance[:, TRANSLATE])
         if self.cutout:
-            pictures = cutout(pictures, self.cutout, chance[:, CUTOUT])
-        return pictures
+            images = cutout(images, self.cutout, chance[:, CUTOUT])
+        return images
 
 
-def affine(pictures: Tensor, degrees: Tensor, move: Tensor) -> Tensor:
-    """Turn each picture by ``degrees``, ``(N,)``, and move it by a share of its sides, ``(N, 2)``.
+def affine(images: Tensor, degrees: Tensor, move: Tensor) -> Tensor:
+    """Turn each image by ``degrees``, ``(N,)``, and move it by a share of its sides, ``(N, 2)``.
 
     As Keras' ImageDataGenerator with its default ``fill_mode``: bilinear, edges repeated.
     """
-    _, _, height, width = pictures.shape
+    _, _, height, width = images.shape
     angle = degrees * (math.pi / 180)
     cos, sin = angle.cos(), angle.sin()
     # In units of half the sides, as affine_grid has it; it maps places in the output to the input.
@@ -71,20 +71,20 @@ def affine(pictures: Tensor, degrees: Tensor, move: Tensor) -> Tensor:
         torch.stack([cos, -sin * height / width, 2 * move[:, 0]], 1),
         torch.stack([sin * width / height, cos, 2 * move[:, 1]], 1),
     ]
-    grid = F.affine_grid(torch.stack(rows, 1), list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def flip(pictures: Tensor, mirrored: Tensor) -> Tensor:
-    """Mirror left and right the pictures whose entry in ``mirrored``, bool ``(N,)``, is true."""
-    return torch.where(mirrored.view(-1, 1, 1, 1), pictures.flip(3), pictures)
+def flip(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Mirror left and right the images whose entry in ``mirrored``, bool ``(N,)``, is true."""
+    return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
 
 
-def translate(pictures: Tensor, distance: int, chance: Tensor) -> Tensor:
-    """Shift each picture by up to ``distance`` pixels on both axes; what comes in is reflected."""
-    n, channels, height, width = pictures.shape
-    device = pictures.device
-    padded = F.pad(pictures, (distance,) * 4, mode="reflect")
+def translate(images: Tensor, distance: int, chance: Tensor) -> Tensor:
+    """Shift each image by up to ``distance`` pixels on both axes; what comes in is reflected."""
+    n, channels, height, width = images.shape
+    device = images.device
+    padded = F.pad(images, (distance,) * 4, mode="reflect")
     shift = (chance * (2 * distance + 1)).long()
     rows = shift[:, :1] + torch.arange(height, device=device)
     columns = shift[:, 1:] + torch.arange(width, device=device)
@@ -96,21 +96,21 @@ def translate(pictures: Tensor, distance: int, chance: Tensor) -> Tensor:
     ]
 
 
-def cutout(pictures: Tensor, side: int, chance: Tensor) -> Tensor:
-    """Set a square of ``side`` pixels, somewhere in each picture, to zero."""
-    _, _, height, width = pictures.shape
+def cutout(images: Tensor, side: int, chance: Tensor) -> Tensor:
+    """Set a square of ``side`` pixels, somewhere in each image, to zero."""
+    _, _, height, width = images.shape
     top = (chance[:, 0] * (height - side + 1)).long()
     left = (chance[:, 1] * (width - side + 1)).long()
-    return pictures.masked_fill(box(pictures, top, left, side, side), 0)
+    return images.masked_fill(box(images, top, left, side, side), 0)
 
 
 def draw_box(alpha: float, height: int, width: int, generator: torch.Generator) -> Tensor:
     """A box for :func:`cutmix`: top, left, height and width, ``(4,)``, cut off at the edges.
 
     Args:
-        alpha: of the Beta distribution of the share of a picture that stays.
-        height: of the pictures.
-        width: of the pictures.
+        alpha: of the Beta distribution of the share of an image that stays.
+        height: of the images.
+        width: of the images.
         generator: on the CPU.
     """
     # Beta(a, a) as a ratio of two gamma variables, which take their generator where Beta does not.
@@ -124,29 +124,29 @@ def draw_box(alpha: float, height: int, width: int, generator: torch.Generator) 
     return torch.tensor([top, left, bottom - top, right - left])
 
 
-def cutmix(pictures: Tensor, targets: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Put a box of the next picture of the batch into each, and mix the targets by area.
+def cutmix(images: Tensor, targets: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Put a box of the next image of the batch into each, and mix the targets by area.
 
     Args:
-        pictures: ``(N, C, height, width)``.
+        images: ``(N, C, height, width)``.
         targets: probabilities, ``(N, classes)``.
         place: of the box in all of them, as :func:`draw_box` gives it.
     """
-    _, _, height, width = pictures.shape
+    _, _, height, width = images.shape
     top, left, rows, columns = place
-    inside = box(pictures[:1], top.view(1), left.view(1), rows, columns)
+    inside = box(images[:1], top.view(1), left.view(1), rows, columns)
     share = rows * columns / (height * width)
-    mixed = torch.where(inside, pictures.roll(1, 0), pictures)
+    mixed = torch.where(inside, images.roll(1, 0), images)
     return mixed, targets * (1 - share) + targets.roll(1, 0) * share
 
 
 def box(
-    pictures: Tensor, top: Tensor, left: Tensor, height: int | Tensor, width: int | Tensor
+    images: Tensor, top: Tensor, left: Tensor, height: int | Tensor, width: int | Tensor
 ) -> Tensor:
-    """Where a box of that size lies in each picture, bool ``(N, 1, height, width)``."""
-    n, _, rows, columns = pictures.shape
-    y = torch.arange(rows, device=pictures.device)
-    x = torch.arange(columns, device=pictures.device)
+    """Where a box of that size lies in each image, bool ``(N, 1, height, width)``."""
+    n, _, rows, columns = images.shape
+    y = torch.arange(rows, device=images.device)
+    x = torch.arange(columns, device=images.device)
     in_rows = (y >= top.view(n, 1)) & (y < top.view(n, 1) + height)
     in_columns = (x >= left.view(n, 1)) & (x < left.view(n, 1) + width)
     return in_rows.view(n, 1, rows, 1) & in_columns.view(n, 1, 1, columns)

@@ -1,4 +1,4 @@
-"""Labelled pictures: a folder per class, or CIFAR-10 and CIFAR-100 from torchvision's download."""
+"""Labelled images: a folder per class, or CIFAR-10 and CIFAR-100 from torchvision's download."""
 
 import hashlib
 from collections import Counter
@@ -20,7 +20,7 @@ from falconet.native.decode import Decoder
 
 from .progress import console, track
 
-Picture = Path | Pixels  # not decoded yet, or from torchvision's download
+Image = Path | Pixels  # not decoded yet, or from torchvision's download
 
 DOWNLOADS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}  # names in torchvision.datasets
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -29,9 +29,9 @@ DOWNLOAD_FOLDER = Path("data")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures with the index of each one's class."""
+    """Images with the index of each one's class."""
 
-    pictures: Sequence[Picture]
+    images: Sequence[Image]
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
 
@@ -39,11 +39,11 @@ class Dataset:
     def fingerprint(self) -> str:
         """Tells data sets apart: by their classes, labels, and names and sizes of files."""
         found = hashlib.sha256(repr(self.classes).encode() + self.labels.tobytes())
-        for picture in self.pictures:
-            if isinstance(picture, Path):
-                found.update(f"{picture.name} {picture.stat().st_size}".encode())
+        for image in self.images:
+            if isinstance(image, Path):
+                found.update(f"{image.name} {image.stat().st_size}".encode())
             else:
-                found.update(picture.tobytes())
+                found.update(image.tobytes())
         return found.hexdigest()
 
 
@@ -55,11 +55,11 @@ def load(
     """The training or the test set.
 
     Args:
-        source: a folder with ``train/<class>/<picture>`` and ``test/<class>/<picture>``, whose
+        source: a folder with ``train/<class>/<image>`` and ``test/<class>/<image>``, whose
             classes are numbered in alphabetical order; or one of :data:`DOWNLOADS`, downloaded
             into ``data/`` once. Hidden files and folders are passed over.
         split: which of the two.
-        allowed: formats of the pictures, by which files are chosen; see
+        allowed: formats of the images, by which files are chosen; see
             :data:`falconet.native.formats.FORMATS`.
 
     Raises:
@@ -89,10 +89,10 @@ def load_test(
 
 
 def is_cifar10(source: Path | str) -> bool:
-    """Whether these are CIFAR-10's classes and numbers of pictures, in whatever order."""
+    """Whether these are CIFAR-10's classes and numbers of images, in whatever order."""
     try:
         sets = [load(source, "train"), load(source, "test")]
-    except FileNotFoundError:  # pictures in another format, perhaps
+    except FileNotFoundError:  # images in another format, perhaps
         return False
     return [len(s.labels) for s in sets] == [50000, 10000] and all(
         sorted(s.classes) == sorted(CIFAR10) for s in sets
@@ -104,7 +104,7 @@ def _folder_per_class(folder: Path, allowed: Sequence[str]) -> Dataset:
         raise FileNotFoundError(f"{folder}: expected a folder with a folder for each class in it")
     classes = sorted(path.name for path in _visible(folder) if path.is_dir())
     suffixes, others = formats.suffixes(allowed), Counter[str]()
-    pictures: list[Path] = []
+    images: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         listed = list(_visible(folder / name))
@@ -112,9 +112,9 @@ def _folder_per_class(folder: Path, allowed: Sequence[str]) -> Dataset:
         others.update(file.suffix.lower() for file in listed)
         if not files:
             raise FileNotFoundError(
-                f"{folder / name}: expected pictures ({', '.join(sorted(suffixes))}), found none"
+                f"{folder / name}: expected images ({', '.join(sorted(suffixes))}), found none"
             )
-        pictures += sorted(files)
+        images += sorted(files)
         labels += [label] * len(files)
     for each in formats.FORMATS.values():
         left_out = sum(others[suffix] for suffix in each.suffixes)
@@ -122,9 +122,9 @@ def _folder_per_class(folder: Path, allowed: Sequence[str]) -> Dataset:
             console.print(
                 f"{folder}: {left_out} {each.name} files are left out; name it in formats"
             )
-    if not pictures:
-        raise FileNotFoundError(f"{folder}: expected a folder of pictures for each class in it")
-    return Dataset(pictures, np.array(labels), tuple(classes))
+    if not images:
+        raise FileNotFoundError(f"{folder}: expected a folder of images for each class in it")
+    return Dataset(images, np.array(labels), tuple(classes))
 
 
 def _visible(folder: Path) -> Iterator[Path]:
@@ -138,58 +138,58 @@ def _download(name: str, split: str) -> Dataset:
     except ImportError as error:
         raise ModuleNotFoundError(
             f"downloading {name} needs torchvision: pip install 'falconet[train]', or name a "
-            "folder of pictures with --data"
+            "folder of images with --data"
         ) from error
     try:
         kind = getattr(datasets, DOWNLOADS[name])
         dataset = kind(DOWNLOAD_FOLDER, train=split == "train", download=True)
     except (OSError, RuntimeError) as error:
         raise ConnectionError(
-            f"{name} could not be downloaded ({error}); name a folder of pictures with --data"
+            f"{name} could not be downloaded ({error}); name a folder of images with --data"
         ) from error
     return Dataset(dataset.data, np.array(dataset.targets), tuple(dataset.classes))
 
 
-def decode(picture: Picture, decoder: Decoder) -> Pixels:
-    """The pixels of one picture, as it is decoded when it is served, of at most 50 million.
+def decode(image: Image, decoder: Decoder) -> Pixels:
+    """The pixels of one image, as it is decoded when it is served, of at most 50 million.
 
     Raises:
         ValueError: it is damaged, or would be refused there; the message names the file.
     """
-    if isinstance(picture, np.ndarray):
-        return picture
+    if isinstance(image, np.ndarray):
+        return image
     try:
-        return decoder.decode(picture.read_bytes())
+        return decoder.decode(image.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{picture}: {error}") from error
+        raise ValueError(f"{image}: {error}") from error
 
 
-def encode(picture: Picture) -> bytes:
-    """The picture as a client would send it: the file as it is, pixels as PNG."""
-    if isinstance(picture, Path):
-        return picture.read_bytes()
-    return png(picture, compress_level=1)
+def encode(image: Image) -> bytes:
+    """The image as a client would send it: the file as it is, pixels as PNG."""
+    if isinstance(image, Path):
+        return image.read_bytes()
+    return png(image, compress_level=1)
 
 
 def decode_all(dataset: Dataset, indices: npt.NDArray[np.int64], decoder: Decoder) -> list[Pixels]:
-    """Some pictures of a data set, with a progress bar."""
-    return [decode(dataset.pictures[i], decoder) for i in track(indices.tolist(), "decoding")]
+    """Some images of a data set, with a progress bar."""
+    return [decode(dataset.images[i], decoder) for i in track(indices.tolist(), "decoding")]
 
 
-def preprocess(spec: Spec, pictures: Sequence[Pixels]) -> torch.Tensor:
+def preprocess(spec: Spec, images: Sequence[Pixels]) -> torch.Tensor:
     """The network's input, ``(N, C, height, width)`` float32, as serving makes it."""
-    return torch.from_numpy(spec.preprocessor()(pictures))
+    return torch.from_numpy(spec.preprocessor()(images))
 
 
 def statistics(
-    pictures: Sequence[Pixels], of: Literal["channels", "pixels", "no"]
+    images: Sequence[Pixels], of: Literal["channels", "pixels", "no"]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation to normalize by, for values in the range 0 to 1.
 
     Rounded to four decimals: what nobody can see should not fill a spec.
 
     Args:
-        pictures: at least one.
+        images: at least one.
         of: each channel over all pixels; all values together; or 0 and 1, which change nothing.
     """
     if of == "no":
@@ -197,7 +197,7 @@ def statistics(
     count = 0
     total = np.zeros(3)
     squares = np.zeros(3)
-    for pixels in pictures:
+    for pixels in images:
         values = pixels.reshape(-1, 3) / 255
         count += len(values)
         total += values.sum(0)

@@ -21,7 +21,7 @@ def load_teacher(recipe: Recipe, weights: Path | None, spec: Spec) -> nn.Module 
     """The network whose answers are learned, for inference; ``None`` where a recipe has none.
 
     Raises:
-        ValueError: it is missing, of another recipe, or knows other classes or pictures.
+        ValueError: it is missing, of another recipe, or knows other classes or images.
     """
     if not recipe.teacher:
         if weights is not None:
@@ -48,16 +48,16 @@ def load_teacher(recipe: Recipe, weights: Path | None, spec: Spec) -> nn.Module 
 
 
 @torch.no_grad()
-def taught(teacher: nn.Module, pictures: Tensor, augmentation: Augmentation) -> Tensor:
+def taught(teacher: nn.Module, images: Tensor, augmentation: Augmentation) -> Tensor:
     """A teacher's logits for a batch, ``(N, classes)``.
 
-    Where pictures are mirrored in training, they are the mean of those for the pictures and for
+    Where images are mirrored in training, they are the mean of those for the images and for
     their mirror images: an ensemble of two that costs no training.
     """
-    logits: Tensor = teacher(pictures).float()
+    logits: Tensor = teacher(images).float()
     if augmentation.flip == "no":
         return logits
-    mirrored: Tensor = teacher(pictures.flip(3)).float()
+    mirrored: Tensor = teacher(images.flip(3)).float()
     return (logits + mirrored) / 2
 
 
@@ -67,7 +67,7 @@ def digest(weights: Path) -> str:
 
 
 def distillation(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
-    """How far a network's answers are from its teacher's, as a mean over the pictures.
+    """How far a network's answers are from its teacher's, as a mean over the images.
 
     The divergence of the distributions at that temperature, times its square, by which gradients
     are about as large at any.

@@ -1,4 +1,4 @@
-"""How right a network is on labelled pictures."""
+"""How right a network is on labelled images."""
 
 from typing import NamedTuple
 
@@ -23,18 +23,18 @@ class Score(NamedTuple):
 
 
 @torch.inference_mode()
-def logits(network: nn.Module, pictures: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
-    """``(N, classes)`` float32, for pictures preprocessed as the network's spec says."""
+def logits(network: nn.Module, images: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+    """``(N, classes)`` float32, for images preprocessed as the network's spec says."""
     network.eval()
     found = []
-    for x in pictures.split(BATCH):
+    for x in images.split(BATCH):
         with torch.autocast(x.device.type, precision, enabled=precision != torch.float32):
             found.append(network(x).float())
     return torch.cat(found)
 
 
 def answers(weights: Weights, dataset: data.Dataset) -> tuple[list[Pixels], Tensor]:
-    """The pictures of a data set, and the logits for them, in float32, as they are served."""
+    """The images of a data set, and the logits for them, in float32, as they are served."""
     pixels = data.decode_all(dataset, np.arange(len(dataset.labels)), weights.spec.decoder())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     x = data.preprocess(weights.spec, pixels).to(device)
@@ -42,10 +42,10 @@ def answers(weights: Weights, dataset: data.Dataset) -> tuple[list[Pixels], Tens
 
 
 def score(
-    network: nn.Module, pictures: Tensor, labels: Tensor, precision: torch.dtype = torch.float32
+    network: nn.Module, images: Tensor, labels: Tensor, precision: torch.dtype = torch.float32
 ) -> Score:
-    """One view of each picture, without averaging over others."""
-    return score_of(logits(network, pictures, precision), labels)
+    """One view of each image, without averaging over others."""
+    return score_of(logits(network, images, precision), labels)
 
 
 def score_of(found: Tensor, labels: Tensor) -> Score:

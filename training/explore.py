@@ -15,7 +15,7 @@ from .page import Section
 from .plots import bars, grid
 from .recipe import Recipe
 
-RANDOM, PER_CLASS, LARGEST = 24, 10, 20  # pictures, pictures a class, classes shown of these
+RANDOM, PER_CLASS, LARGEST = 24, 10, 20  # images, images a class, classes shown of these
 
 
 def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
@@ -62,34 +62,34 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
     channels = [["channel", "mean", "deviation"]]
     for name, m, s in zip(("red", "green", "blue"), mean, std, strict=True):
         channels.append([name, f"{m:.4f}", f"{s:.4f}"])
-    shapes = sorted({picture.shape[:2] for picture in pixels})
+    shapes = sorted({image.shape[:2] for image in pixels})
     sizes = ", ".join(f"{width}x{height}" for height, width in shapes[:5])
     made = {
         "samples": grid([pixels[i] for i in some], names, 8),
         "classes": grid(each, titles, PER_CLASS),
-        "counts": bars(classes, counts.tolist(), "pictures"),
+        "counts": bars(classes, counts.tolist(), "images"),
         "means": grid(means, classes[:LARGEST], 10),
         "augmented": grid(_pixels(augmented, spec), names, 8),
         "cutmix": grid(_pixels(mixed, spec), mixed_titles, 8),
     }
     in_short = "Of values from 0 to 1, over all pixels."
-    parts = "A box of another picture, and its share of the label."
+    parts = "A box of another image, and its share of the label."
     sections = [
-        Section("By chance", file="samples", picture=made["samples"]),
-        Section("Each class", file="classes", picture=made["classes"]),
-        Section("How many of each", file="counts", picture=made["counts"]),
+        Section("By chance", file="samples", image=made["samples"]),
+        Section("Each class", file="classes", image=made["classes"]),
+        Section("How many of each", file="counts", image=made["counts"]),
         Section("Channels", in_short, rows=channels),
-        Section("Mean picture of each class", file="means", picture=made["means"]),
-        Section("Augmented", f"As {recipe.name}.", file="augmented", picture=made["augmented"]),
-        Section("CutMix", parts, file="cutmix", picture=made["cutmix"]),
+        Section("Mean image of each class", file="means", image=made["means"]),
+        Section("Augmented", f"As {recipe.name}.", file="augmented", image=made["augmented"]),
+        Section("CutMix", parts, file="cutmix", image=made["cutmix"]),
     ]
     more = ", ..." if len(shapes) > 5 else ""
-    lead = f"{len(pixels):,} training pictures in {len(classes)} classes, {sizes}{more} pixels."
+    lead = f"{len(pixels):,} training images in {len(classes)} classes, {sizes}{more} pixels."
     return page.write(folder, f"Data set {Path(source).name}", lead, sections)
 
 
 def _pixels(batch: torch.Tensor, spec: Spec) -> list[Pixels]:
-    """A batch, ``(N, 3, height, width)``, as the pictures that it is the normalized form of."""
+    """A batch, ``(N, 3, height, width)``, as the images that it is the normalized form of."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
     batch = batch * std + mean
     whole = (batch.clamp(0, 1) * 255).round().byte()

@@ -13,7 +13,7 @@ def initialize(network: nn.Module) -> None:
 
 
 def norm2d(channels: int) -> nn.BatchNorm2d:
-    """Batch norm of pictures, ``(N, channels, height, width)``."""
+    """Batch norm of images, ``(N, channels, height, width)``."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 

@@ -1,4 +1,4 @@
-"""A page of HTML with its pictures in it, and the same pictures as files beside it."""
+"""A page of HTML with its images in it, and the same images as files beside it."""
 
 import base64
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ TEMPLATE = """<!doctype html>
 {% endfor %}
 </table>
 {% endif %}
-{% if section.picture %}
+{% if section.image %}
 <img alt="{{ section.title }}" src="data:image/png;base64,{{ section.encoded }}">
 {% endif %}
 {% if section.folded %}
@@ -62,29 +62,29 @@ class Section:
         title: its heading.
         text: a paragraph.
         rows: a table, its heading first.
-        picture: a PNG.
-        file: the picture's name in the folder, without ``.png``.
+        image: a PNG.
+        file: the image's name in the folder, without ``.png``.
         folded: text that is shown on demand.
     """
 
     title: str
     text: str = ""
     rows: Sequence[Sequence[str]] = field(default_factory=list)
-    picture: bytes = b""
+    image: bytes = b""
     file: str = ""
     folded: str = ""
 
     @property
     def encoded(self) -> str:
-        return base64.b64encode(self.picture).decode()
+        return base64.b64encode(self.image).decode()
 
 
 def write(folder: Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
-    """Write ``index.html``, which needs no other file, and the pictures; return its path."""
+    """Write ``index.html``, which needs no other file, and the images; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     for section in sections:
-        if section.picture:
-            (folder / f"{section.file}.png").write_bytes(section.picture)
+        if section.image:
+            (folder / f"{section.file}.png").write_bytes(section.image)
     template = Environment(autoescape=True).from_string(TEMPLATE)
     path = folder / "index.html"
     path.write_text(template.render(title=title, lead=lead, sections=sections), encoding="utf-8")

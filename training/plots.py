@@ -1,4 +1,4 @@
-"""The pictures of pages about data and runs, as PNG."""
+"""The images of pages about data and runs, as PNG."""
 
 import io
 import statistics
@@ -41,13 +41,13 @@ def _png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def grid(pictures: Sequence[Pixels], titles: Sequence[str], columns: int, title: str = "") -> bytes:
-    """Pictures in rows, each with a title above it; enlarged without smoothing."""
-    rows = -(-len(pictures) // columns)
+def grid(images: Sequence[Pixels], titles: Sequence[str], columns: int, title: str = "") -> bytes:
+    """Images in rows, each with a title above it; enlarged without smoothing."""
+    rows = -(-len(images) // columns)
     figure = _figure(columns * 1.15, rows * 1.4 + (0.3 if title else 0))
     if title:
         figure.suptitle(title)
-    for place, (pixels, text) in enumerate(zip(pictures, titles, strict=True), 1):
+    for place, (pixels, text) in enumerate(zip(images, titles, strict=True), 1):
         axes = figure.add_subplot(rows, columns, place)
         axes.imshow(pixels, interpolation="nearest")
         axes.set_title(text, fontsize=7)
@@ -104,7 +104,7 @@ def accuracy_by_cost(entries: Sequence[Entry]) -> bytes:
                 x, y = zip(*found, strict=True)
                 axes.plot(x, y, "o", label=label, color=color, markerfacecolor=fill)
         axes.set_xscale("log")
-        axes.set_xlabel("multiply-adds for a picture, millions")
+        axes.set_xlabel("multiply-adds for an image, millions")
         axes.set_ylabel("top-1 accuracy, %")
         axes.legend(frameon=False, loc="lower right")
         file = io.BytesIO()
@@ -125,7 +125,7 @@ def bars(names: Sequence[str], values: Sequence[float], title: str) -> bytes:
 
 
 def confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> bytes:
-    """What pictures of each class were taken for, as shares of the class."""
+    """What images of each class were taken for, as shares of the class."""
     n = len(classes)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     figure = _figure(max(5.0, 0.55 * n), max(4.4, 0.5 * n))

@@ -39,7 +39,7 @@ class Reference:
     Attributes:
         source: who, and where.
         accuracy: top-1, from 0 to 1; ``None`` where no figure is given.
-        protocol: on which pictures, and which epoch's.
+        protocol: on which images, and which epoch's.
     """
 
     source: str
@@ -64,23 +64,23 @@ class Recipe:
         begins_with: the recipe whose weights are what this one begins with, see ``init_from`` of
             :func:`falconet.training.train.train`.
 
-        size: ``(height, width)`` that pictures are brought to once, as serving would.
+        size: ``(height, width)`` that images are brought to once, as serving would.
         orientation: whether photographs are turned as their Exif says; as in
             :class:`falconet.model.spec.Spec`, into which it goes, like
         formats: of the files that are trained on, and served.
         normalization: of pixels from 0 to 1, by the training set's mean and deviation of each
             channel, by those of all pixels, or not at all.
-        per_class: train on so many pictures of each class, drawn by chance; 0 takes all.
-        validation: how many pictures are held out of the training set.
+        per_class: train on so many images of each class, drawn by chance; 0 takes all.
+        validation: how many images are held out of the training set.
         hold_out: which ones; see :mod:`falconet.training.split`.
         keep: the weights of the last epoch, or of that with the best validation accuracy.
         patience: stop after so many epochs without a better one; 0 never does.
         top_k: labels in a served answer.
 
-        epochs: times that each picture is seen.
-        batch_size: pictures in a step, over all processes; what is left of an epoch is dropped.
+        epochs: times that each image is seen.
+        batch_size: images in a step, over all processes; what is left of an epoch is dropped.
         label_smoothing: share of the target spread over all classes.
-        teacher: the recipe of a network whose answers to the same augmented pictures are learned
+        teacher: the recipe of a network whose answers to the same augmented images are learned
             in place of the labels.
         temperature: by which both networks' logits are divided then.
         ema_decay: of the moving average of the weights, which is then what is kept; 0 has none.
@@ -138,7 +138,7 @@ class Recipe:
         nothing_held = self.hold_out != "test" and self.validation == 0
         if nothing_held and (self.keep == "best" or self.patience):
             raise ValueError(
-                "recipe: expected pictures to be held out for keep=best and patience to judge by; "
+                "recipe: expected images to be held out for keep=best and patience to judge by; "
                 "set validation, or keep=last patience=0"
             )
         if self.hold_out == "test" and self.validation:
@@ -157,7 +157,7 @@ class Recipe:
         least = min(self.size)
         if self.augmentation.cutout > least or self.augmentation.translate >= least:
             raise ValueError(
-                f"recipe: expected cutout and translate to fit pictures of {self.size}, got "
+                f"recipe: expected cutout and translate to fit images of {self.size}, got "
                 f"{self.augmentation.cutout} and {self.augmentation.translate}"
             )
         known = network_arguments(self.network)

@@ -12,7 +12,7 @@ from . import data, evaluate, page, plots
 from .recipe import Recipe
 from .run import Run, machine
 
-FIRST, WORST, PAIRS = 16, 24, 10  # pictures, pictures and pairs that are shown
+FIRST, WORST, PAIRS = 16, 24, 10  # images, images and pairs that are shown
 
 
 def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
@@ -47,29 +47,29 @@ def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:WORST]
     few = min(FIRST, len(labels))
-    # A folder per class has no order of its own, and begins with pictures of one class only.
-    ordered = not isinstance(dataset.pictures[0], Path)
+    # A folder per class has no order of its own, and begins with images of one class only.
+    ordered = not isinstance(dataset.images[0], Path)
     first = np.arange(few) if ordered else np.linspace(0, len(labels) - 1, few).astype(int)
     found = int((predicted[first] == labels[first]).sum())
     sections = [
         page.Section(
             "Learning curves",
-            "The training accuracy is that of augmented pictures, during the epoch.",
-            picture=plots.curves(run.rows()),
+            "The training accuracy is that of augmented images, during the epoch.",
+            image=plots.curves(run.rows()),
             file="curves",
         ),
         page.Section("By class", rows=classification(matrix, classes)),
         page.Section(
             "Confusion matrix",
-            "Numbers of pictures; colors are scaled to the mistakes.",
-            picture=plots.confusion(matrix, classes),
+            "Numbers of images; colors are scaled to the mistakes.",
+            image=plots.confusion(matrix, classes),
             file="confusion",
         ),
         page.Section("Most confused pairs", rows=confused(matrix, classes)),
         page.Section(
-            f"{'The first ' if ordered else ''}{few} pictures of the test set",
+            f"{'The first ' if ordered else ''}{few} images of the test set",
             f"{found} of them right.",
-            picture=plots.grid(*shown(first), columns=8),
+            image=plots.grid(*shown(first), columns=8),
             file="first",
         ),
     ]
@@ -78,14 +78,14 @@ def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
             page.Section(
                 "Worst mistakes",
                 "Those the network was most sure of.",
-                picture=plots.grid(*shown(worst), columns=8),
+                image=plots.grid(*shown(worst), columns=8),
                 file="mistakes",
             )
         )
     sections.append(page.Section("Recipe", recipe.about, folded=recipe.to_json()))
     lead = (
-        f"{accuracy:.2%} of {len(labels):,} test pictures right, one view of each; "
-        f"{weights.card['pictures']:,} trained on in {weights.card['epochs']} epochs, "
+        f"{accuracy:.2%} of {len(labels):,} test images right, one view of each; "
+        f"{weights.card['images']:,} trained on in {weights.card['epochs']} epochs, "
         f"{weights.card['seconds'] / 60:.1f} minutes on {machine(weights.card['environment'])}."
     )
     return page.write(run.folder / "report", f"Run {run.folder.name}", lead, sections)
@@ -95,7 +95,7 @@ def classification(matrix: npt.NDArray[np.int64], classes: tuple[str, ...]) -> l
     """Precision, recall and their harmonic mean for each class, and the means of all.
 
     Args:
-        matrix: numbers of pictures, ``(true class, predicted class)``.
+        matrix: numbers of images, ``(true class, predicted class)``.
         classes: their names.
     """
     right = matrix.diagonal()
@@ -103,7 +103,7 @@ def classification(matrix: npt.NDArray[np.int64], classes: tuple[str, ...]) -> l
         precision = np.nan_to_num(right / matrix.sum(0))
         recall = np.nan_to_num(right / matrix.sum(1))
         f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
-    rows = [["class", "precision", "recall", "F1", "pictures"]]
+    rows = [["class", "precision", "recall", "F1", "images"]]
     for i, name in enumerate(classes):
         values = (precision[i], recall[i], f1[i])
         rows.append([name, *(f"{value:.3f}" for value in values), f"{matrix[i].sum():,}"])

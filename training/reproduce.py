@@ -27,12 +27,12 @@ def reproduce(
     Args:
         recipe: what to run.
         published: the recipe as it is in its file; what differs is noted in the result.
-        source: of the pictures.
+        source: of the images.
         runs: folder of run folders.
         seeds: how many, counted from the recipe's own.
 
     Raises:
-        ValueError: a run folder is of another recipe, or of other pictures.
+        ValueError: a run folder is of another recipe, or of other images.
     """
     require_one("falconet reproduce")
     found: list[Measured] = []
@@ -64,7 +64,7 @@ def train_before(recipe: Recipe, published: Recipe, source: Path | str, runs: Pa
 def other_weights(recipe: Recipe, name: str, source: Path | str, runs: Path) -> Path | None:
     """The weights of the recipe that another one learns from or begins with, trained if need be.
 
-    With the same seed, and the same pictures held out, of which a student would hear otherwise.
+    With the same seed, and the same images held out, of which a student would hear otherwise.
     """
     if not name:
         return None
@@ -102,14 +102,14 @@ def test(run: Run, weights: Weights, source: Path | str) -> Tested:
         labels = torch.from_numpy(dataset.labels)
         content = {
             **score_of(logits, labels)._asdict(),
-            "pictures": len(labels),
+            "images": len(labels),
             "data": dataset.fingerprint,
         }
         storage.write(path, json.dumps(content).encode())
     content = json.loads(path.read_text())
     if content.pop("data") != dataset.fingerprint:
         raise ValueError(
-            f"{path}: the test pictures are not those this run was tested on; name the same folder "
+            f"{path}: the test images are not those this run was tested on; name the same folder "
             "with --data, or another one with --runs"
         )
     return Tested(**content)

@@ -21,10 +21,10 @@ class Measured:
 
     Attributes:
         seed: of all chance.
-        accuracy: top-1 of the weights that were kept, one view of each picture, from 0 to 1.
+        accuracy: top-1 of the weights that were kept, one view of each image, from 0 to 1.
         loss: mean cross-entropy of the same.
-        pictures: how many there are in the test set.
-        trained_on: how many pictures.
+        images: how many there are in the test set.
+        trained_on: how many images.
         validation_accuracy: of the weights that were kept; ``None`` where nothing was held out.
         best_validation_accuracy: of any epoch.
         epochs: that were run.
@@ -38,7 +38,7 @@ class Measured:
     seed: int
     accuracy: float
     loss: float
-    pictures: int
+    images: int
     trained_on: int
     validation_accuracy: float | None
     best_validation_accuracy: float | None
@@ -96,11 +96,11 @@ class Result:
 
 
 class Tested(NamedTuple):
-    """Top-1 accuracy and mean cross-entropy on so many test pictures."""
+    """Top-1 accuracy and mean cross-entropy on so many test images."""
 
     accuracy: float
     loss: float
-    pictures: int
+    images: int
 
 
 class Entry(NamedTuple):
@@ -125,8 +125,8 @@ def measured(run: Run, recipe: Recipe, card: Mapping[str, Any], tested: Tested) 
         seed=recipe.seed,
         accuracy=tested.accuracy,
         loss=round(tested.loss, 4),
-        pictures=tested.pictures,
-        trained_on=card["pictures"],
+        images=tested.images,
+        trained_on=card["images"],
         validation_accuracy=card["validation_accuracy"],
         best_validation_accuracy=max(held, default=None),
         late_validation_accuracy=_late(held),
@@ -158,7 +158,7 @@ def duration(seconds: float) -> str:
 def table(entries: Iterable[Entry]) -> str:
     """All recipes as Markdown, those that have not been run among them."""
     lines = [
-        "| recipe | parameters | multiply-adds | published | on which pictures, which epoch | "
+        "| recipe | parameters | multiply-adds | published | on which images, which epoch | "
         "here | best epoch on the test set | last epochs on what was held out | epochs | "
         "training |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -136,7 +136,7 @@ class Run:
         content = storage.load(self.checkpoint)
         if content["data"] != data:
             raise ValueError(
-                f"{self.folder}: the pictures are not those this run began with; name the same "
+                f"{self.folder}: the images are not those this run began with; name the same "
                 "folder with --data"
             )
         return content

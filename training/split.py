@@ -1,4 +1,4 @@
-"""Which pictures are trained on, and which are held out to choose by."""
+"""Which images are trained on, and which are held out to choose by."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
 
-# How pictures are held out: the same share of each class, or any. With "test", none are, and the
+# How images are held out: the same share of each class, or any. With "test", none are, and the
 # test set takes their place, as in several published experiments: what is chosen by it looks
 # better than it is.
 HoldOut = Literal["stratified", "random", "test"]
@@ -32,7 +32,7 @@ def hold_out(labels: Indices, count: int, how: HoldOut, seed: int) -> tuple[Indi
 
 
 def subset(labels: Indices, per_class: int, seed: int) -> Indices:
-    """Indices of so many pictures of each class, drawn by chance.
+    """Indices of so many images of each class, drawn by chance.
 
     Raises:
         ValueError: a class has fewer.
@@ -42,7 +42,7 @@ def subset(labels: Indices, per_class: int, seed: int) -> Indices:
     least = min(len(members) for members in groups)
     if least < per_class:
         raise ValueError(
-            f"expected at least per_class={per_class} pictures of each class, the smallest has "
+            f"expected at least per_class={per_class} images of each class, the smallest has "
             f"{least}: make per_class smaller"
         )
     return np.sort(np.concatenate([members[:per_class] for members in groups]))

@@ -28,8 +28,8 @@ from .recipe import Recipe
 from .run import Run
 from .split import hold_out, subset
 
-SAMPLES = 64  # pictures kept with the weights, to check exports with
-WHITENING_PICTURES = 5000
+SAMPLES = 64  # images kept with the weights, to check exports with
+WHITENING_IMAGES = 5000
 CHECKPOINT_SECONDS = 10.0  # between two of them, at least; the last epoch always leaves one
 
 Row = dict[str, Any]  # of metrics.csv
@@ -54,7 +54,7 @@ def train(
 
     Args:
         recipe: what to do.
-        source: of the pictures, as in :func:`falconet.training.data.load`.
+        source: of the images, as in :func:`falconet.training.data.load`.
         folder: of the run; see :class:`falconet.training.run.Run`.
         resume: go on from the folder's checkpoint.
         init_from: weights to begin with; layers of another shape, such as the last one for other
@@ -67,7 +67,7 @@ def train(
 
     Raises:
         FileExistsError, FileNotFoundError, ValueError: folder and ``resume`` do not fit, or the
-            pictures are not laid out as expected, or too few, or one cannot be read.
+            images are not laid out as expected, or too few, or one cannot be read.
         OSError: the disk is full; the last checkpoint is whole.
     """
     with distributed.join() as processes:
@@ -122,7 +122,7 @@ def _train(
         training = training[subset(dataset.labels[training], recipe.per_class, recipe.seed)]
     if len(training) < recipe.batch_size:
         raise ValueError(
-            f"there are {len(dataset.labels)} pictures; with validation={recipe.validation} of "
+            f"there are {len(dataset.labels)} images; with validation={recipe.validation} of "
             f"them held out, {len(training)} are left to train on, less than a batch_size of "
             f"{recipe.batch_size}: make one or the other smaller"
         )
@@ -147,7 +147,7 @@ def _train(
     torch.manual_seed(recipe.seed)
     network, arguments = recipe.build(len(dataset.classes))
     if isinstance(network, ConvNet):
-        network.initialize_whitening(train_x[:WHITENING_PICTURES].cpu())
+        network.initialize_whitening(train_x[:WHITENING_IMAGES].cpu())
     if init_from is not None:
         for name in load_matching(network, Weights.load(init_from).network):
             console.print(f"{name}: of another shape in {init_from}, begins afresh")
@@ -330,8 +330,8 @@ def _train(
         card={
             "recipe": recipe.to_json(),
             "environment": run.environment(),
-            "pictures": len(train_x),
-            "validation_pictures": len(held_x),
+            "images": len(train_x),
+            "validation_images": len(held_x),
             "validation_accuracy": score(result, held_x, held_y).accuracy if len(held_x) else None,
             "epochs": len(rows),
             "seconds": round(sum(float(row["seconds"]) for row in rows), 1),

@@ -1,4 +1,4 @@
-"""Searching a recipe's hyper-parameters by accuracy on the pictures held out (with Optuna)."""
+"""Searching a recipe's hyper-parameters by accuracy on the images held out (with Optuna)."""
 
 import csv
 import math
@@ -101,7 +101,7 @@ def tune(
     require_one("falconet tune")
     if recipe.validation == 0 or recipe.hold_out == "test":
         raise ValueError(
-            f"{recipe.name}: expected pictures of the training set to be held out, to choose by; "
+            f"{recipe.name}: expected images of the training set to be held out, to choose by; "
             "add hold_out=stratified validation=5000"
         )
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.accuracy --data DIR
 
-DIR holds test/<class>/<picture>; without it CIFAR-10 is downloaded. Writes benchmarks/results/
+DIR holds test/<class>/<image>; without it CIFAR-10 is downloaded. Writes benchmarks/results/
 accuracy.json, the weights' card model/pretrained/cifar10.md, and the table in README.md.
 """
 
@@ -27,7 +27,7 @@ from ..system import shipped
 from ..table import table
 
 CARD = PRETRAINED.with_suffix(".md")
-EXAMPLE = document.ROOT / "tests" / "pictures" / "cifar10" / "04-frog.png"
+EXAMPLE = document.ROOT / "tests" / "images" / "cifar10" / "04-frog.png"
 
 
 def measure(weights: Weights, data: list[str]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def percent(share: float) -> str:
 
 def page(result: dict[str, Any], weights: Weights) -> str:
     """The rows for README.md."""
-    n, accuracy, served = result["pictures"], result["accuracy"], result["served"]
+    n, accuracy, served = result["images"], result["accuracy"], result["served"]
     parity = result["parity"]
     error = math.sqrt(accuracy * (1 - accuracy) / n)
     precision, exact = result["precision"], result["float32"]["accuracy"]
@@ -83,11 +83,11 @@ def page(result: dict[str, Any], weights: Weights) -> str:
             f"{served['answered']:,} answered, {served['same_label']:,} with the same label",
         ],
         [
-            f"TorchScript against the network, on {parity['pictures']} pictures",
+            f"TorchScript against the network, on {parity['images']} images",
             f"logits differ by at most {parity['max_difference']:.1e}",
         ],
         [
-            "parameters, and multiply-adds for a picture",
+            "parameters, and multiply-adds for an image",
             f"{price.parameters:,}, {price.multiply_adds / 1e6:.1f} million",
         ],
     ]
@@ -123,14 +123,14 @@ Written by `{document.command("accuracy")}`.
 {page(result, weights)}
 ## How they were made
 
-By `falconet reproduce {name}`, on {made["pictures"]:,} of the 50,000 images in CIFAR-10's training
+By `falconet reproduce {name}`, on {made["images"]:,} of the 50,000 images in CIFAR-10's training
 set (Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009):
 {chain(name)}. {chosen} Nothing was chosen by the test set.
 
 The training's environment: {environment}.
 
 What is stored is the moving average of the weights, matrices and filters in half precision, and
-{len(weights.samples)} pictures of the training set, which every export is checked on.
+{len(weights.samples)} images of the training set, which every export is checked on.
 
 The recipe:
 
@@ -140,8 +140,8 @@ The recipe:
 
 ## What they are for
 
-Showing and testing Falconet. They know ten classes of 32x32 pictures, and give one of them to
-whatever they are shown: a larger picture is squashed to 32x32 first.
+Showing and testing Falconet. They know ten classes of 32x32 images, and give one of them to
+whatever they are shown: a larger image is squashed to 32x32 first.
 """
 
 

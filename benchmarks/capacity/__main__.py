@@ -17,7 +17,7 @@ import yaml
 from .. import document
 from ..rounds import highest
 from ..table import table
-from ..task import large_pictures, small_pictures
+from ..task import large_images, small_images
 from ..throughput.figures import Result, rounds_of, systems_of
 
 MANIFEST = document.ROOT / "deploy" / "kubernetes" / "deployment.yaml"
@@ -26,9 +26,9 @@ UTILISATION = 0.7  # at which latency is measured as well; the autoscaler's targ
 LEAST = 2  # replicas
 ZONES = 3
 HOURS = 730  # of a month
-PICTURES: dict[str, Callable[[], list[bytes]]] = {
-    "cifar": small_pictures,
-    "resnet": large_pictures,
+IMAGES: dict[str, Callable[[], list[bytes]]] = {
+    "cifar": small_images,
+    "resnet": large_images,
 }
 
 
@@ -38,7 +38,7 @@ class Cost:
 
     Attributes:
         core_seconds: of the server and the gateway.
-        size: bytes of the picture, on average.
+        size: bytes of the image, on average.
     """
 
     core_seconds: float
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
         across_zones: that answer it without one of three zones.
         cores: of the replicas.
         price: of the cores, a month.
-        gigabits: of pictures, a second.
+        gigabits: of images, a second.
     """
 
     replicas: int
@@ -91,11 +91,11 @@ def page(result: Result, core_hour: float, gateway: float) -> str:
     cores = replica_cores(yaml.safe_load(MANIFEST.read_text()))
     head = [
         *("requests/s", f"replicas of {cores} cores, one to spare", "cores", "a month"),
-        *(f"replicas, one zone of {ZONES} to spare", "pictures, Gbit/s"),
+        *(f"replicas, one zone of {ZONES} to spare", "images, Gbit/s"),
     ]
     rows, about = [], []
     for task in result["tasks"]:
-        size = mean(map(len, PICTURES[task["name"]]()))
+        size = mean(map(len, IMAGES[task["name"]]()))
         server = core_seconds(task)
         cost = Cost(server + gateway / 1e6, size)
         rows.append([f"**{task['title']}**", *[""] * (len(head) - 1)])
@@ -105,7 +105,7 @@ def page(result: Result, core_hour: float, gateway: float) -> str:
             rows.append([*(f"{each:,.0f}" for each in numbers), _three_digits(plan.gigabits)])
         about.append(
             f"{task['name']}: {1 / server:.0f} requests/s of a core that the server uses, "
-            f"{size / 1000:.1f} kB a picture"
+            f"{size / 1000:.1f} kB an image"
         )
     processor = result["machine"].partition(";")[0].rpartition(", ")[0]
     return (

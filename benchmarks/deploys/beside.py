@@ -43,7 +43,7 @@ def both(task: Task) -> Iterator[tuple[System, System]]:
 
 
 def _system(task: Task, name: str, server: Server) -> System:
-    requests = [post(f"/predictions/{name}", each, "image/jpeg") for each in task.pictures]
+    requests = [post(f"/predictions/{name}", each, "image/jpeg") for each in task.images]
     target = Target(server.ports.inference, requests)
     processes = partial(processes_of, server.temporary)
     return System(name, target, predictions_label, task.served, processes, server)

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.fast_decode --data DIR
 
-DIR holds test/<class>/<picture>; without it CIFAR-10 is downloaded. The pictures are enlarged,
+DIR holds test/<class>/<image>; without it CIFAR-10 is downloaded. The images are enlarged,
 saved as JPEG, and classified by the shipped weights with exact and with fast decoding. Writes
 benchmarks/results/fast_decode.json and the table in docs/preprocessing.md.
 """
@@ -19,7 +19,7 @@ from falconet.training import data as datasets
 from falconet.training.progress import track
 
 from .. import document
-from ..pictures import encode
+from ..images import encode
 from ..table import table
 
 BATCH = 100
@@ -29,10 +29,10 @@ SIDES = (32, 128, 256, 512)
 QUALITY = 90
 
 
-def enlarged(picture: datasets.Picture, side: int) -> bytes:
-    """The picture as a JPEG of that many pixels a side."""
-    image = Image.open(io.BytesIO(datasets.encode(picture))).convert("RGB")
-    large = image.resize((side, side), Image.Resampling.LANCZOS)
+def enlarged(image: datasets.Image, side: int) -> bytes:
+    """The image as a JPEG of that many pixels a side."""
+    opened = Image.open(io.BytesIO(datasets.encode(image))).convert("RGB")
+    large = opened.resize((side, side), Image.Resampling.LANCZOS)
     return encode(np.asarray(large), QUALITY)
 
 
@@ -42,22 +42,22 @@ def measure(classifier: Classifier, dataset: Any, side: int) -> dict[str, Any]:
     found: dict[bool, list[str]] = {False: [], True: []}
     difference = 0.0
     for start in track(range(0, len(names), BATCH), f"{side} x {side}"):
-        pictures = dataset.pictures[start : start + BATCH]
-        encoded = [classifier.open(enlarged(picture, side), 10**9) for picture in pictures]
+        images = dataset.images[start : start + BATCH]
+        encoded = [classifier.open(enlarged(image, side), 10**9) for image in images]
         batches = {}
         for fast in (False, True):
             classifier.fast_decoding = fast
-            batches[fast] = classifier.batch(len(pictures))
-            pixels = [classifier.decode(picture) for picture in encoded]
+            batches[fast] = classifier.batch(len(images))
+            pixels = [classifier.decode(image) for image in encoded]
             classifier.prepare(pixels, batches[fast])
             found[fast] += [best[0].label for best in classifier.predict(batches[fast])]
-        difference += float(np.abs(batches[True] - batches[False]).mean()) * len(pictures)
+        difference += float(np.abs(batches[True] - batches[False]).mean()) * len(images)
     factor = side // classifier.decode(encoded[0]).shape[0]
     std = float(np.mean(classifier.preprocess.std))
     return {
         "side": side,
         "shrunk_by": factor,
-        "pictures": len(names),
+        "images": len(names),
         "exact": sum(a == b for a, b in zip(names, found[False], strict=True)),
         "fast": sum(a == b for a, b in zip(names, found[True], strict=True)),
         "same_label": sum(a == b for a, b in zip(found[False], found[True], strict=True)),
@@ -68,14 +68,14 @@ def measure(classifier: Classifier, dataset: Any, side: int) -> dict[str, Any]:
 def page(result: dict[str, Any]) -> str:
     rows = []
     for row in result["rows"]:
-        shares = (row[name] / row["pictures"] for name in ("exact", "fast", "same_label"))
+        shares = (row[name] / row["images"] for name in ("exact", "fast", "same_label"))
         size, difference = f"{row['side']} x {row['side']}", f"{row['mean_difference']:.2f}"
         rows.append([size, str(row["shrunk_by"]), *(f"{each:.2%}" for each in shares), difference])
     head = ["JPEG of", "shrunk by", "exact", "fast", "same label", "mean difference of a byte"]
-    count = result["rows"][0]["pictures"]
+    count = result["rows"][0]["images"]
     return f"""{table(head, rows)}
 
-The {count:,} test pictures of CIFAR-10, enlarged with Lanczos and saved as JPEG of quality
+The {count:,} test images of CIFAR-10, enlarged with Lanczos and saved as JPEG of quality
 {QUALITY}, classified by the weights that come along, which see 32 x 32 pixels. Measured once by
 `{document.command("fast_decode")}` on {result["machine"]}.
 """

@@ -1,4 +1,4 @@
-"""Picture files that are not as they should be, of every format."""
+"""Image files that are not as they should be, of every format."""
 
 import io
 import struct
@@ -46,20 +46,20 @@ NEAR_BEGINNING = 200  # bytes, where headers are
 
 
 def seeds(random: Random) -> list[bytes]:
-    """A whole picture of each kind, to be damaged."""
+    """A whole image of each kind, to be damaged."""
     pixels = random.integers(0, 256, (12, 16, 3), np.uint8)
-    picture = Image.fromarray(pixels).resize((64, 48), Image.Resampling.BICUBIC)
+    image = Image.fromarray(pixels).resize((64, 48), Image.Resampling.BICUBIC)
     files = []
     for mode, kind, options in SAVED:
         file = io.BytesIO()
-        gray = picture.convert("L")
+        gray = image.convert("L")
         source = Image.fromarray(np.asarray(gray).astype(np.uint16) << 8)
-        converted = source if mode == "I;16" else picture.convert(mode)
+        converted = source if mode == "I;16" else image.convert(mode)
         converted.save(file, kind, **options)
         files.append(file.getvalue())
     frames = io.BytesIO()
-    turned = [picture.rotate(angle) for angle in (90, 180)]
-    picture.save(frames, "GIF", save_all=True, append_images=turned)
+    turned = [image.rotate(angle) for angle in (90, 180)]
+    image.save(frames, "GIF", save_all=True, append_images=turned)
     files.append(frames.getvalue())
     return files
 

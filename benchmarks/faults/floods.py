@@ -37,7 +37,7 @@ def jpeg(mode: str = "RGB", side: int = 64, **options: bool) -> bytes:
 
 
 def segments(marker: int, length: int, mode: str = "RGB") -> Callable[[int], Flood]:
-    """JPEG segments before the picture."""
+    """JPEG segments before the image."""
 
     def made(size: int) -> Flood:
         data = jpeg(mode)
@@ -128,7 +128,7 @@ def strips(size: int) -> Flood:
 
 
 def pages(size: int) -> Flood:
-    """A TIFF of so many pictures of a pixel."""
+    """A TIFF of so many images of a pixel."""
     first, one = tiff([], 0).body[:8], 2 + 10 * 12 + 4
     made = [first]
     for i in range(max(1, size // one)):
@@ -142,7 +142,7 @@ def pages(size: int) -> Flood:
 
 @cache
 def larger_than_it_says() -> Flood:
-    """An AVIF whose container states a small part of its picture."""
+    """An AVIF whose container states a small part of its image."""
     data = large("AVIF", side=SHARED_SIDE, speed=10).body
     at = data.index(b"ispe") + 8
     return Flood(data[:at] + struct.pack(">II", 64, 64) + data[at + 8 :])
@@ -174,7 +174,7 @@ def tensor(shape: str, one: bytes) -> Callable[[int], Flood]:
 
 
 def instances(file: Callable[[], bytes], most: int) -> Callable[[int], Flood]:
-    """Many times the same picture in one request."""
+    """Many times the same image in one request."""
 
     def made(size: int) -> Flood:
         text = base64.b64encode(file()).decode()
@@ -218,9 +218,9 @@ KINDS: dict[str, Callable[[int], Flood]] = {
     "JPEG: Exif segments": segments(0xE1, 20, "CMYK"),
     "JPEG: profiles": segments(0xE2, 60, "CMYK"),
     "JPEG: empty application segments": segments(0xED, 0, "CMYK"),
-    "JPEG: scans of a small picture": scans(64),
-    "JPEG: scans of a large picture": scans(SIDE),
-    "JPEG: scans of a large picture in color": scans(SIDE, "RGB"),
+    "JPEG: scans of a small image": scans(64),
+    "JPEG: scans of a large image": scans(SIDE),
+    "JPEG: scans of a large image in color": scans(SIDE, "RGB"),
     "JPEG: padding": fill,
     "JPEG: junk": junk,
     "JPEG: large": lambda size: large("JPEG"),
@@ -248,7 +248,7 @@ KINDS: dict[str, Callable[[int], Flood]] = {
     ),
     "TIFF: the same bytes": same_bytes,
     "TIFF: strips": strips,
-    "TIFF: pictures": pages,
+    "TIFF: images": pages,
     "JSON: empty objects": repeated(b'{"instances":[', b"{},", b"{}]}"),
     "JSON: empty lists": repeated(b'{"instances":[', b"[],", b"0]}"),
     "JSON: names": repeated(b'{"instances":[{', b'"":0,', b'"a":0}]}'),
@@ -261,9 +261,9 @@ KINDS: dict[str, Callable[[int], Flood]] = {
     "tensors: numbers": tensor("[1,1,1,3]", b"0,"),
     "tensors: lists of three": tensor("[1000,1000,3]", b"[0,0,0],"),
     "tensors: texts, one of them long": tensor("[1,1,1,3]", b'"",'),
-    "instances: large pictures": instances(black, 128),
-    "instances: many pictures": instances(jpeg, 128),
-    "instances: middling pictures": instances(lambda: black(600), 128),
+    "instances: large images": instances(black, 128),
+    "instances: many images": instances(jpeg, 128),
+    "instances: middling images": instances(lambda: black(600), 128),
     "base64 in lines of a letter": spaced,
     "gzip: a bomb": zipped,
     "forms: parts": parts,

@@ -74,10 +74,10 @@ class Maker:
         self._files = seeds(self._random)
         self._large = black()
         self._kinds: dict[str, tuple[float, Callable[[], Hostile]]] = {
-            "damaged pictures": (50, self._picture),
-            "damaged pictures in forms": (8, self._form),
-            "damaged pictures in JSON": (8, self._instances),
-            "pictures that are work": (0.1, self._work),
+            "damaged images": (50, self._image),
+            "damaged images in forms": (8, self._form),
+            "damaged images in JSON": (8, self._instances),
+            "images that are work": (0.1, self._work),
             "malformed JSON": (6, self._json),
             "malformed tensors": (8, self._tensor),
             "malformed forms": (4, self._broken_form),
@@ -121,12 +121,12 @@ class Maker:
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
 
-    def _picture(self) -> Hostile:
+    def _image(self) -> Hostile:
         data = self._request(self._damaged(), Content_Type=self._one(TYPES[:-3]))
-        return Hostile("damaged pictures", data)
+        return Hostile("damaged images", data)
 
     def _work(self) -> Hostile:
-        return Hostile("pictures that are work", self._request(self._large))
+        return Hostile("images that are work", self._request(self._large))
 
     def _flood(self, kind: str, made: Callable[[int], Flood]) -> Hostile:
         flood = made(int(np.exp(self._random.uniform(*np.log(FLOOD_BYTES)))))
@@ -138,7 +138,7 @@ class Maker:
         name = self._one((b"request", b"image", b"data", b"body", b"", b"\xff", b"x" * 1000))
         body = body.replace(b'name="request"', b'name="%s"' % name)
         kind = "multipart/form-data; boundary=----falconet"
-        return Hostile("damaged pictures in forms", self._request(body, Content_Type=kind))
+        return Hostile("damaged images in forms", self._request(body, Content_Type=kind))
 
     def _instances(self) -> Hostile:
         files = [self._damaged() for _ in range(self._random.integers(1, 5))]
@@ -149,7 +149,7 @@ class Maker:
             tensor = {"name": "x", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
             message = {"inputs": [tensor]}
         data = self._request(json.dumps(message).encode(), Content_Type="application/json")
-        return Hostile("damaged pictures in JSON", data)
+        return Hostile("damaged images in JSON", data)
 
     def _json(self) -> Hostile:
         body = bytearray(self._one(JSON).encode())

@@ -49,6 +49,6 @@ def measure(
             for hostile, answer in bad[:SHOWN]
         ],
         "died": len(pids - stack.pids()),
-        "ready": Readiness(stack.server, stack.task.pictures[0]).check(stack.server.models),
+        "ready": Readiness(stack.server, stack.task.images[0]).check(stack.server.models),
         "memory": [memory, stack.memory()],
     }

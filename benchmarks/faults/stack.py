@@ -74,8 +74,8 @@ class Stack:
             server.stop()
             raise
         requests = [
-            post("/predict", picture, "image/jpeg", KEYS[i % len(KEYS)])
-            for i, picture in enumerate(task.pictures)
+            post("/predict", image, "image/jpeg", KEYS[i % len(KEYS)])
+            for i, image in enumerate(task.images)
         ]
         target = Target(port, requests)
         served = System("gateway", target, predictions_label, task.served, list)

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.load_generator
 
-Needs both programs on PATH. Ours sends different pictures and checks every answer afterwards; wrk
+Needs both programs on PATH. Ours sends different images and checks every answer afterwards; wrk
 sends the same ones and counts answers; autocannon, which takes whole milliseconds, sends one.
 Writes benchmarks/results/load_generator.json and the table in docs/serving.md.
 """
@@ -91,20 +91,20 @@ def _number(pattern: str, text: str) -> float:
 
 
 def generators(
-    served: system.System, pictures: list[bytes], folder: Path
+    served: system.System, images: list[bytes], folder: Path
 ) -> dict[str, Callable[[int], Figures]]:
     """Each by its name; given connections, it measures.
 
-    Pictures go as JSON: autocannon takes a body for text.
+    Images go as JSON: autocannon takes a body for text.
     """
     path = served.target.requests[0].split(b" ", 2)[1].decode()
     requests = []
-    for i, picture in enumerate(pictures, 1):
-        body = json.dumps({"instances": [{"b64": base64.b64encode(picture).decode()}]}).encode()
+    for i, image in enumerate(images, 1):
+        body = json.dumps({"instances": [{"b64": base64.b64encode(image).decode()}]}).encode()
         (folder / str(i)).write_bytes(body)
         requests.append(post(path, body, "application/json"))
     script = folder / "requests.lua"
-    script.write_text(SCRIPT % (len(pictures), folder, path))
+    script.write_text(SCRIPT % (len(images), folder, path))
     url = f"http://127.0.0.1:{served.target.port}"
     return {
         "ours": partial(ours, replace(served, target=Target(served.target.port, requests))),
@@ -149,7 +149,7 @@ def main() -> None:
         for maker in (system.noop(cifar), system.falconet(cifar)):
             served = stack.enter_context(maker)
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="falconet-")))
-            found[served.name] = generators(served, cifar.pictures, folder)
+            found[served.name] = generators(served, cifar.images, folder)
         rows = [
             {"server": server, "connections": connections, "generator": name}
             for server, each in found.items()

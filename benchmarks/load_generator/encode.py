@@ -1,4 +1,4 @@
-"""Pictures as whole HTTP requests."""
+"""Images as whole HTTP requests."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ def multipart(path: str, body: bytes, content_type: str) -> bytes:
     """The same with the body as the field ``request`` of a form."""
     limit = "----falconet"
     before = (
-        f'--{limit}\r\nContent-Disposition: form-data; name="request"; filename="picture"\r\n'
+        f'--{limit}\r\nContent-Disposition: form-data; name="request"; filename="image"\r\n'
         f"Content-Type: {content_type}\r\n\r\n"
     )
     form = before.encode() + body + f"\r\n--{limit}--\r\n".encode()
@@ -28,5 +28,5 @@ def multipart(path: str, body: bytes, content_type: str) -> bytes:
 def open_inference(path: str, body: bytes, content_type: str) -> bytes:
     """The same as a tensor of the Open Inference Protocol, in base64."""
     data = [base64.b64encode(body).decode()]
-    tensor = {"name": "picture", "datatype": "BYTES", "shape": [1], "data": data}
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": data}
     return post(path, json.dumps({"inputs": [tensor]}).encode(), "application/json")

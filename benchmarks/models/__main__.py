@@ -70,7 +70,7 @@ def page(result: dict[str, Any]) -> str:
         if "error" in each:
             rows.append([f"`{each['source']}`", *[""] * 6, f"refused: {each['error']}"])
             continue
-        of = each["pictures"]
+        of = each["images"]
         rows.append(
             [
                 f"`{each['source']}`",

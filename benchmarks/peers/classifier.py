@@ -41,7 +41,7 @@ class Classifier:
                 self.model = torch.jit.load(str(folder / "model.pt")).eval()
 
     def read(self, data: bytes) -> torch.Tensor:
-        """A picture file to the network's input, ``(3, height, width)``."""
+        """An image file to the network's input, ``(3, height, width)``."""
         tensor: torch.Tensor = self.transform(Image.open(io.BytesIO(data)).convert("RGB"))
         return tensor
 
@@ -59,10 +59,10 @@ class Classifier:
         return answers
 
 
-def _in_int8(folder: Path, picture: tuple[int, int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
+def _in_int8(folder: Path, image: tuple[int, int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
     """Falconet's int8 model, without its preprocessing and server."""
     from falconet.handler.network import Network
     from falconet.handler.quantization import FILE_NAME, Quantization
 
     quantization = Quantization.from_json((folder / FILE_NAME).read_text())
-    return Network(folder / "model.pt", "int8", picture=picture, quantization=quantization)
+    return Network(folder / "model.pt", "int8", image=image, quantization=quantization)

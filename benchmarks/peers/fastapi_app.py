@@ -17,5 +17,5 @@ def answer(data: bytes) -> dict[str, Any]:
 
 @app.post("/predict")
 async def predict(request: Request) -> dict[str, Any]:
-    """One picture, as the body."""
+    """One image, as the body."""
     return await run_in_threadpool(answer, await request.body())

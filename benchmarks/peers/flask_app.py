@@ -9,6 +9,6 @@ classifier = Classifier()
 
 @app.post("/predict")
 def predict() -> Response:
-    """One picture, as the body."""
+    """One image, as the body."""
     (answer,) = classifier.predict([classifier.read(request.get_data())])
     return jsonify(answer)

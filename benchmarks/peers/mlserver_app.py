@@ -8,7 +8,7 @@ from mlserver import MLModel
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
 
-class Pictures(MLModel):  # type: ignore[misc]
+class Images(MLModel):  # type: ignore[misc]
     """Takes files in base64, as it has no binary data over HTTP; a batch's are in one input."""
 
     async def load(self) -> bool:

@@ -1,4 +1,4 @@
-"""Other servers, each in an environment of its own, with the same model and pictures."""
+"""Other servers, each in an environment of its own, with the same model and images."""
 
 import os
 import site
@@ -38,7 +38,7 @@ class Peer:
         packages: for pip.
         command: of the environment's ``bin``; ``{port}`` is replaced.
         path: where it predicts.
-        encode: makes a request of the path, a picture and its type; raw where the server lets us.
+        encode: makes a request of the path, an image and its type; raw where the server lets us.
         label: as in :class:`System`.
         environment: more variables; ``{port}``, and the free ``{second}`` and ``{third}`` as well.
     """
@@ -86,7 +86,7 @@ ALL = {
         "MLServer, batches",
         ["mlserver==1.7.*", "uvloop<0.22"],
         ["mlserver", "start", "mlserver"],
-        path="/v2/models/pictures/infer",
+        path="/v2/models/images/infer",
         encode=open_inference,
         label=output_label,
         environment=[
@@ -135,7 +135,7 @@ def peer(key: str, task: Task, *, int8: bool = False) -> Iterator[System]:
     labels = task.served if int8 else task.float32
     programs = install(key)
     ports = dict(zip(("port", "second", "third"), free_ports(3), strict=True))
-    requests = [this.encode(this.path, picture, "image/jpeg") for picture in task.pictures]
+    requests = [this.encode(this.path, image, "image/jpeg") for image in task.images]
     target = Target(ports["port"], requests)
     command = [part.format(**ports) for part in this.command]
     with TemporaryDirectory(prefix="falconet-") as temporary:
@@ -172,7 +172,7 @@ def peer(key: str, task: Task, *, int8: bool = False) -> Iterator[System]:
 
 
 def _wait(target: Target, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Until it has answered a picture."""
+    """Until it has answered an image."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         try:

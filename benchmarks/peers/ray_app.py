@@ -15,8 +15,8 @@ class Api:
         self.classifier = Classifier()
 
     @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.005)
-    async def predict(self, pictures: list[bytes]) -> list[dict[str, Any]]:
-        return self.classifier.predict([self.classifier.read(data) for data in pictures])
+    async def predict(self, images: list[bytes]) -> list[dict[str, Any]]:
+        return self.classifier.predict([self.classifier.read(data) for data in images])
 
     async def __call__(self, request: Request) -> dict[str, Any]:
         answer: dict[str, Any] = await self.predict(await request.body())

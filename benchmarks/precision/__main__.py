@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.precision --data DIR [--quick]
 
-DIR holds train/<class>/<picture> and test/<class>/<picture>, of CIFAR-10. Writes
+DIR holds train/<class>/<image> and test/<class>/<image>, of CIFAR-10. Writes
 benchmarks/results/precision.json and the table in docs/precision.md; with --quick, which takes two
 networks and few images, it prints the table and writes into build/precision/ instead.
 """

@@ -22,7 +22,7 @@ def comparison(jobs: Jobs, first: str = "", columns: list[str] | None = None) ->
 def size(job: dict[str, Any]) -> str:
     width, height = job["size"]
     each = f"{width}x{height}"
-    return f"{job['pictures']} of {each}" if job["pictures"] > 1 else each
+    return f"{job['images']} of {each}" if job["images"] > 1 else each
 
 
 def number(value: float) -> str:

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.preprocessing.floor
 
-Builds floor.cpp, with the kernels as the extension has them. Takes the time of whole pictures, and
+Builds floor.cpp, with the kernels as the extension has them. Takes the time of whole images, and
 the bandwidth of the memory, from what benchmarks.preprocessing measured before. Writes
 benchmarks/results/floor.json and the table in docs/preprocessing.md. For processors with AVX-512.
 """
@@ -68,7 +68,7 @@ def build(folder: Path) -> Path:
 def page(result: dict[str, Any]) -> str:
     times = ("products_us", "bytes_us", "kernels_us", "whole_us")
     rows = [[row["size"], *(f"{row[name]:.0f} µs" for name in times)] for row in result["rows"]]
-    head = ["picture", "products alone", "bytes alone", "both passes, all in L1"]
+    head = ["image", "products alone", "bytes alone", "both passes, all in L1"]
     clock = 1 / result["nanoseconds_per_cycle"]
     return (
         f"{table([*head, 'the whole, measured'], rows)}\n\n"

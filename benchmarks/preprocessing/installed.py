@@ -42,7 +42,7 @@ kornia = module("kornia-rs")
 imagecodecs = module("imagecodecs")
 torchcodec = module("torchcodec")
 
-# Each picture is for one thread; more threads share the pictures.
+# Each image is for one thread; more threads share the images.
 if cv2:
     cv2.setNumThreads(1)
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .task import TOLERANCE, Array, picture_of, unlike
+from .task import TOLERANCE, Array, image_of, unlike
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Job:
 
     Attributes:
         right: the bytes that Pillow gives.
-        normalized: the batch that torchvision gives on PIL pictures, if this job is for batches.
+        normalized: the batch that torchvision gives on PIL images, if this job is for batches.
         pixels: from a contender's answer to its bytes.
         cold: memory of others is read and written before every call that is timed.
     """
@@ -33,12 +33,12 @@ class Job:
     kind: str
     contenders: list[Contender]
     right: Array | None = None
-    pixels: Callable[[Any], Array] = picture_of
+    pixels: Callable[[Any], Array] = image_of
     normalized: Array | None = None
     size: tuple[int, int] = (0, 0)
     filter: str = ""
     threads: int = 1
-    pictures: int = 1
+    images: int = 1
     cold: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 

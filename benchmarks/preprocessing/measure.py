@@ -76,7 +76,7 @@ class Measurement:
             "size": list(job.size),
             "filter": job.filter,
             "threads": job.threads,
-            "pictures": job.pictures,
+            "images": job.images,
             "cold": job.cold,
             **job.extra,
             "contenders": contenders,

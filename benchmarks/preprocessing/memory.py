@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..pictures import SIZES, photographs
+from ..images import SIZES, photographs
 from .batches import BATCH, ours
 from .job import Contender, Job
 from .measure import Measurement, spread
@@ -35,8 +35,8 @@ def bandwidth(threads: int) -> Job:
     moves = {"copy": 2 * BLOCK, "read": BLOCK}
     count = 1 if threads == 1 else BATCH
     for size in SIZES:
-        pictures = photographs(count, *size)
-        work = ours(pictures, (SIDE, SIDE), SHORTER, "bilinear", threads=threads)
+        images = photographs(count, *size)
+        work = ours(images, (SIDE, SIDE), SHORTER, "bilinear", threads=threads)
         contenders.append(Contender(f"{size[0]}x{size[1]}", work.call))
         moves[contenders[-1].name] = count * moved(size, "bilinear")
     return Job("memory", contenders, threads=threads, filter="bilinear", extra={"bytes": moves})

@@ -1,4 +1,4 @@
-"""The libraries that turn a picture into a normalized one, each used as its users do."""
+"""The libraries that turn an image into a normalized one, each used as its users do."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Peer:
     Attributes:
         prepare: from an array to what the library works on. Not measured: its decoder would give
             that at once.
-        resize: to the whole picture in bytes.
+        resize: to the whole image in bytes.
         normalize: crop and normalize that; in whatever order in memory the library leaves it.
         together: resize and normalize, where the library has one function for both.
         decode: from the bytes of a JPEG to what the library works on.
@@ -40,21 +40,21 @@ class Peer:
     decode: Callable[[bytes], Any] | None = None
     note: str = ""
 
-    def process(self, picture: Any) -> Any:
+    def process(self, image: Any) -> Any:
         """(3, 224, 224), float32."""
         if self.together:
-            return self.together(picture)
-        return self.normalize(self.resize(picture))
+            return self.together(image)
+        return self.normalize(self.resize(image))
 
-    def resized(self, picture: Any) -> Any:
-        """The whole picture in bytes; libvips would only promise it."""
-        small = self.resize(picture)
+    def resized(self, image: Any) -> Any:
+        """The whole image in bytes; libvips would only promise it."""
+        small = self.resize(image)
         return small.numpy() if pyvips and isinstance(small, pyvips.Image) else small
 
 
 def peers(size: tuple[int, int], filter: str) -> list[Peer]:
-    """All that are installed, for pictures of this size (width, height)."""
-    found = [on_pictures(filter), on_tensors(filter), on_tensors(filter, planar=True)]
+    """All that are installed, for images of this size (width, height)."""
+    found = [on_images(filter), on_tensors(filter), on_tensors(filter, planar=True)]
     found += [with_interpolate(size, filter), with_numpy(size, filter)]
     if cv2:
         names = {
@@ -70,7 +70,7 @@ def peers(size: tuple[int, int], filter: str) -> list[Peer]:
     return found
 
 
-def on_pictures(filter: str) -> Peer:
+def on_images(filter: str) -> Peer:
     steps = on_pil(filter).transforms
     return Peer(
         "torchvision on PIL",
@@ -92,7 +92,7 @@ def on_tensors(filter: str, planar: bool = False) -> Peer:
     )
     return Peer(
         "torchvision v2 on planar tensors" if planar else "torchvision v2 on tensors",
-        prepare=(lambda picture: _tensor(picture).contiguous()) if planar else _tensor,
+        prepare=(lambda image: _tensor(image).contiguous()) if planar else _tensor,
         resize=v2.Resize(SHORTER, InterpolationMode(filter), antialias=True),
         normalize=normalize,
         decode=None if planar else lambda data: io.decode_jpeg(_encoded(data)),
@@ -106,8 +106,8 @@ def with_interpolate(size: tuple[int, int], filter: str) -> Peer:
     crop = np.s_[..., top : top + SIDE, left : left + SIDE]
     return Peer(
         "torch interpolate",
-        prepare=lambda picture: _tensor(picture)[None],
-        resize=lambda picture: interpolate(picture, target, mode=filter, antialias=True),
+        prepare=lambda image: _tensor(image)[None],
+        resize=lambda image: interpolate(image, target, mode=filter, antialias=True),
         normalize=lambda small: small[crop].float().mul_(scale).add_(offset)[0],
     )
 
@@ -118,7 +118,7 @@ def with_numpy(size: tuple[int, int], filter: str) -> Peer:
     return Peer(
         "Pillow and NumPy",
         prepare=Image.fromarray,
-        resize=lambda picture: picture.resize((width, height), Image.Resampling[filter.upper()]),
+        resize=lambda image: image.resize((width, height), Image.Resampling[filter.upper()]),
         normalize=lambda small: normalized(np.asarray(small)[crop]),
     )
 
@@ -131,7 +131,7 @@ def with_opencv(size: tuple[int, int], name: str) -> Peer:
     return Peer(
         f"OpenCV {name}",
         prepare=np.asarray,
-        resize=lambda picture: cv2.resize(picture, (width, height), interpolation=interpolation),
+        resize=lambda image: cv2.resize(image, (width, height), interpolation=interpolation),
         normalize=lambda small: normalized(small[crop]),
         decode=lambda data: cv2.imdecode(np.frombuffer(data, np.uint8), color),
         note="box filter" if name == "INTER_AREA" else "not antialiased",
@@ -147,7 +147,7 @@ def with_vips(size: tuple[int, int], filter: str) -> Peer:
         "pyvips",
         prepare=pyvips.Image.new_from_array,
         # libvips computes what is asked of the result, and no more: the crop comes first.
-        resize=lambda picture: picture.resize(across, vscale=down, kernel=kernel),
+        resize=lambda image: image.resize(across, vscale=down, kernel=kernel),
         normalize=lambda small: normalized(small.crop(left, top, SIDE, SIDE).numpy()),
         decode=lambda data: pyvips.Image.new_from_buffer(data, "", access="sequential"),
         note="first by a box filter" if across <= 0.25 else "",
@@ -162,16 +162,16 @@ def with_kornia(size: tuple[int, int], filter: str) -> Peer:
     def normalize(small: Array) -> Array:
         return normalized_by_kornia(small[crop].copy())
 
-    def together(picture: Array) -> Array:
+    def together(image: Array) -> Array:
         whole = kornia.pipeline.resize_normalize_to_tensor(
-            picture, target, IMAGENET_MEAN, IMAGENET_STD
+            image, target, IMAGENET_MEAN, IMAGENET_STD
         )
         return np.ascontiguousarray(whole[:, crop[0], crop[1]])
 
     return Peer(
         "kornia-rs",
         prepare=np.asarray,
-        resize=lambda picture: kornia.imgproc.resize(picture, target, filter, antialias=True),
+        resize=lambda image: kornia.imgproc.resize(image, target, filter, antialias=True),
         normalize=normalize,
         together=together if bilinear else None,
         decode=lambda data: kornia.io.decode_image_jpegturbo(data, "rgb"),
@@ -201,8 +201,8 @@ def _open(data: bytes) -> Image.Image:
     return Image.open(BytesIO(data)).convert("RGB")
 
 
-def _tensor(picture: Array) -> torch.Tensor:
-    return torch.from_numpy(picture).permute(2, 0, 1)
+def _tensor(image: Array) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def _encoded(data: bytes) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The picture of the page."""
+"""The image of the page."""
 
 from pathlib import Path
 from typing import Any

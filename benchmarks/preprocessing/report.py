@@ -19,7 +19,7 @@ def page(result: Result) -> str:
     jobs: Jobs = result["jobs"]
     sections = [
         ("Targets", [_targets(result["targets"]), _faster(jobs)]),
-        ("One thread, one picture", [_batches(jobs, 1)]),
+        ("One thread, one image", [_batches(jobs, 1)]),
         ("The same with cold caches", [comparison(_of(jobs, "batch", cold=True), "bilinear")]),
         ("Every size new", [comparison(_of(jobs, "new sizes"), "bilinear")]),
         ("Normalization alone", [comparison(_of(jobs, "normalize"))]),
@@ -31,7 +31,7 @@ def page(result: Result) -> str:
         ("Measured on", [_machine(result)]),
     ]
     if _of(jobs, "batch", threads=2):
-        sections.insert(2, ("Two threads, eight pictures", [_batches(jobs, 2)]))
+        sections.insert(2, ("Two threads, eight images", [_batches(jobs, 2)]))
     return "\n".join(
         f"## {title}\n\n" + "\n\n".join(text for text in texts if text) + "\n"
         for title, texts in sections
@@ -156,14 +156,14 @@ def _shapes(shapes: list[dict[str, Any]]) -> str:
     """The extremes alone; all are in the file."""
     ordered = sorted(shapes, key=lambda shape: shape["ratio"]["median"])
     slower = [shape for shape in ordered if shape["ratio"]["high"] < 1]
-    head = ["picture (height, width, channels)", "to", "filter", "time", "plain C++ takes"]
+    head = ["image (height, width, channels)", "to", "filter", "time", "plain C++ takes"]
     rows = []
     for shape in [*ordered[:5], *ordered[-3:]]:
         target = "x".join(str(side) for side in shape["target"])
         how = f"shorter side {shape['resize']}" if shape["resize"] else "squashed"
         rows.append(
             [
-                "x".join(str(side) for side in shape["picture"]),
+                "x".join(str(side) for side in shape["image"]),
                 f"{target}, {how}",
                 shape["filter"],
                 f"{number(shape['milliseconds']['median'])} ms",

@@ -8,7 +8,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
-from ..pictures import SIZES
+from ..images import SIZES
 from ..progress import progress
 from . import installed, memory, stages, sweep
 from .batches import SMALL, batch, new_sizes, normalization
@@ -16,8 +16,8 @@ from .job import Job
 from .measure import Measurement, measure
 from .task import FILTERS, SIDE
 
-# Before a library is loaded: most read it then. A peer works on a picture with one thread, and more
-# threads share the pictures.
+# Before a library is loaded: most read it then. A peer works on an image with one thread, and more
+# threads share the images.
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",

@@ -16,7 +16,7 @@ from falconet.handler.classifier import HEADROOM
 from falconet.native import Preprocessor, implementations, resize
 from falconet.native.decode import Encoded, decode
 
-from ..pictures import jpeg, photograph
+from ..images import jpeg, photograph
 from .installed import cv2, imagecodecs, kornia, pyvips, torchcodec
 from .job import Contender, Job
 from .peers import Peer, peers
@@ -63,25 +63,25 @@ def decoding(size: tuple[int, int]) -> Job:
 
 
 def resizing(size: tuple[int, int], filter: Any) -> Job:
-    """From bytes to bytes, the whole picture."""
-    picture, target = photograph(*size), resized(*size)
+    """From bytes to bytes, the whole image."""
+    image, target = photograph(*size), resized(*size)
     contenders = [
         Contender(
             f"Falconet, {name}",
-            partial(resize, picture, target, filter=filter, implementation=name),
+            partial(resize, image, target, filter=filter, implementation=name),
             exact=True,
         )
         for name in implementations()
     ]
     for peer in peers(size, filter):
-        # On PIL pictures torchvision's Resize is Pillow's.
+        # On PIL images torchvision's Resize is Pillow's.
         if peer.name == "torchvision on PIL" or "planar" in peer.name:
             continue
         name = peer.name.removesuffix(" and NumPy")
         contenders.append(
-            Contender(name, partial(peer.resized, peer.prepare(picture)), note=peer.note)
+            Contender(name, partial(peer.resized, peer.prepare(image)), note=peer.note)
         )
-    right = with_pillow(picture, filter)
+    right = with_pillow(image, filter)
     return Job("resize", contenders, right=right, size=size, filter=filter)
 
 

@@ -1,4 +1,4 @@
-"""Our fastest implementation against plain C++, on pictures of any shape."""
+"""Our fastest implementation against plain C++, on images of any shape."""
 
 from typing import Any
 
@@ -52,12 +52,12 @@ def job(
     resize: int | None,
     filter: str,
 ) -> Job:
-    picture = np.random.default_rng(0).integers(0, 256, (*shape, channels), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (*shape, channels), np.uint8)
     contenders = [
-        ours([picture], size, resize, filter, threads=1, implementation=name)
+        ours([image], size, resize, filter, threads=1, implementation=name)
         for name in (implementations()[0], "scalar")
     ]
-    extra = {"picture": [*shape, channels], "target": list(size), "resize": resize}
+    extra = {"image": [*shape, channels], "target": list(size), "resize": resize}
     return Job("sweep", contenders, filter=filter, extra=extra)
 
 

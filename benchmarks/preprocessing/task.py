@@ -34,13 +34,13 @@ def resized(width: int, height: int) -> tuple[int, int]:
 
 
 def corner(width: int, height: int) -> tuple[int, int]:
-    """The top and left of the center crop in a resized picture, rounded as torchvision does."""
+    """The top and left of the center crop in a resized image, rounded as torchvision does."""
     rows, columns = resized(width, height)
     return round((rows - SIDE) / 2), round((columns - SIDE) / 2)
 
 
 def moved(size: tuple[int, int], filter: str) -> int:
-    """The bytes of a picture that the crop depends on, and of the float32 that come out."""
+    """The bytes of an image that the crop depends on, and of the float32 that come out."""
     support, (rows, columns), (top, left) = SUPPORT[filter], resized(*size), corner(*size)
     needed = _needed(size[1], rows, top, support) * _needed(size[0], columns, left, support)
     return 3 * needed + 4 * 3 * SIDE * SIDE
@@ -55,7 +55,7 @@ def _needed(length: int, resized: int, first: int, support: int) -> int:
 
 
 def on_pil(filter: str | None) -> transforms.Compose:
-    """What torchvision does with a PIL picture; without a filter, only the normalization."""
+    """What torchvision does with a PIL image; without a filter, only the normalization."""
     normalize = [transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
     if filter is None:
         return transforms.Compose(normalize)
@@ -63,11 +63,11 @@ def on_pil(filter: str | None) -> transforms.Compose:
     return transforms.Compose([resize, transforms.CenterCrop(SIDE), *normalize])
 
 
-def with_pillow(picture: Array, filter: str) -> Array:
-    """The bytes of the whole picture, resized."""
-    height, width = resized(picture.shape[1], picture.shape[0])
+def with_pillow(image: Array, filter: str) -> Array:
+    """The bytes of the whole image, resized."""
+    height, width = resized(image.shape[1], image.shape[0])
     return np.asarray(
-        Image.fromarray(picture).resize((width, height), Image.Resampling[filter.upper()])
+        Image.fromarray(image).resize((width, height), Image.Resampling[filter.upper()])
     )
 
 
@@ -79,8 +79,8 @@ def bytes_of(batch: Any) -> Array:
     return np.rint(values).clip(0, 255).astype(np.uint8)
 
 
-def picture_of(answer: Any) -> Array:
-    """A picture as this or that library gives it, uint8 (height, width, 3)."""
+def image_of(answer: Any) -> Array:
+    """An image as this or that library gives it, uint8 (height, width, 3)."""
     if isinstance(answer, torch.Tensor):
         return answer.reshape(answer.shape[-3:]).permute(1, 2, 0).numpy()
     return np.asarray(answer)

@@ -100,8 +100,8 @@ def worker(cifar: task.Task, size: int) -> dict[str, float]:
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
     with ours, theirs:
         for i in range(ROUNDS):
-            pictures = [cifar.pictures[(i * size + k) % len(cifar.pictures)] for k in range(size)]
-            theirs.sendall(_encode(pictures))
+            images = [cifar.images[(i * size + k) % len(cifar.images)] for k in range(size)]
+            theirs.sendall(_encode(images))
             seconds: dict[str, float] = defaultdict(float)
             with timed(seconds):
                 began = time.perf_counter()
@@ -160,7 +160,7 @@ class _NoMetrics:
         pass
 
 
-def _encode(pictures: list[bytes]) -> bytes:
+def _encode(images: list[bytes]) -> bytes:
     """A batch as Java sends it, with the headers of the load generator."""
 
     def field(value: bytes) -> bytes:
@@ -175,10 +175,10 @@ def _encode(pictures: list[bytes]) -> bytes:
         b"explain": b"False",
     }
     message = b""
-    for picture in pictures:
+    for image in images:
         message += field(b"f9d5fdc0-ce54-44e8-9b7a-78687570c086")
         message += b"".join(field(name) + field(value) for name, value in headers.items()) + end
-        message += field(b"body") + field(b"image/jpeg") + field(picture) + end
+        message += field(b"body") + field(b"image/jpeg") + field(image) + end
     return message + end
 
 

@@ -21,10 +21,10 @@ from ..progress import progress
 from . import plot, report
 
 TITLES = {
-    "cifar": "The shipped CIFAR-10 model, 32x32 pictures",
+    "cifar": "The shipped CIFAR-10 model, 32x32 images",
     "resnet18": "ResNet-18 at 224, 500x375 photographs",
     "resnet50": "ResNet-50 at 224, 500x375 photographs",
-    "one_layer": "A network of one layer, 32x32 pictures",
+    "one_layer": "A network of one layer, 32x32 images",
 }
 TASKS = {
     "cifar": task.cifar,
@@ -71,7 +71,7 @@ def measure(name: str, quick: bool, bars: Progress) -> dict[str, Any]:
     return {
         "name": name,
         "title": TITLES[name],
-        "pictures": len(given.pictures),
+        "images": len(given.images),
         "precision": given.precision,
         "rounded_differently": sum(
             a != b for a, b in zip(given.float32, given.served, strict=True)

@@ -1,4 +1,4 @@
-"""The pictures of the page."""
+"""The images of the page."""
 
 from pathlib import Path
 from statistics import median

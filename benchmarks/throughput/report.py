@@ -128,7 +128,7 @@ def _machines(result: Result) -> list[str]:
 
 def _about(task: Result) -> str:
     return (
-        f"{task['pictures']} different JPEG files. In the precision served here, "
+        f"{task['images']} different JPEG files. In the precision served here, "
         f"{task.get('precision', 'bfloat16')}, "
         f"{task['rounded_differently']} of them get another class than in float32."
     )

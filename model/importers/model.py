@@ -70,7 +70,7 @@ class Model:
     Attributes:
         network: takes ``(N, C, height, width)`` float32; in evaluation mode.
         spec: the same preprocessing in our words.
-        preprocess: its own: of an RGB picture to ``(C, height, width)`` float32; ``None`` where
+        preprocess: its own: of an RGB image to ``(C, height, width)`` float32; ``None`` where
             it is not known.
         returns: what it returns, in words.
     """
@@ -84,7 +84,7 @@ class Model:
 def with_weights(network: nn.Module, wanted: Wanted, spec: Spec) -> nn.Module:
     """The network, in evaluation mode, with the weights of a file, if one is named.
 
-    A random one is made to say different things of different pictures: norms are given statistics,
+    A random one is made to say different things of different images: norms are given statistics,
     and last layers that begin with zeros other weights.
 
     Args:
@@ -122,7 +122,7 @@ def with_weights(network: nn.Module, wanted: Wanted, spec: Spec) -> nn.Module:
     return network.eval()
 
 
-def _run(network: nn.Module, pictures: Tensor) -> object:
+def _run(network: nn.Module, images: Tensor) -> object:
     """What a network returns.
 
     Raises:
@@ -130,10 +130,10 @@ def _run(network: nn.Module, pictures: Tensor) -> object:
     """
     try:
         with torch.no_grad():
-            return network(pictures)
+            return network(images)
     except Exception as error:  # whatever a network raises
         raise ValueError(
-            f"the model cannot be run on {tuple(pictures.shape)}: {type(error).__name__}: {error}; "
+            f"the model cannot be run on {tuple(images.shape)}: {type(error).__name__}: {error}; "
             "if it takes another size, name it with --size"
         ) from error
 
@@ -157,12 +157,12 @@ def made(
     """The model, with one tensor of numbers, and labels that are as many.
 
     Raises:
-        ValueError: they are not, or it cannot be run on pictures of this size.
+        ValueError: they are not, or it cannot be run on images of this size.
     """
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.randn(4, len(spec.mean), *spec.size, generator=generator)
-    found = numbers(_run(network, pictures), pictures)
-    output = wanted.outputs or output_of(network, pictures, found)
+    images = torch.randn(4, len(spec.mean), *spec.size, generator=generator)
+    found = numbers(_run(network, images), images)
+    output = wanted.outputs or output_of(network, images, found)
     returns = stated(output, found)
     outputs = max(2, found.shape[1])
     if found.shape[1] == 1 and output == "sigmoid":

@@ -37,8 +37,8 @@ def load(name: str, wanted: Wanted) -> Model:
     spec = wanted.stated(Spec(classes=labels, **stated))
     transform = data.create_transform(**config, is_training=False)
 
-    def preprocess(picture: Image.Image) -> Tensor:
-        found: Tensor = transform(picture)
+    def preprocess(image: Image.Image) -> Tensor:
+        found: Tensor = transform(image)
         return found
 
     own = preprocess if size == own_size else None

@@ -44,8 +44,8 @@ def load(name: str, wanted: Wanted) -> Model:
         stated |= {"size": wanted.size, "resize": shorter}
     spec = wanted.stated(Spec(classes=unique(published.meta["categories"]), **stated))
 
-    def preprocess(picture: Image.Image) -> Tensor:
-        found: Tensor = transforms(picture)
+    def preprocess(image: Image.Image) -> Tensor:
+        found: Tensor = transforms(image)
         return found
 
     own = preprocess if spec.size == own_size else None

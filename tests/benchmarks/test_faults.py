@@ -14,7 +14,7 @@ from benchmarks.faults.hostile import Hostile, Maker
 from benchmarks.load_generator.load import Answer, Target
 from benchmarks.system import System
 from falconet.native.decode import decode
-from falconet.native.errors import PictureError
+from falconet.native.errors import ImageError
 
 
 def test_the_same_seed_makes_the_same_requests() -> None:
@@ -25,16 +25,16 @@ def test_the_same_seed_makes_the_same_requests() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_damaged_pictures_are_a_request_error_or_a_picture() -> None:
+def test_damaged_images_are_a_request_error_or_a_image() -> None:
     random = np.random.default_rng(5)
     files = seeds(random)
     outcomes = Counter[str]()
     for _ in range(1000):
-        outcome = "picture"
+        outcome = "image"
         try:
             pixels = decode(damaged(files, random), 10**6)
             assert pixels.shape[2] == 3
-        except PictureError as error:
+        except ImageError as error:
             outcome = type(error).__name__
         outcomes[outcome] += 1
     assert len(outcomes) == 5, outcomes

@@ -24,7 +24,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def test_set(samples: list[Path], tmp_path: Path) -> Path:
-    """The 16 sample pictures as a folder per class."""
+    """The 16 sample images as a folder per class."""
     for path in samples:
         folder = tmp_path / "data" / "test" / path.stem.split("-")[1]
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,13 +66,13 @@ def test_predict_shows_labels_probabilities_and_bars(samples: list[Path]) -> Non
     assert "━" * 10 in best
 
 
-def test_predict_json_has_a_line_per_picture(samples: list[Path], pictures: Path) -> None:
-    result = run("predict", "--json", samples[4], pictures / "make.py", samples[11])
+def test_predict_json_has_a_line_per_image(samples: list[Path], images: Path) -> None:
+    result = run("predict", "--json", samples[4], images / "make.py", samples[11])
     assert result.exit_code == 1
     frog, refused, truck = map(json.loads, result.output.splitlines())
     assert frog["predictions"][0]["label"] == "frog"
     assert refused["error"]["code"] == 415
-    assert refused["picture"] == str(pictures / "make.py")
+    assert refused["image"] == str(images / "make.py")
     assert truck["predictions"][0]["label"] == "truck"
 
 
@@ -88,14 +88,14 @@ def test_export_archive_and_predict_agree(
     weights, folder, mar = tmp_path / "pets.pt", tmp_path / "exported", tmp_path / "pets.mar"
     small_weights.save(weights)
     parity = json.loads(run("export", weights, "--output", folder, "--json").output)
-    assert (parity["pictures"], parity["same_top1"]) == (4, 4)
+    assert (parity["images"], parity["same_top1"]) == (4, 4)
     assert parity["max_difference"] < 1e-3
 
     made = json.loads(
         run("archive", folder, "--output", mar, "--workers", 2, "--version", "3", "--json").output
     )
     packed = run("archive", weights, "--output", tmp_path / "other.mar").output
-    assert "exported: on 4 pictures the logits differ by at most" in packed
+    assert "exported: on 4 images the logits differ by at most" in packed
     assert (made["model"], made["version"], made["workers"]) == ("pets", "3", 2)
     answers = [
         json.loads(run("predict", "--json", samples[0], "--model", model).output)
@@ -124,7 +124,7 @@ def test_an_archive_says_what_it_is_computed_in(
         return output, json.loads(answer)
 
     said, rounded = packed()
-    assert "in bfloat16: on 4 pictures the logits differ" in said
+    assert "in bfloat16: on 4 images the logits differ" in said
     assert "served in float32" not in said
     said, exact = packed("--precision", "float32")
     assert "bfloat16" not in said
@@ -142,7 +142,7 @@ def test_an_archive_says_what_it_is_computed_in(
 def test_export_says_how_the_file_compares(tmp_path: Path) -> None:
     result = run("export", "--output", tmp_path)
     assert result.exit_code == 0
-    assert "on 64 pictures the logits differ by at most" in result.output
+    assert "on 64 images the logits differ by at most" in result.output
     assert "the top-1 class is the same on 64" in result.output
 
 
@@ -150,17 +150,17 @@ def test_evaluate_counts(test_set: Path) -> None:
     result = run("evaluate", "--data", test_set, "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
-    assert found["pictures"] == 16
+    assert found["images"] == 16
     assert found["right"] >= 15
     assert found["accuracy"] == found["right"] / 16
-    assert f"({found['right']} of 16 pictures)" in run("evaluate", "--data", test_set).output
+    assert f"({found['right']} of 16 images)" in run("evaluate", "--data", test_set).output
 
 
-def test_evaluate_names_a_picture_that_cannot_be_read(test_set: Path) -> None:
-    (test_set / "test" / "cat" / "bad.png").write_bytes(b"no picture")
+def test_evaluate_names_a_image_that_cannot_be_read(test_set: Path) -> None:
+    (test_set / "test" / "cat" / "bad.png").write_bytes(b"no image")
     result = run("evaluate", "--data", test_set)
     assert result.exit_code == 1
-    assert "cat/bad.png: expected a picture" in "".join(result.output.splitlines())
+    assert "cat/bad.png: expected an image" in "".join(result.output.splitlines())
 
 
 def test_evaluate_refuses_a_test_set_of_other_classes(test_set: Path) -> None:
@@ -184,7 +184,7 @@ def test_train_evaluate_and_predict_own_data(
 
     weights = output / "weights.pt"
     found = json.loads(run("evaluate", weights, "--data", test_set, "--json").output)
-    assert found["pictures"] == 16
+    assert found["images"] == 16
     answer = json.loads(run("predict", "--json", "--model", weights, samples[0]).output)
     assert {p["label"] for p in answer["predictions"]} <= {p.stem[3:] for p in samples}
 
@@ -289,7 +289,7 @@ def test_a_model_that_would_not_serve_is_not_packed(
         assert mar.exists()
 
 
-def test_a_model_without_pictures_is_tried_on_made_ones(tmp_path: Path) -> None:
+def test_a_model_without_images_is_tried_on_made_ones(tmp_path: Path) -> None:
     folder, mar = stranger(tmp_path / "good", "good"), tmp_path / "good.mar"
     said = " ".join(run("archive", folder, "--output", mar).output.split())
     assert f"no sample images: put some into {folder}/samples" in said
@@ -300,7 +300,7 @@ def test_a_model_without_pictures_is_tried_on_made_ones(tmp_path: Path) -> None:
     (folder / "samples").mkdir()
     for i, color in enumerate([(200, 9, 9), (9, 200, 9)]):
         Image.new("RGB", (40, 30), color).save(folder / "samples" / f"{i}.png")
-    (folder / "samples" / "notes.txt").write_text("no picture")
+    (folder / "samples" / "notes.txt").write_text("no image")
     assert "no sample images" not in run("archive", folder, "--output", mar).output
     with zipfile.ZipFile(mar) as archive:
         own = known.from_json(json.loads(archive.read("samples.json")))

@@ -75,9 +75,9 @@ def started(state: Path) -> Server:
 def test_serves_in_the_foreground_until_it_is_ended(
     serving: Callable[..., Any], samples: list[Path], state: Path, tmp_path: Path
 ) -> None:
-    picture = tmp_path / "my frog.png"
-    shutil.copy(samples[4], picture)
-    with serving("--picture", picture) as process:
+    image = tmp_path / "my frog.png"
+    shutil.copy(samples[4], image)
+    with serving("--image", image) as process:
         ready, curl, hint = (process.stdout.readline().strip() for _ in range(3))
         assert ready.startswith("ready: pets"), ready + process.stdout.read()
         assert hint == "Ctrl-C stops it."
@@ -188,13 +188,13 @@ def test_evaluate_compares_with_a_server(
 
 
 def test_evaluate_ends_with_1_if_the_server_disagrees(
-    server: Server, pictures: Path, exported: Path, tmp_path: Path
+    server: Server, images: Path, exported: Path, tmp_path: Path
 ) -> None:
-    """A picture that the server refuses: larger than it accepts."""
+    """An image that the server refuses: larger than it accepts."""
     from PIL import Image
 
     (tmp_path / "test" / "ship").mkdir(parents=True)
-    shutil.copy(pictures / "ship.jpg", tmp_path / "test" / "ship")
+    shutil.copy(images / "ship.jpg", tmp_path / "test" / "ship")
     Image.new("1", (8000, 7000)).save(tmp_path / "test" / "ship" / "large.png")
     url = server.client.prediction_url("cifar10")
     result = CliRunner().invoke(

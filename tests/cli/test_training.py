@@ -58,7 +58,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of 64x48 in five classes."""
+    """Images of 64x48 in five classes."""
     folder = tmp_path_factory.mktemp("own")
     random = np.random.default_rng(0)
     for split, count in (("train", 60), ("test", 12)):
@@ -107,11 +107,11 @@ def test_own_data_is_trained_exported_and_served(own: Path, trained: Path, tmp_p
 
 
 def test_a_network_of_a_recipe_of_its_own_is_exported(own: Path, tmp_path: Path) -> None:
-    """One whose class is not in falconet.model, whose layers depend on the size of pictures."""
+    """One whose class is not in falconet.model, whose layers depend on the size of images."""
     fields = ["epochs=1", SIZE, "batch_size=30", "hold_out=stratified", PRECISION]
     run("train", "vgg1", *fields, "--data", own, "--output", tmp_path / "run")
     found = run("evaluate", tmp_path / "run" / "weights.pt", "--data", own, "--json")
-    assert json.loads(found.stdout)["pictures"] == 60
+    assert json.loads(found.stdout)["images"] == 60
 
 
 def test_a_run_is_resumed_by_its_folder_alone(own: Path, trained: Path) -> None:
@@ -132,7 +132,7 @@ def test_several_seeds_have_a_mean(own: Path, tmp_path: Path) -> None:
 
 def test_pages_are_made(own: Path, trained: Path, tmp_path: Path) -> None:
     page = json.loads(run("report", trained, "--data", own, "--json").stdout)["page"]
-    assert "60 test pictures right" in Path(page).read_text()
+    assert "60 test images right" in Path(page).read_text()
     page = run("explore", "--data", own, "--output", tmp_path / "page").stdout.strip()
     assert "64x48 pixels" in Path(page).read_text()
 

@@ -40,7 +40,7 @@ def test_nobody_is_let_in_to_a_model_that_answers_otherwise_than_recorded(
     run: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     mar = tmp_path / "pets.mar"
-    known = [Sample(pets.picture, "1.0 dog", 0.123)]
+    known = [Sample(pets.image, "1.0 dog", 0.123)]
     archive(pets.exported("1.0"), mar, handler=ENTRY, serving=Serving(workers=1), known=known)
     done = run("up", mar, *arguments)
     assert done.returncode == 1
@@ -51,7 +51,7 @@ def test_nobody_is_let_in_to_a_model_that_answers_otherwise_than_recorded(
 
 def test_it_ends_with_an_error_when_torchserve_does(
     make: Callable[..., Path],
-    picture: bytes,
+    image: bytes,
     tmp_path: Path,
     arguments: list[str],
     begin: Callable[..., "subprocess.Popen[str]"],
@@ -62,7 +62,7 @@ def test_it_ends_with_an_error_when_torchserve_does(
             assert process.stdout is not None
             assert process.stdout.readline().startswith("pets 1.0, workers: 1: ready after")
             url = process.stdout.readline().split()[1].rstrip(".")
-            answer = requests.post(url, data=picture, headers={"X-Api-Key": "abc"}, timeout=60)
+            answer = requests.post(url, data=image, headers={"X-Api-Key": "abc"}, timeout=60)
             assert answer.json()["predictions"][0]["label"].startswith("1.0 ")
             server = Server.find(tmp_path / "state")
             assert server is not None

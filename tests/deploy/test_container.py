@@ -114,10 +114,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 ASK = """
 import json, ssl, sys, urllib.error, urllib.request
-path, key, picture = sys.argv[1:]
+path, key, image = sys.argv[1:]
 context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-body = open(picture, "rb").read() if picture else None
+body = open(image, "rb").read() if image else None
 headers = {"X-Api-Key": key, "Content-Type": "image/png"}
 request = urllib.request.Request(f"https://127.0.0.1:8443{path}", body, headers)
 try:
@@ -155,8 +155,8 @@ def test_it_serves_where_it_runs_until_it_is_ended(
     assert len(mounts) == 4
     container = run(image, mounts, [*image.command("ENTRYPOINT"), *image.command("CMD")])
 
-    def ask(path: str, key: str = "", picture: str = "") -> list[Any]:
-        done = container.inside(ASK, path, key, picture)
+    def ask(path: str, key: str = "", image: str = "") -> list[Any]:
+        done = container.inside(ASK, path, key, image)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
         assert isinstance(found, list)

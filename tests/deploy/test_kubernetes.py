@@ -91,7 +91,7 @@ def test_kustomize_puts_it_together(
     copy = Path(shutil.copytree(kubernetes, tmp_path / "kubernetes"))
     page = (repository / "docs" / "deployment.md").read_text()
     found = list(built(copy, page, *components))
-    assert {each["metadata"]["namespace"] for each in found} == {"pictures"}
+    assert {each["metadata"]["namespace"] for each in found} == {"images"}
     (claim,) = (each for each in found if each["kind"] == "PersistentVolumeClaim")
     assert "storageClassName" in claim["spec"]
     kinds = [each["kind"] for each in found]

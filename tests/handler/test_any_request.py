@@ -143,7 +143,7 @@ class Counts:
     def took(self, stage: str, seconds: float) -> None:
         pass
 
-    def answered(self, statuses: Sequence[int], pictures: int, seconds: float) -> None:
+    def answered(self, statuses: Sequence[int], images: int, seconds: float) -> None:
         self.done += len(statuses)
 
 
@@ -183,7 +183,7 @@ def ask(service: tuple[Service, Path], batch: list[Any], headers: list[Any]) -> 
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@settings(max_examples=2000 if LONG else 60)  # each is several pictures through a network
+@settings(max_examples=2000 if LONG else 60)  # each is several images through a network
 @given(st.lists(st.tuples(fields, headers), min_size=1, max_size=3))
 def test_any_request_is_answered_and_hurts_no_other(
     service: tuple[Service, Path], requests: list[tuple[Any, Any]]

@@ -36,7 +36,7 @@ def test_answers_are_sorted_probabilities(classifier: Classifier) -> None:
     assert {prediction.label for prediction in predictions} == set(classifier.classes)
 
 
-def test_a_batch_is_its_pictures_one_by_one(classifier: Classifier, samples: list[Path]) -> None:
+def test_a_batch_is_its_images_one_by_one(classifier: Classifier, samples: list[Path]) -> None:
     decoded = [decode(path.read_bytes(), 10**6) for path in samples]
     batch = classifier.batch(len(decoded))
     classifier.prepare(decoded, batch)
@@ -80,7 +80,7 @@ def test_a_model_that_insists_on_float32(
         Classifier(tmp_path, precision="bfloat16").warm_up(1)
 
 
-def test_no_pictures_no_predictions(classifier: Classifier) -> None:
+def test_no_images_no_predictions(classifier: Classifier) -> None:
     assert classifier.classify([]) == []
 
 
@@ -121,7 +121,7 @@ def test_any_torchscript_classifier(tmp_path: Path) -> None:
 
 
 class Same(nn.Module):
-    """Says the same of every picture."""
+    """Says the same of every image."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.tensor([0.5, 0.25]).expand(x.shape[0], 2)
@@ -144,7 +144,7 @@ def test_the_output_is_read_as_the_spec_says(
     assert [each.probability for each in found] == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_model_of_gray_pictures_sees_gray(tmp_path: Path) -> None:
+def test_a_model_of_gray_images_sees_gray(tmp_path: Path) -> None:
     class Spy(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1)[:, :2]
@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_said_before_serving(tmp_path: Path) -> None:
         Classifier(folder_with(tmp_path, Mean(), output="scores"))
     with pytest.raises(ValueError, match="expected answer to be one of falconet, torchserve, "):
         Classifier(folder_with(tmp_path, Mean(), answer="xml"))
-    with pytest.raises(ValueError, match=r"gray or RGB pictures, .*, got 4"):
+    with pytest.raises(ValueError, match=r"gray or RGB images, .*, got 4"):
         Classifier(folder_with(tmp_path, Mean(), mean=[0.0] * 4, std=[1.0] * 4))
     wrong = Classifier(folder_with(tmp_path, Mean(), classes=["a", "b", "c"]))
     with pytest.raises(ValueError, match=r"returned \(1, 2\) for a batch of 1; .* 3 classes"):
@@ -190,7 +190,7 @@ def test_a_model_that_returns_no_logits_is_refused(tmp_path: Path) -> None:
         Classifier(folder_with(tmp_path, Endless())).warm_up(1)
 
 
-def test_a_model_may_divide_by_a_picture_s_contrast(tmp_path: Path) -> None:
+def test_a_model_may_divide_by_a_image_s_contrast(tmp_path: Path) -> None:
     """That of one color has none, and fails alone."""
 
     class Contrast(nn.Module):
@@ -204,7 +204,7 @@ def test_a_model_may_divide_by_a_picture_s_contrast(tmp_path: Path) -> None:
 
 
 def test_fast_decoding_shrinks_large_jpegs_only(tmp_path: Path) -> None:
-    """By 2, 4 or 8, and never below twice what the picture is resized to."""
+    """By 2, 4 or 8, and never below twice what the image is resized to."""
     exact = Classifier(folder_with(tmp_path, Mean(), size=[8, 8], resize=10))
     fast = Classifier(folder_with(tmp_path, Mean(), size=[8, 8], resize=10, decode="fast"))
     for height, width, factor in [
@@ -227,8 +227,8 @@ def test_fast_decoding_shrinks_large_jpegs_only(tmp_path: Path) -> None:
             assert fast.decode(encoded).shape == (-(-height // divisor), -(-width // divisor), 3)
 
 
-def test_fast_decoding_is_reproducible_and_close(tmp_path: Path, pictures: Path) -> None:
-    data = (pictures / "ship.jpg").read_bytes()  # 640 x 480
+def test_fast_decoding_is_reproducible_and_close(tmp_path: Path, images: Path) -> None:
+    data = (images / "ship.jpg").read_bytes()  # 640 x 480
     folder = folder_with(tmp_path, Mean(), size=[96, 96], resize=100)
     exact = Classifier(folder, precision="float32")
     folder_with(tmp_path, Mean(), size=[96, 96], resize=100, decode="fast")

@@ -15,11 +15,11 @@ PART = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
 
 
 def test_as_requests_writes_it() -> None:
-    files = {"image": ("a.jpg", b"\r\n--\r\npicture\r\n", "image/jpeg"), "comment": (None, "mine")}
+    files = {"image": ("a.jpg", b"\r\n--\r\nimage\r\n", "image/jpeg"), "comment": (None, "mine")}
     sent = requests.Request("POST", "http://x", files=files).prepare()
     assert isinstance(sent.body, bytes)
     found = read(bytearray(sent.body), sent.headers["Content-Type"])
-    expected = {"image": b"\r\n--\r\npicture\r\n", "comment": b"mine"}
+    expected = {"image": b"\r\n--\r\nimage\r\n", "comment": b"mine"}
     assert {name: bytes(value) for name, value in found.items()} == expected
 
 
@@ -77,12 +77,12 @@ def test_what_is_wrong_is_said(type: str, body: bytes, message: str) -> None:
 
 
 def test_a_form_that_comes_as_a_body() -> None:
-    body = bytearray(PART + b"picture\r\n--b--")
+    body = bytearray(PART + b"image\r\n--b--")
     request = reading.read({"body": body}, {"X-Form-Type": TYPE})
-    (found,) = request.pictures()
-    assert bytes(found) == b"picture"
+    (found,) = request.images()
+    assert bytes(found) == b"image"
     two = PART.replace(b"image", b"a") + b"x\r\n" + PART.replace(b"image", b"b") + b"y\r\n--b--"
     with pytest.raises(RequestError, match=r"got the fields \['a', 'b'\]"):
         reading.read({"body": two}, {"x-form-type": TYPE})
     # One that TorchServe has read already.
-    assert reading.read({"image": b"x"}, {"X-Form-Type": TYPE}).pictures() == [b"x"]
+    assert reading.read({"image": b"x"}, {"X-Form-Type": TYPE}).images() == [b"x"]

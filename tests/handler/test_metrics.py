@@ -24,9 +24,9 @@ def test_sums_are_told_once(
     counted.began(4)
     counted.took("decode", 0.25)
     counted.took("decode", 0.5)
-    counted.answered([200, 415, 200], pictures=2, seconds=0.75)
-    counted.answered([200], pictures=1, seconds=0.25)
-    counted.answered([415], pictures=0, seconds=8.0)
+    counted.answered([200, 415, 200], images=2, seconds=0.75)
+    counted.answered([200], images=1, seconds=0.25)
+    counted.answered([415], images=0, seconds=8.0)
     counted.report()
     of_model = "|#model_name:cifar10,model_version:1.0"
     assert told(caplog) == {
@@ -42,7 +42,7 @@ def test_sums_are_told_once(
         f"[METRICS]falconet_batch_seconds_total.Count:1.0{of_model}",
         f"[METRICS]falconet_requests_begun_total.Count:4.0{of_model}",
         f"[METRICS]falconet_batches_total.Count:3.0{of_model}",
-        f"[METRICS]falconet_pictures_total.Count:3.0{of_model}",
+        f"[METRICS]falconet_images_total.Count:3.0{of_model}",
         f"[METRICS]falconet_requests_total.Count:3.0{of_model},status:200",
         f"[METRICS]falconet_requests_total.Count:2.0{of_model},status:415",
     }
@@ -66,7 +66,7 @@ def test_they_are_told_by_themselves(
 
     monkeypatch.setattr(counted, "report", report_and_say)
     for _ in range(2):  # again after the first time
-        counted.answered([200], pictures=1, seconds=0.1)
+        counted.answered([200], images=1, seconds=0.1)
         assert done.wait(10)
         done.clear()
     assert sum("requests_total" in message for message in caplog.messages) == 2
@@ -75,7 +75,7 @@ def test_they_are_told_by_themselves(
 def test_all_are_declared_to_the_server() -> None:
     declared = yaml.safe_load(METRICS.read_text())["model_metrics"]["counter"]
     names = {
-        *(metrics.BEGUN, metrics.REQUESTS, metrics.BATCHES, metrics.PICTURES),
+        *(metrics.BEGUN, metrics.REQUESTS, metrics.BATCHES, metrics.IMAGES),
         *(metrics.BATCH_SECONDS, metrics.STAGE_SECONDS, metrics.STAGE_BUCKETS),
     }
     assert {each["name"] for each in declared} == names

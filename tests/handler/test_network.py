@@ -60,7 +60,7 @@ def test_loading_does_not_import_the_compiler(file: Path) -> None:
     program = (
         "import sys, pathlib\n"
         "from falconet.handler.network import Network\n"
-        f"network = Network(pathlib.Path({str(file)!r}), 'float32', picture=(3, 9, 7))\n"
+        f"network = Network(pathlib.Path({str(file)!r}), 'float32', image=(3, 9, 7))\n"
         "print(network.packed, 'torch._dynamo' in sys.modules)\n"
     )
     output = subprocess.check_output([sys.executable, "-W", "ignore", "-c", program], text=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from falconet.handler import answer, reading
 from falconet.handler.answer import Served
-from falconet.handler.budget import PICTURES
+from falconet.handler.budget import IMAGES
 from falconet.handler.classifier import Prediction
 from falconet.handler.errors import RequestError
 from falconet.handler.open_inference import OpenInference
@@ -49,7 +49,7 @@ def test_files_in_json_and_in_binary_data() -> None:
         read(tensor("BYTES", [2], size=len(BINARY)), BINARY),
     ):
         assert isinstance(request, OpenInference)
-        assert [bytes(file) for file in request.pictures()] == FILES
+        assert [bytes(file) for file in request.images()] == FILES
         assert request.name(1) == "inputs[0][1]: "
 
 
@@ -61,7 +61,7 @@ def test_pixels_in_json_and_in_binary_data(pixels: np.ndarray) -> None:
         read(tensor("UINT8", shape, pixels.ravel().tolist())),
         read(tensor("UINT8", shape, size=size), pixels.tobytes()),
     ):
-        np.testing.assert_array_equal(request.pictures(), pixels.reshape(-1, 3, 4, 3))
+        np.testing.assert_array_equal(request.images(), pixels.reshape(-1, 3, 4, 3))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_pixels_in_json_and_in_binary_data(pixels: np.ndarray) -> None:
 def test_what_is_wrong_is_said(tensors: Any, binary: bytes, message: str) -> None:
     request = read(tensors, binary)
     with pytest.raises(RequestError, match=message) as caught:
-        request.pictures()
+        request.images()
     assert caught.value.status == HTTPStatus.BAD_REQUEST
     assert request.failure(caught.value) == {"error": caught.value.message}
 
@@ -117,13 +117,13 @@ def test_a_wrong_length_of_the_json(length: str) -> None:
         reading.read({"body": b'{"inputs": []}'}, headers)
 
 
-def test_the_number_of_pictures_is_bounded() -> None:
+def test_the_number_of_images_is_bounded() -> None:
     for made in (
-        tensor("BYTES", [PICTURES + 1], TEXTS[:1] * (PICTURES + 1)),
-        tensor("UINT8", [PICTURES + 1, 1, 1, 3], [0] * 3 * (PICTURES + 1)),
+        tensor("BYTES", [IMAGES + 1], TEXTS[:1] * (IMAGES + 1)),
+        tensor("UINT8", [IMAGES + 1, 1, 1, 3], [0] * 3 * (IMAGES + 1)),
     ):
-        with pytest.raises(RequestError, match="at most 128 pictures, got 129") as caught:
-            read(made).pictures()
+        with pytest.raises(RequestError, match="at most 128 images, got 129") as caught:
+            read(made).images()
         assert caught.value.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
@@ -133,11 +133,11 @@ def test_files_with_their_lengths_are_read_and_any_other_data_is_refused(
 ) -> None:
     good = with_lengths(files)
     request = read(tensor("BYTES", [len(files)], size=len(good)), good)
-    assert [bytes(file) for file in request.pictures()] == files
+    assert [bytes(file) for file in request.images()] == files
     for binary in (good[:-1], good + other[:3], other):
         request = read(tensor("BYTES", [len(files)], size=len(binary)), binary)
         try:
-            found = [bytes(file) for file in request.pictures()]
+            found = [bytes(file) for file in request.images()]
         except RequestError:
             continue
         assert (len(found), with_lengths(found)) == (len(files), binary)
@@ -172,7 +172,7 @@ def test_an_answer() -> None:
 def test_an_id_comes_back_and_may_not_be_long() -> None:
     request = read(tensor("BYTES", [1], TEXTS[:1]), id="x" * 1001)
     with pytest.raises(RequestError, match="id: expected at most 1000 characters"):
-        request.pictures()
+        request.images()
 
 
 def test_an_id_that_is_no_text_comes_back_as_it_was() -> None:

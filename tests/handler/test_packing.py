@@ -90,7 +90,7 @@ def test_filters_that_are_no_constant_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("example", "packed"),
     [
-        (torch.zeros(1, 3, 12, 12), 3),  # the fourth is for several pictures
+        (torch.zeros(1, 3, 12, 12), 3),  # the fourth is for several images
         (torch.zeros(1, 5, 12, 12), 0),  # cannot be run
     ],
 )

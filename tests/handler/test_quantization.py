@@ -122,7 +122,7 @@ def test_every_layer_computes_nearly_the_same(
     found = observe(path, BATCHES)
     assert len(found.layers) == layers
     exact = Network(path, "float32")
-    quantized = Network(path, "int8", quantization=found, picture=(3, 13, 11))
+    quantized = Network(path, "int8", quantization=found, image=(3, 13, 11))
     assert quantized.precision == "int8"
     kinds = operators(quantized)
     assert kinds["onednn::qconv2d_pointwise"] + kinds["onednn::qlinear_pointwise"] == layers
@@ -171,8 +171,8 @@ def test_a_shortcut_that_is_needed_later_is_not_written_over(tmp_path: Path) -> 
     with torch.inference_mode():
         expected = exact(BATCHES[0])
     for network in (
-        Network(path, "float32", picture=(3, 13, 11)),
-        Network(path, "bfloat16", picture=(3, 13, 11)),
+        Network(path, "float32", image=(3, 13, 11)),
+        Network(path, "bfloat16", image=(3, 13, 11)),
         Network(path, "int8", quantization=observe(path, BATCHES)),
     ):
         for _ in range(3):
@@ -182,7 +182,7 @@ def test_a_shortcut_that_is_needed_later_is_not_written_over(tmp_path: Path) -> 
 def test_a_shortcut_is_added_in_the_convolution_in_floating_point_too(tmp_path: Path) -> None:
     path = written(Residual(), tmp_path)
     for precision in ("float32", "bfloat16"):
-        network = Network(path, precision, picture=(3, 13, 11))  # type: ignore[arg-type]
+        network = Network(path, precision, image=(3, 13, 11))  # type: ignore[arg-type]
         kinds = operators(network)
         assert kinds["mkldnn::_convolution_pointwise_"] == 2
         assert kinds["aten::add"] == kinds["aten::relu"] == 0
@@ -376,12 +376,12 @@ def test_networks_like_no_other(network: type[Base], tmp_path: Path) -> None:
     path = written(made, tmp_path, scripted=network in (Looped, Appended))
     with torch.inference_mode():
         expected = made(BATCHES[0])
-    picture = (3, 13, 11)
-    networks = [Network(path, each, picture=picture) for each in ("float32", "bfloat16")]
+    image = (3, 13, 11)
+    networks = [Network(path, each, image=image) for each in ("float32", "bfloat16")]
     refused = False
     try:
         found = observe(path, BATCHES)
-        networks.append(Network(path, "int8", quantization=found, picture=picture))
+        networks.append(Network(path, "int8", quantization=found, image=image))
     except QuantizationError:
         refused = True
     assert refused == (network in (Changed, Appended))

@@ -6,27 +6,27 @@ from typing import Any
 
 import pytest
 
-from falconet.handler.budget import JSON_NODES, PICTURES, UNPACKED_BYTES
+from falconet.handler.budget import IMAGES, JSON_NODES, UNPACKED_BYTES
 from falconet.handler.errors import RequestError
 from falconet.handler.instances import Instances
 from falconet.handler.plain import Plain
 from falconet.handler.reading import read
 
-PICTURE = b"\x89PNG some bytes"
-B64 = base64.b64encode(PICTURE).decode()
+IMAGE = b"\x89PNG some bytes"
+B64 = base64.b64encode(IMAGE).decode()
 KSERVE = {"instances": [{"b64": B64}, {"b64": B64}]}
 
 
 @pytest.mark.parametrize("field", ["image", "data", "body"])
-def test_a_picture_as_body_or_form_field(field: str) -> None:
-    data = bytearray(PICTURE)
+def test_a_image_as_body_or_form_field(field: str) -> None:
+    data = bytearray(IMAGE)
     request = read({field: data, "comment": b"mine"}, {})
     assert isinstance(request, Plain)
-    assert request.pictures() == [data]
+    assert request.images() == [data]
 
 
-def test_the_only_field_of_a_form_is_the_picture() -> None:
-    assert read({"file": PICTURE}, {}).pictures() == [PICTURE]
+def test_the_only_field_of_a_form_is_the_image() -> None:
+    assert read({"file": IMAGE}, {}).images() == [IMAGE]
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,14 @@ def test_the_only_field_of_a_form_is_the_picture() -> None:
 def test_kserve_json_decoded_by_us_or_by_torchserve(body: Any) -> None:
     request = read({"body": body}, {})
     assert isinstance(request, Instances)
-    assert request.pictures() == [PICTURE, PICTURE]
+    assert request.images() == [IMAGE, IMAGE]
     assert request.name(1) == "instances[1]: "
 
 
 def test_text_in_base64() -> None:
     """TorchServe decodes text, and JSON that is one string."""
     data = b"\xff\xd8\xff\xe0" + bytes(100)
-    assert read({"body": base64.b64encode(data).decode()}, {}).pictures() == [data]
+    assert read({"body": base64.b64encode(data).decode()}, {}).images() == [data]
 
 
 @pytest.mark.parametrize("field", ["image", "file"])
@@ -58,8 +58,8 @@ def test_a_part_of_a_form_in_base64(field: str) -> None:
     """TorchServe takes no notice of Content-Transfer-Encoding; a body has none."""
     data = b"\xff\xd8\xff\xe0" + bytes(100)
     text = base64.encodebytes(data)
-    assert read({field: bytearray(text)}, {}).pictures() == [data]
-    assert read({"body": text}, {}).pictures() == [text]
+    assert read({field: bytearray(text)}, {}).images() == [data]
+    assert read({"body": text}, {}).images() == [text]
 
 
 LONG = bytes(range(256))
@@ -78,11 +78,11 @@ TEXT = base64.b64encode(LONG).decode()
     ],
 )
 def test_base64_as_clients_write_it(text: str) -> None:
-    assert read({"body": {"instances": [{"b64": text}]}}, {}).pictures() == [LONG]
+    assert read({"body": {"instances": [{"b64": text}]}}, {}).images() == [LONG]
 
 
 def test_text_decoded_by_torchserve_goes_on_as_bytes() -> None:
-    assert read({"body": "hello"}, {}).pictures() == [b"hello"]
+    assert read({"body": "hello"}, {}).images() == [b"hello"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_text_decoded_by_torchserve_goes_on_as_bytes() -> None:
 )
 def test_what_is_wrong_is_said(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message) as caught:
-        read(fields, {}).pictures()
+        read(fields, {}).images()
     assert caught.value.status == HTTPStatus.BAD_REQUEST
 
 
@@ -124,10 +124,10 @@ def test_a_message_can_be_answered() -> None:
 
 
 def test_the_number_of_instances_is_bounded() -> None:
-    most = [{"b64": B64}] * PICTURES
-    assert len(read({"body": {"instances": most}}, {}).pictures()) == PICTURES
+    most = [{"b64": B64}] * IMAGES
+    assert len(read({"body": {"instances": most}}, {}).images()) == IMAGES
     with pytest.raises(RequestError, match="at most 128 instances, got 129") as caught:
-        read({"body": {"instances": [*most, {"b64": B64}]}}, {}).pictures()
+        read({"body": {"instances": [*most, {"b64": B64}]}}, {}).images()
     assert caught.value.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
@@ -141,12 +141,12 @@ def test_the_values_of_json_are_bounded_before_they_are_made(node: bytes) -> Non
 
 def test_a_compressed_body() -> None:
     headers = {"Content-Encoding": "GZIP"}
-    assert read({"body": gzip.compress(PICTURE)}, headers).pictures() == [PICTURE]
-    assert read({"body": PICTURE}, {"Content-Encoding": "identity"}).pictures() == [PICTURE]
+    assert read({"body": gzip.compress(IMAGE)}, headers).images() == [IMAGE]
+    assert read({"body": IMAGE}, {"Content-Encoding": "identity"}).images() == [IMAGE]
     whole = gzip.compress(json.dumps(KSERVE).encode())
-    assert len(read({"body": whole}, headers).pictures()) == 2
+    assert len(read({"body": whole}, headers).images()) == 2
     for body, message in (
-        (PICTURE, "expected gzip: "),
+        (IMAGE, "expected gzip: "),
         (whole[:-9], "and all of it"),
         (whole * 2, "in one piece"),
         (gzip.compress(bytes(UNPACKED_BYTES + 1)), "got more when unpacked"),
@@ -154,5 +154,5 @@ def test_a_compressed_body() -> None:
         with pytest.raises(RequestError, match=message):
             read({"body": body}, headers)
     with pytest.raises(RequestError, match="expected gzip, or none, got 'br'") as caught:
-        read({"body": PICTURE}, {"content-encoding": "br"})
+        read({"body": IMAGE}, {"content-encoding": "br"})
     assert caught.value.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE

@@ -75,12 +75,12 @@ def service(exported: Path) -> Service:
     return Service(context_for(exported, [], max_pixels=1_000_000, threads=2))
 
 
-def test_bad_pictures_do_not_touch_their_neighbours(
-    service: Service, exported: Path, samples: list[Path], pictures: Path
+def test_bad_images_do_not_touch_their_neighbours(
+    service: Service, exported: Path, samples: list[Path], images: Path
 ) -> None:
     batch: list[dict[str, Any]] = [{"body": bytearray(path.read_bytes())} for path in samples]
     alone = [ask(service, [request], exported)[0] for request in batch]
-    jpeg = (pictures / "ship.jpg").read_bytes()
+    jpeg = (images / "ship.jpg").read_bytes()
     bad = {
         2: ({"body": bytearray(jpeg[: len(jpeg) // 2])}, 422),
         5: ({"image": bytearray(b"just text")}, 415),
@@ -104,7 +104,7 @@ def test_bad_pictures_do_not_touch_their_neighbours(
             )
 
 
-def test_a_batch_of_bad_pictures_only(service: Service, exported: Path) -> None:
+def test_a_batch_of_bad_images_only(service: Service, exported: Path) -> None:
     answers = ask(service, [{"body": b"a"}, {}], exported)
     assert [status for status, _ in answers] == [415, 400]
 
@@ -146,8 +146,8 @@ def test_the_spec_names_the_form_of_an_answer(
         assert (status, refused["error"]["code"]) == (415, 415)
 
 
-def kserve(*pictures: bytes) -> bytes:
-    instances = [{"b64": base64.b64encode(picture).decode()} for picture in pictures]
+def kserve(*images: bytes) -> bytes:
+    instances = [{"b64": base64.b64encode(image).decode()} for image in images]
     return json.dumps({"instances": instances}).encode()
 
 
@@ -198,30 +198,30 @@ def test_open_inference_with_files_and_with_pixels(
         [entry["probability"] for entry in best], abs=1e-4
     )
     assert fourth[1].keys() == {"error"}
-    assert fourth[1]["error"].startswith("inputs[0][0]: expected a picture")
+    assert fourth[1]["error"].startswith("inputs[0][0]: expected an image")
 
 
 def test_pixels_count_for_the_limit(service: Service, exported: Path) -> None:
     body, headers = open_inference("UINT8", [2, 600, 1000, 3], bytes(3_600_000))
     ((status, answer),) = ask(service, [{"body": body}], exported, [headers])
     assert status == 413
-    assert answer["error"].startswith("inputs[0][1]: expected a picture of at most 400000 pixels")
+    assert answer["error"].startswith("inputs[0][1]: expected an image of at most 400000 pixels")
 
 
 def test_a_bad_instance_is_named(service: Service, exported: Path, samples: list[Path]) -> None:
     ((status, body),) = ask(service, [{"body": kserve(samples[0].read_bytes(), b"text")}], exported)
     assert status == 415
-    assert body["error"]["message"].startswith("instances[1]: expected a picture")
+    assert body["error"]["message"].startswith("instances[1]: expected an image")
 
 
 def test_instances_share_the_limit_of_pixels(
-    service: Service, exported: Path, pictures: Path
+    service: Service, exported: Path, images: Path
 ) -> None:
-    ship = (pictures / "ship.jpg").read_bytes()  # 640 x 480
+    ship = (images / "ship.jpg").read_bytes()  # 640 x 480
     batch = [{"body": kserve(*[ship] * 3)}, {"body": kserve(*[ship] * 4)}]
     (status, _), (refused, body) = ask(service, batch, exported)
     assert (status, refused) == (200, 413)
-    assert body["error"]["message"].startswith("instances[3]: expected a picture of at most 78400")
+    assert body["error"]["message"].startswith("instances[3]: expected an image of at most 78400")
 
 
 def test_explanations_are_refused_for_their_request_only(
@@ -234,7 +234,7 @@ def test_explanations_are_refused_for_their_request_only(
     assert "explanations are not available" in body["error"]["message"]
 
 
-def test_a_picture_that_breaks_the_batch_fails_alone(
+def test_a_image_that_breaks_the_batch_fails_alone(
     service: Service,
     exported: Path,
     samples: list[Path],
@@ -272,10 +272,10 @@ def test_a_request_that_breaks_the_decoder_fails_alone(
 ) -> None:
     decode = Encoded.decode
 
-    def no_memory(picture: Encoded, least: tuple[int, int] | None = None) -> Pixels:
-        if picture.width > 32:
+    def no_memory(image: Encoded, least: tuple[int, int] | None = None) -> Pixels:
+        if image.width > 32:
             raise MemoryError
-        return decode(picture, least)
+        return decode(image, least)
 
     small = {"body": samples[4].read_bytes()}
     large = {"body": (samples[0].parent.parent / "ship.jpg").read_bytes()}
@@ -288,7 +288,7 @@ def test_a_request_that_breaks_the_decoder_fails_alone(
     ("widths", "together", "patience"),
     [([400, 400], (400, 400), 30), ([400, 900], (400, 900), 30), ([900] * 4, (900,), 0.05)],
 )
-def test_of_large_pictures_one_is_held_at_a_time(
+def test_of_large_images_one_is_held_at_a_time(
     service: Service,
     exported: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -298,7 +298,7 @@ def test_of_large_pictures_one_is_held_at_a_time(
 ) -> None:
     """From before it is decoded till it lies in the batch.
 
-    Large is more than a thread's share of the million pixels allowed. Each picture waits in the
+    Large is more than a thread's share of the million pixels allowed. Each image waits in the
     decoder for another one, for ``patience`` seconds.
     """
     decode, prepare = service.classifier.decode, service.classifier.prepare
@@ -306,14 +306,14 @@ def test_of_large_pictures_one_is_held_at_a_time(
     held: list[int] = []
     most: list[int] = []
 
-    def count_and_decode(picture: Encoded) -> Pixels:
+    def count_and_decode(image: Encoded) -> Pixels:
         nonlocal most
         with change:
-            held.append(picture.width)
+            held.append(image.width)
             most = max(most, sorted(held), key=len)
             change.notify_all()
             change.wait_for(lambda: len(held) > 1, patience)
-        return decode(picture)
+        return decode(image)
 
     def prepare_and_count(pixels: list[Pixels], row: Rows) -> None:
         time.sleep(0.05)  # long enough for another thread to come in between
@@ -333,16 +333,16 @@ def test_of_large_pictures_one_is_held_at_a_time(
     assert tuple(most) == together
 
 
-def test_pictures_are_decoded_side_by_side(
+def test_images_are_decoded_side_by_side(
     service: Service, exported: Path, samples: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both have to be in the decoder at the same time to come out of it."""
     decode = service.classifier.decode
     together = threading.Barrier(2, timeout=30)
 
-    def meet(picture: Encoded) -> Pixels:
+    def meet(image: Encoded) -> Pixels:
         together.wait()
-        return decode(picture)
+        return decode(image)
 
     monkeypatch.setattr(service.classifier, "decode", meet)
     batch = [{"body": samples[i].read_bytes()} for i in (4, 11)]
@@ -350,7 +350,7 @@ def test_pictures_are_decoded_side_by_side(
     assert [body["predictions"][0]["label"] for _, body in answers] == ["frog", "truck"]
 
 
-def test_a_picture_too_thin_to_resize_is_refused_alone(
+def test_a_image_too_thin_to_resize_is_refused_alone(
     small_weights: Weights, tmp_path: Path
 ) -> None:
     """A few hundred bytes, 70,000 pixels: resized in proportion, 18 million long."""
@@ -390,7 +390,7 @@ def test_threads_are_shared_out_among_workers(
     context.model_yaml_config["maxWorkers"] = workers
     service = Service(context)
     assert service.threads == threads
-    # Pictures are shared out among the service's own threads.
+    # Images are shared out among the service's own threads.
     assert service.classifier.preprocess.threads == 1
     assert torch.get_num_threads() == threads
 

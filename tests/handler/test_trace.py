@@ -83,18 +83,16 @@ def test_each_request_of_a_batch_has_its_spans(
         children = [span for span in spans if span.parent_span_id == root.span_id]
         assert {span.trace_id for span in children} <= {root.trace_id}
         stages = {} if root is text else {"decode": 1, "preprocess": 1, "inference": 1}
-        found = {span.name: attributes(span)["falconet.pictures"] for span in children}
+        found = {span.name: attributes(span)["falconet.images"] for span in children}
         assert found == stages
         for span in children:
             assert root.start_time_unix_nano <= span.start_time_unix_nano
             assert span.start_time_unix_nano <= span.end_time_unix_nano <= root.end_time_unix_nano
 
 
-def test_pictures_of_a_request_share_a_span(
-    collector: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_of_a_request_share_a_span(collector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{collector.url}/v1/traces")
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "pictures")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "images")
     made = tracer(MODEL)
     assert made is not None
     trace = made.began([{}, {}])
@@ -104,9 +102,9 @@ def test_pictures_of_a_request_share_a_span(
     trace.answered([500, 200])
     made.close()
     spans = {span.name: span for span in collector.spans(lambda found: len(found) == 4)}
-    assert collector.services == {"pictures"}
+    assert collector.services == {"images"}
     decode, inference = spans["decode"], spans["inference"]
-    assert attributes(decode) == attributes(inference) == {"falconet.pictures": 2}
+    assert attributes(decode) == attributes(inference) == {"falconet.images": 2}
     assert decode.end_time_unix_nano - decode.start_time_unix_nano == 1_500_000_000
     assert inference.start_time_unix_nano - decode.end_time_unix_nano == 500_000_000
     codes = [span.status.code for span in collector.spans(bool) if span.name == "predict"]

@@ -70,12 +70,12 @@ def test_reads_what_torchserve_reads(requests: list[dict[str, Any]], piece: int)
     assert read(wire.read_batch, message, piece) == expected
 
 
-def test_a_large_picture() -> None:
-    picture = bytes(range(256)) * 40_000
-    parameters = [(b"body", b"image/jpeg", picture)]
+def test_a_large_image() -> None:
+    image = bytes(range(256)) * 40_000
+    parameters = [(b"body", b"image/jpeg", image)]
     message = encode([{"id": b"1", "headers": [(b"a", b"b")], "parameters": parameters}] * 2)
     batch = read(wire.read_batch, message, 1 << 20)
-    assert [each["parameters"][0]["value"] for each in batch] == [picture, picture]
+    assert [each["parameters"][0]["value"] for each in batch] == [image, image]
 
 
 @pytest.mark.parametrize("cut", [0, 3, 30])

@@ -22,7 +22,7 @@ def folder(small_weights: Weights, tmp_path: Path) -> Path:
 
 def test_an_archive_holds_all_but_the_package(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "store" / "pets.mar"
-    known = Sample(b"a picture's bytes", "cat", 0.75)
+    known = Sample(b"an image's bytes", "cat", 0.75)
     serving = Serving(workers=3, threads=2)
     archive(folder, output, handler=ENTRY, version="2.1", serving=serving, known=[known])
     with zipfile.ZipFile(output) as mar:
@@ -93,6 +93,6 @@ def test_clear_errors(folder: Path, tmp_path: Path) -> None:
 
 
 def test_samples_that_are_none() -> None:
-    for content in ({}, [], {"format": 2}, {"format": 1, "samples": [{"picture": "?"}]}):
+    for content in ({}, [], {"format": 2}, {"format": 1, "samples": [{"image": "?"}]}):
         with pytest.raises(ValueError, match=r"samples\.json: "):
             samples.from_json(content)

@@ -13,8 +13,8 @@ from falconet.model.weights import PRETRAINED, Weights
 def test_the_shipped_weights_export_to_the_same_answers(tmp_path: Path) -> None:
     weights = Weights.load()
     parity = export(weights, tmp_path)
-    assert parity.pictures == len(weights.samples) >= 32
-    assert parity.same_top1 == parity.pictures
+    assert parity.images == len(weights.samples) >= 32
+    assert parity.same_top1 == parity.images
     assert 0 <= parity.max_difference <= MAX_DIFFERENCE
     assert Spec.load(tmp_path) == weights.spec
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "spec.json"]
@@ -24,10 +24,10 @@ def test_the_file_takes_batches_of_any_size(small_weights: Weights, tmp_path: Pa
     export(small_weights, tmp_path)
     model = torch.jit.load(tmp_path / "model.pt")
     for size in (1, 2, 5):
-        pictures = torch.randn(size, 3, 32, 32)
+        images = torch.randn(size, 3, 32, 32)
         with torch.inference_mode():
-            expected = small_weights.network(pictures)
-            torch.testing.assert_close(model(pictures), expected, rtol=1e-4, atol=1e-4)
+            expected = small_weights.network(images)
+            torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-4)
 
 
 class WronglyFolded(ConvNet):
@@ -52,11 +52,11 @@ def test_weights_survive_a_file(small_weights: Weights, tmp_path: Path) -> None:
     assert loaded.spec == small_weights.spec
     assert loaded.card == small_weights.card
     assert all((a == b).all() for a, b in zip(loaded.samples, small_weights.samples, strict=True))
-    pictures = torch.randn(3, 3, 32, 32)
+    images = torch.randn(3, 3, 32, 32)
     with torch.inference_mode():
         # Stored in half precision.
-        expected = small_weights.network(pictures)
-        torch.testing.assert_close(loaded.network(pictures), expected, rtol=0.02, atol=0.02)
+        expected = small_weights.network(images)
+        torch.testing.assert_close(loaded.network(images), expected, rtol=0.02, atol=0.02)
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:

@@ -20,14 +20,14 @@ from falconet.model.importers.model import Model, Wanted, unique
 from falconet.model.importers.outputs import OneTensor
 from falconet.model.importers.state import read_state
 from falconet.model.importing import ImportedModelError, compare, write
-from falconet.model.samples import in_folder, made_pictures, png
+from falconet.model.samples import in_folder, made_images, png
 from falconet.native.output import probabilities
 
 RANDOM = Wanted(random=True)
 
 
 def images(size: tuple[int, int], count: int) -> dict[str, bytes]:
-    return {f"{i}.png": png(each) for i, each in enumerate(made_pictures(size, count))}
+    return {f"{i}.png": png(each) for i, each in enumerate(made_images(size, count))}
 
 
 @pytest.fixture(autouse=True)
@@ -52,17 +52,17 @@ def test_a_published_network_says_the_same(
     assert len(model.spec.classes) == 1000
     proof = write(model, tmp_path)
     assert proof.made
-    assert proof.same_bytes == proof.same_top1 == proof.pictures == 32
+    assert proof.same_bytes == proof.same_top1 == proof.images == 32
     assert proof.input_difference is not None
     assert proof.input_difference < 1e-5
     assert proof.logit_difference < 1e-4
     assert json.loads((tmp_path / "proof.json").read_text())["same_bytes"] == 32
     # And it is served so.
-    picture = made_pictures(model.spec.size)[0]
+    image = made_images(model.spec.size)[0]
     classifier = Classifier(tmp_path, precision="float32")
     rows = classifier.batch(1)
-    classifier.prepare([picture], rows)
-    x = torch.from_numpy(model.spec.preprocessor()([picture]))
+    classifier.prepare([image], rows)
+    x = torch.from_numpy(model.spec.preprocessor()([image]))
     with torch.inference_mode():
         expected = model.network(x).softmax(1)
     torch.testing.assert_close(classifier.logits(rows).softmax(1), expected, atol=1e-4, rtol=0)
@@ -233,9 +233,9 @@ def test_outputs_become_probabilities(
     proof = write(
         model,
         tmp_path / "made",
-        {f"{i}.png": png(each) for i, each in enumerate(made_pictures((40, 50), 3))},
+        {f"{i}.png": png(each) for i, each in enumerate(made_images((40, 50), 3))},
     )
-    assert (proof.pictures, proof.made, proof.same_bytes) == (3, False, None)
+    assert (proof.images, proof.made, proof.same_bytes) == (3, False, None)
     assert "the preprocessing is not compared" in str(proof)
     assert len(list((tmp_path / "made" / "samples").iterdir())) == 3
 
@@ -347,7 +347,7 @@ def test_samples_are_those_of_the_last_import_and_named_in_errors(tmp_path: Path
     write(model, tmp_path, images((40, 50), 2))
     kept = in_folder(tmp_path / "samples", ["PNG"])
     assert list(kept) == ["0.png", "1.png"]
-    with pytest.raises(ValueError, match=r"^b\.png: the picture cannot be decoded"):
+    with pytest.raises(ValueError, match=r"^b\.png: the image cannot be decoded"):
         write(model, tmp_path, {"a.png": kept["0.png"], "b.png": kept["1.png"][:200]})
 
 
@@ -397,4 +397,4 @@ def test_labels_are_read_in_all_their_forms(name: str, text: str, tmp_path: Path
     with pytest.raises(ValueError, match="a label for each number, '1' is missing"):
         read_labels(tmp_path / "gap.json")
     assert unique(["a", "a", "a"]) == ("a", "a (1)", "a (2)")
-    assert np.all(made_pictures((9, 9))[0] == made_pictures((9, 9))[0])
+    assert np.all(made_images((9, 9))[0] == made_images((9, 9))[0])

@@ -21,16 +21,16 @@ def network() -> ConvNet:
 
 
 @pytest.mark.parametrize("size", [(32, 32), (48, 64), (9, 9)])
-def test_takes_pictures_of_any_size(network: ConvNet, size: tuple[int, int]) -> None:
+def test_takes_images_of_any_size(network: ConvNet, size: tuple[int, int]) -> None:
     assert network(torch.randn(2, 3, *size)).shape == (2, 7)
 
 
 def test_folds_to_the_same_function(network: ConvNet) -> None:
-    pictures = torch.randn(50, 3, 32, 32)
+    images = torch.randn(50, 3, 32, 32)
     folded = network.folded()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     with torch.inference_mode():
-        torch.testing.assert_close(folded(pictures), network(pictures), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(folded(images), network(images), rtol=1e-4, atol=1e-4)
 
 
 def test_folding_leaves_the_network_as_it_was(network: ConvNet) -> None:

@@ -1,4 +1,4 @@
-// Looks for pictures that an implementation turns into something else than a plain model does, or
+// Looks for images that an implementation turns into something else than a plain model does, or
 // for which it reads or writes outside the memory it was given.
 //
 // With FALCONET_LIBFUZZER this is a target for libFuzzer and AddressSanitizer (make fuzz).
@@ -109,10 +109,10 @@ Size size_from(Choices* choices) {
   return size;
 }
 
-// A picture with any strides, in memory that holds it and nothing else.
-class Picture {
+// An image with any strides, in memory that holds it and nothing else.
+class TestImage {
  public:
-  Picture(Choices* choices, Size size, int channels)
+  TestImage(Choices* choices, Size size, int channels)
       : image_{nullptr, size.height, size.width, channels, 0, 0, 0} {
     choose_strides(choices);
     const std::ptrdiff_t reach[3] = {image_.row_stride * (size.height - 1),
@@ -193,7 +193,7 @@ class Picture {
   std::optional<int> constant_;
 };
 
-// What is to be made of a picture, and where it goes.
+// What is to be made of an image, and where it goes.
 struct Job {
   bool whole_preprocessor;  // Preprocessor::run instead of run
   Fit fit;
@@ -206,7 +206,7 @@ struct Job {
   std::vector<double> std;
   Element element;
   Layout layout;
-  Size full;  // what the picture is resized to
+  Size full;  // what the image is resized to
   Size size;  // what is kept of that,
   int top;    // from here on; less than zero where the fill is put before it
   int left;
@@ -269,7 +269,7 @@ Job job_from(Choices* choices, Size image, int channels) {
   } else {
     job.element = static_cast<Element>(choices->up_to(2));
     job.full = full_from(choices, image);
-    // Not all of a picture that would be huge.
+    // Not all of an image that would be huge.
     job.size = {std::min(job.full.height, 4000), std::min(job.full.width, 4000)};
     if (choices->one_in(2) || job.size.height > 120) {
       job.size.height = choices->between(1, std::min(job.size.height, 120));
@@ -361,19 +361,19 @@ std::array<std::uint8_t, 4> element_of(const Job& job, int channel, std::uint8_t
 
 constexpr std::uint8_t kUntouched = 0xa5;
 
-// What the model makes of a picture.
+// What the model makes of an image.
 struct Expected {
   std::vector<std::uint8_t> bytes;  // of the whole output, with its gaps
   std::string mistake;              // what is wrong with the scalar kernels themselves
 };
 
-// The picture without strides is resized to bytes by the scalar kernels, as a whole where that is
+// The image without strides is resized to bytes by the scalar kernels, as a whole where that is
 // not too much. All that comes after, windows, padding, numbers and their order, is done here, one
 // number at a time.
-Expected expected(const Job& job, const Picture& picture) {
-  const Image& image = picture.image();
+Expected expected(const Job& job, const TestImage& source) {
+  const Image& image = source.image();
   const int channels = image.channels;
-  const std::vector<std::uint8_t> packed = picture.packed();
+  const std::vector<std::uint8_t> packed = source.packed();
   const Image plain = {packed.data(),
                        image.height,
                        image.width,
@@ -396,13 +396,13 @@ Expected expected(const Job& job, const Picture& picture) {
        nullptr});
 
   Expected result;
-  if (picture.constant() && std::any_of(resized.begin(), resized.end(), [&](std::uint8_t byte) {
-        return byte != *picture.constant();
+  if (source.constant() && std::any_of(resized.begin(), resized.end(), [&](std::uint8_t byte) {
+        return byte != *source.constant();
       })) {
-    result.mistake = "a picture of one color did not keep it";
+    result.mistake = "an image of one color did not keep it";
   }
   if (job.full == Size{image.height, image.width} && resized != packed) {
-    result.mistake = "a picture that keeps its size did not keep its pixels";
+    result.mistake = "an image that keeps its size did not keep its pixels";
   }
 
   std::vector<std::array<std::uint8_t, 4>> elements;
@@ -444,7 +444,7 @@ std::optional<Job> almost_the_same(Choices* choices, const Job& job) {
 
 void describe(const Job& job, const Image& image) {
   std::fprintf(stderr,
-               "picture %dx%dx%d, strides %td %td %td\n"
+               "image %dx%dx%d, strides %td %td %td\n"
                "resized to %dx%d, %dx%d from %d, %d, with filter %d, reference %d\n"
                "element %d, layout %d, row stride %td, plane %td, Preprocessor %d\n",
                image.height, image.width, image.channels, image.row_stride, image.pixel_stride,
@@ -470,25 +470,25 @@ bool agree(const std::uint8_t* data, std::size_t size) {
   const bool keep = choices.one_in(4);
   const Size image_size = size_from(&choices);
   const Job job = job_from(&choices, image_size, channels);
-  const Picture picture(&choices, image_size, channels);
+  const TestImage source(&choices, image_size, channels);
   const std::optional<Job> before = almost_the_same(&choices, job);
-  const Expected wanted = expected(job, picture);
+  const Expected wanted = expected(job, source);
   if (!wanted.mistake.empty()) {
-    describe(job, picture.image());
+    describe(job, source.image());
     std::fprintf(stderr, "%s\n", wanted.mistake.c_str());
     return false;
   }
   const std::size_t bytes = wanted.bytes.size();
   for (const Kernels* kernels : implementations()) {
     Memory out(bytes, job.shift);
-    if (before) run_job(*before, picture.image(), *kernels, out.begin());
+    if (before) run_job(*before, source.image(), *kernels, out.begin());
     if (!keep) release_workspace();
     std::memset(out.begin(), kUntouched, bytes);
-    run_job(job, picture.image(), *kernels, out.begin());
+    run_job(job, source.image(), *kernels, out.begin());
     if (std::memcmp(out.begin(), wanted.bytes.data(), bytes) != 0) {
       const auto* const difference =
           std::mismatch(out.begin(), out.begin() + bytes, wanted.bytes.begin()).first;
-      describe(job, picture.image());
+      describe(job, source.image());
       std::fprintf(stderr, "%s differs from the model, first in byte %td of %zu\n", kernels->name,
                    difference - out.begin(), bytes);
       return false;

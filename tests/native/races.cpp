@@ -37,7 +37,7 @@ void expect(bool right, const char* what) {
 // With one color for all, so that any size can share it.
 const std::vector<std::uint8_t> pixels(std::size_t{99} * 99 * 3, 7);
 
-Image picture(std::size_t i) {
+Image image(std::size_t i) {
   const int height = 11 + 7 * static_cast<int>(i);
   const int width = 95 - 6 * static_cast<int>(i);
   return {pixels.data(), height, width, 3, std::ptrdiff_t{3} * width, 3, 1};
@@ -62,7 +62,7 @@ class Batches {
     for (std::size_t i = 0; i < kLargest; ++i) preprocess(i, &expected_);
   }
 
-  // A batch of so many pictures, compared with the same ones alone.
+  // A batch of so many images, compared with the same ones alone.
   void run(ThreadPool* pool, std::size_t count) const {
     std::vector<float> batch(count * preprocessor_.elements_per_image());
     const std::thread::id caller = std::this_thread::get_id();
@@ -75,7 +75,7 @@ class Batches {
 
  private:
   void preprocess(std::size_t i, std::vector<float>* batch) const {
-    preprocessor_.run(picture(i), batch->data() + i * preprocessor_.elements_per_image());
+    preprocessor_.run(image(i), batch->data() + i * preprocessor_.elements_per_image());
   }
 
   Preprocessor preprocessor_;

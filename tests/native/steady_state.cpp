@@ -1,4 +1,4 @@
-// Counts what a Preprocessor allocates for pictures whose like it has seen before, which has to be
+// Counts what a Preprocessor allocates for images whose like it has seen before, which has to be
 // nothing, in every implementation, on this thread and on those of a pool. With the argument
 // "unseen" they come with one of a new size, for which it does allocate.
 
@@ -70,7 +70,7 @@ Image sparse(int height, int width) {
 }
 
 // By what they are when squashed to kSize; the crop below is smaller than kSize, and padded.
-const std::vector<Image> pictures = {
+const std::vector<Image> images = {
     packed(60, 100),   // horizontal pass first
     packed(90, 40),    // vertical pass first
     packed(24, 50),    // horizontal pass alone
@@ -124,13 +124,13 @@ long on_this_thread(const Preprocessors& preprocessors, bool with_unseen) {
   long before = 0;
   for (int round = 0; round < kRounds; ++round) {
     if (round == kWarm) before = allocations;
-    for (const Image& picture : pictures) preprocessors.run(picture, &out);
+    for (const Image& image : images) preprocessors.run(image, &out);
     if (with_unseen && round == kWarm) preprocessors.run(unseen, &out);
   }
   return allocations - before;
 }
 
-// Two tasks that wait for each other, so that each thread has one, and knows all pictures.
+// Two tasks that wait for each other, so that each thread has one, and knows all images.
 long on_two_threads(const Preprocessors& preprocessors, bool with_unseen) {
   ThreadPool threads(2);
   std::vector<float> outs[2] = {preprocessors.room(), preprocessors.room()};
@@ -142,7 +142,7 @@ long on_two_threads(const Preprocessors& preprocessors, bool with_unseen) {
     const auto task = [&](std::size_t i) {
       ++begun;
       while (begun < 2) std::this_thread::yield();
-      for (const Image& picture : pictures) preprocessors.run(picture, &outs[i]);
+      for (const Image& image : images) preprocessors.run(image, &outs[i]);
       if (one_more) preprocessors.run(unseen, &outs[i]);
     };
     threads.run(2, [&task](std::size_t i) { task(i); });

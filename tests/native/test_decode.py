@@ -18,9 +18,9 @@ from falconet.native import decode as decode_module
 from falconet.native import jpeg
 from falconet.native.decode import Decoder, Encoded, decode
 from falconet.native.errors import (
-    DamagedPictureError,
-    EmptyPictureError,
-    PictureError,
+    DamagedImageError,
+    EmptyImageError,
+    ImageError,
     TooManyPixelsError,
     UnsupportedFormatError,
 )
@@ -29,7 +29,7 @@ from falconet.native.formats import DEFAULT
 from falconet.native.tiff import prepare, tags
 
 MAX_PIXELS = 1_000_000
-DAMAGED, UNSUPPORTED = DamagedPictureError, UnsupportedFormatError
+DAMAGED, UNSUPPORTED = DamagedImageError, UnsupportedFormatError
 
 
 def pillow(data: bytes) -> np.ndarray:
@@ -63,14 +63,14 @@ def photo(mode: str = "RGB", height: int = 61, width: int = 83) -> Image.Image:
 
 OWN = sorted(
     path.name
-    for path in (Path(__file__).parent.parent / "pictures").iterdir()
+    for path in (Path(__file__).parent.parent / "images").iterdir()
     if path.suffix not in (".py", "") and path.is_file()
 )
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_our_pictures(pictures: Path, name: str) -> None:
-    data = (pictures / name).read_bytes()
+def test_our_images(images: Path, name: str) -> None:
+    data = (images / name).read_bytes()
     np.testing.assert_array_equal(decode(data, MAX_PIXELS), pillow(data), strict=True)
 
 
@@ -156,7 +156,7 @@ def test_orientation_is_applied_where_the_spec_says_so(turned: int, format: str)
         np.testing.assert_array_equal(decoder.decode(cmyk), expected, strict=True)
 
 
-def test_a_turned_picture_is_shrunk_to_its_own_sides() -> None:
+def test_a_turned_image_is_shrunk_to_its_own_sides() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     encoded = Decoder(orientation="exif").open(saved(photo("RGB", 400, 900), "JPEG", exif=exif))
@@ -218,7 +218,7 @@ def test_other_formats_are_decoded_where_they_are_allowed(
     for cut in range(0, len(data), max(1, len(data) // 40)):
         try:
             Decoder(ALL).decode(data[:cut])
-        except PictureError:
+        except ImageError:
             continue
 
 
@@ -240,7 +240,7 @@ def test_tiffs_of_many_kinds(mode: str, options: dict[str, str]) -> None:
     try:
         expected = pillow(data)
     except ValueError:  # which Pillow does not turn into RGB
-        with pytest.raises(DamagedPictureError):
+        with pytest.raises(DamagedImageError):
             Decoder(ALL).decode(data)
         return
     np.testing.assert_array_equal(Decoder(ALL).decode(data), expected, strict=True)
@@ -264,7 +264,7 @@ def test_tiff_is_turned_by_its_decoder() -> None:
 
 def test_of_16_bits_no_tiff_is_decoded() -> None:
     data = saved(Image.fromarray(np.zeros((4, 4), np.uint16)), "TIFF")
-    with pytest.raises(UnsupportedFormatError, match="got a grayscale picture of 16 or more"):
+    with pytest.raises(UnsupportedFormatError, match="got a grayscale image of 16 or more"):
         Decoder(ALL).decode(data)
 
 
@@ -289,7 +289,7 @@ def test_floods_in_a_tiff_end_early(entries: list[tuple[int, int, int, int]]) ->
     """The same megabytes again and again, millions of strips, a tile of gigabytes."""
     data = tiff(SIDES + entries, b"\1" * 8_000_200)
     began = time.process_time()
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         Decoder(ALL).decode(data)
     assert time.process_time() - began < 2
 
@@ -330,7 +330,7 @@ def test_bombs_of_other_formats_are_found_by_their_headers(format: str, heif: No
     data = saved(Image.new("RGB", (3000, 2000)), format)
     with pytest.raises(TooManyPixelsError, match="got 3000 x 2000"):
         Decoder(ALL).decode(data, 2_000_000)
-    # Their decoders hold a picture several times over.
+    # Their decoders hold an image several times over.
     with pytest.raises(TooManyPixelsError, match="at most 4000000 pixels, got 3000 x 2000"):
         Decoder(ALL).decode(data, 8_000_000)
 
@@ -341,8 +341,8 @@ def test_a_decoder_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
         Decoder(("HEIC",))
 
 
-def test_of_an_animation_the_first_frame(pictures: Path) -> None:
-    data = (pictures / "ship-animated.gif").read_bytes()
+def test_of_an_animation_the_first_frame(images: Path) -> None:
+    data = (images / "ship-animated.gif").read_bytes()
     image = Image.open(io.BytesIO(data))
     image.seek(1)
     second = np.asarray(image.convert("RGB"))
@@ -360,8 +360,8 @@ def test_damage_that_leaves_a_whole_jpeg_passes_as_in_pillow() -> None:
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 @pytest.mark.parametrize("name", ["ship.jpg", "ship.bmp"])
-def test_any_buffer(pictures: Path, name: str, kind: type) -> None:
-    data = (pictures / name).read_bytes()
+def test_any_buffer(images: Path, name: str, kind: type) -> None:
+    data = (images / name).read_bytes()
     np.testing.assert_array_equal(decode(kind(data), MAX_PIXELS), pillow(data))
 
 
@@ -373,7 +373,7 @@ PNG = saved(photo(), "PNG")
 @pytest.mark.parametrize(
     ("data", "kind", "message"),
     [
-        (b"", EmptyPictureError, "got an empty body"),
+        (b"", EmptyImageError, "got an empty body"),
         (
             b"hello, world",
             UNSUPPORTED,
@@ -394,16 +394,16 @@ PNG = saved(photo(), "PNG")
             UNSUPPORTED,
             "16 or more",
         ),
-        (saved(photo(), "TIFF"), UNSUPPORTED, "expected a picture in one of"),
-        (saved(photo(), "PPM"), UNSUPPORTED, "expected a picture in one of"),
+        (saved(photo(), "TIFF"), UNSUPPORTED, "expected an image in one of"),
+        (saved(photo(), "PPM"), UNSUPPORTED, "expected an image in one of"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 def test_what_is_wrong_is_said(
-    data: bytes, kind: type[PictureError], message: str, monkeypatch: pytest.MonkeyPatch
+    data: bytes, kind: type[ImageError], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)  # a worker in this process lifts it
-    with pytest.raises(PictureError, match=message) as caught:
+    with pytest.raises(ImageError, match=message) as caught:
         decode(data, MAX_PIXELS)
     assert type(caught.value) is kind
 
@@ -411,19 +411,19 @@ def test_what_is_wrong_is_said(
 def test_the_header_decides_before_any_pixel_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file has no pixels at all: an error about its size comes from the header."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as a worker does
-    with pytest.raises(PictureError, match="got 20000 x 20000 = 400000000"):
+    with pytest.raises(ImageError, match="got 20000 x 20000 = 400000000"):
         decode(HUGE, 399_999_999)
     empty = png(2000, 1000, 8, 2, b"")
-    with pytest.raises(PictureError, match="got 2000 x 1000 = 2000000"):
+    with pytest.raises(ImageError, match="got 2000 x 1000 = 2000000"):
         decode(empty, 1_999_999)
-    with pytest.raises(PictureError, match="cannot be decoded"):
+    with pytest.raises(ImageError, match="cannot be decoded"):
         decode(empty, 2_000_000)
 
 
 def refused(
-    data: bytes, kind: type[PictureError], message: str, max_pixels: int = MAX_PIXELS
+    data: bytes, kind: type[ImageError], message: str, max_pixels: int = MAX_PIXELS
 ) -> None:
-    with pytest.raises(PictureError, match=message) as caught:
+    with pytest.raises(ImageError, match=message) as caught:
         decode(data, max_pixels)
     assert type(caught.value) is kind
 
@@ -441,7 +441,7 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     refused(scans(photo("L"), 200), DAMAGED, "expected a JPEG of at most 50 scans, got more")
     # Of as many pixels as may be, fewer.
     refused(scans(photo("L"), 20), DAMAGED, "at most 16 scans, got more", max_pixels=61 * 83)
-    # Where other pictures of the request have taken all pixels.
+    # Where other images of the request have taken all pixels.
     refused(scans(photo("L"), 0), TooManyPixelsError, "at most 0 pixels", 0)
     # What libjpeg skips, and a marker that stands alone, do not hide them.
     hidden = scans(photo("L"), 200).replace(b"\xff\xda", b"abc\xff\x00\xff\xff\x01\xff\xda")
@@ -456,7 +456,7 @@ def test_scans_cannot_be_hidden(hidden: bytes) -> None:
     """Behind what libjpeg passes over, and a reader that believes lengths does not."""
     data = scans(photo("L"), 200)
     for at in (2, data.index(b"\xff\xda"), data.rindex(b"\xff\xda")):
-        with pytest.raises(PictureError) as caught:
+        with pytest.raises(ImageError) as caught:
             decode(data[:at] + hidden + data[at:], MAX_PIXELS)
         assert type(caught.value) is DAMAGED
         assert "scans" in str(caught.value) or "no length" in str(caught.value)
@@ -496,7 +496,7 @@ def test_samplings_without_a_name() -> None:
 def test_jpegs_of_other_bits_are_refused(bits: int) -> None:
     data = bytearray(saved(photo("L"), "JPEG"))
     data[data.index(b"\xff\xc0") + 4] = bits
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         decode(bytes(data), MAX_PIXELS)
     expected = UNSUPPORTED if bits > 8 else DAMAGED
     assert type(caught.value) is expected
@@ -549,7 +549,7 @@ def test_large_texts_and_profiles_do_not_matter(large: bytes, after: bool) -> No
     if after:  # where Pillow does not ask
         np.testing.assert_array_equal(decode(bytes(damage), MAX_PIXELS), np.asarray(photo()))
     else:
-        refused(bytes(damage), DAMAGED, "the picture is damaged: in its ....$")
+        refused(bytes(damage), DAMAGED, "the image is damaged: in its ....$")
 
 
 def test_gifs_of_endless_comments_are_refused() -> None:
@@ -573,11 +573,11 @@ def test_a_bmp_of_runs() -> None:
     data = runs(512, 512, 4)
     np.testing.assert_array_equal(decode(data, MAX_PIXELS), pillow(data))
     few = runs(25_000, 2_000, 250)
-    with pytest.raises(PictureError, match="at most 4000000 pixels, got 25000 x 2000"):
+    with pytest.raises(ImageError, match="at most 4000000 pixels, got 25000 x 2000"):
         decode(few, 10**8)
 
 
-def test_a_picture_is_let_go_once_it_is_decoded() -> None:
+def test_a_image_is_let_go_once_it_is_decoded() -> None:
     """Pillow's pixels are large, and their file waits for its batch to be answered."""
     encoded = Encoded(saved(photo(), "PNG"), MAX_PIXELS)
     encoded.decode()
@@ -587,43 +587,41 @@ def test_a_picture_is_let_go_once_it_is_decoded() -> None:
 @pytest.mark.parametrize(
     ("data", "kind", "message"),
     [
-        (b"\0\0\0\x18ftypheic" + bytes(9), UNSUPPORTED, "got a HEIC picture; convert it"),
-        (b"\0\0\0\x18ftypavif" + bytes(9), UNSUPPORTED, "got an AVIF picture"),
-        (b"II*\0" + bytes(20), UNSUPPORTED, "got a TIFF picture"),
-        (b"MM\0*" + bytes(20), UNSUPPORTED, "got a TIFF picture"),
+        (b"\0\0\0\x18ftypheic" + bytes(9), UNSUPPORTED, "got a HEIC image; convert it"),
+        (b"\0\0\0\x18ftypavif" + bytes(9), UNSUPPORTED, "got an AVIF image"),
+        (b"II*\0" + bytes(20), UNSUPPORTED, "got a TIFF image"),
+        (b"MM\0*" + bytes(20), UNSUPPORTED, "got a TIFF image"),
         (b"<svg xmlns", UNSUPPORTED, "got an SVG"),
         (b"/9j/4AAQSkZJRg", UNSUPPORTED, "got base64; send the bytes themselves"),
         (b"BM is short for", UNSUPPORTED, "got 15 bytes that begin with b'BM is sh'"),
         (b"\x89PNG\r\n\x1a\n" + bytes(30), DAMAGED, "is damaged"),
         (b"\xff\xd8\xff" + bytes(30), DAMAGED, "is damaged"),
         (b"GIF89a", DAMAGED, "is damaged"),
-        (png(2, 1, 16, 4, bytes(9)), UNSUPPORTED, "got a grayscale picture of 16 or more"),
+        (png(2, 1, 16, 4, bytes(9)), UNSUPPORTED, "got a grayscale image of 16 or more"),
     ],
 )
-def test_what_a_file_is_instead_is_said(
-    data: bytes, kind: type[PictureError], message: str
-) -> None:
+def test_what_a_file_is_instead_is_said(data: bytes, kind: type[ImageError], message: str) -> None:
     refused(data, kind, message)
 
 
 def test_a_damaged_png_is_damaged() -> None:
     resolution = bytearray(chunk(b"pHYs", struct.pack(">IIB", 1, 1, 0)))
     resolution[-1] ^= 1
-    refused(with_chunks(bytes(resolution)), DAMAGED, "the picture is damaged")
+    refused(with_chunks(bytes(resolution)), DAMAGED, "the image is damaged")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_damaged_files_are_a_request_error_or_a_picture(pictures: Path) -> None:
-    """Whatever the bytes: pixels or a PictureError, and nothing else."""
+def test_damaged_files_are_a_request_error_or_a_image(images: Path) -> None:
+    """Whatever the bytes: pixels or a ImageError, and nothing else."""
     random = np.random.default_rng(0)
     decoded = refused = 0
     for name in OWN * 40:
-        data = bytearray((pictures / name).read_bytes())
+        data = bytearray((images / name).read_bytes())
         for at in random.integers(0, min(len(data), 2000), 8):
             data[at] = random.integers(256)
         try:
             pixels = decode(data, MAX_PIXELS)
-        except PictureError:
+        except ImageError:
             refused += 1
         else:
             decoded += 1

@@ -82,7 +82,7 @@ def like_timm(side: int, share: float, mode: str) -> dict[str, Any]:
 @example((300, 200), 65, 0.9, "squash")  # 7 to cut, a half that rounds to 4
 def test_equals_timm(shape: tuple[int, int], side: int, share: float, mode: str) -> None:
     longer, shorter = max(shape), min(shape)
-    # It has no picture without pixels.
+    # It has no image without pixels.
     assume(mode != "border" or round(shorter * math.floor(side / share) / longer) > 0)
     expected = transforms_imagenet_eval(
         side, crop_pct=share, crop_mode=mode, interpolation="bicubic", mean=MEAN, std=STD
@@ -106,7 +106,7 @@ def test_the_longer_side_gets_its_length(longer: int) -> None:
 
 
 def test_the_shorter_side_keeps_a_pixel() -> None:
-    """Where timm fails: a line of 1000 pixels on a picture of 224."""
+    """Where timm fails: a line of 1000 pixels on an image of 224."""
     preprocess = Preprocessor((5, 224), resize=224, fit="longer", mean=(0,), std=(1,), fill=255)
     assert preprocess.resized(1, 1000) == (1, 224)
     (got,) = preprocess([np.zeros((1, 1000, 1), np.uint8)])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from falconet.native import av1
 from falconet.native.decode import Decoder
-from falconet.native.errors import DamagedPictureError, PictureError, UnsupportedFormatError
+from falconet.native.errors import DamagedImageError, ImageError, UnsupportedFormatError
 from falconet.native.formats import DEFAULT
 from falconet.native.isobmff import prepare
 
@@ -81,7 +81,7 @@ GRID = [(4000, 3000), *[(512, 512)] * 48]
     ],
 )
 def test_what_would_cost_too_much_is_refused(data: bytes, message: str) -> None:
-    with pytest.raises(DamagedPictureError, match=message):
+    with pytest.raises(DamagedImageError, match=message):
         prepare(data)
 
 
@@ -106,28 +106,28 @@ def avif(width: int = 160, height: int = 96, **options: object) -> bytes:
 
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4", "4:0:0"])
 @pytest.mark.parametrize("size", [(1, 1), (17, 300), (2000, 9)])
-def test_sizes_are_read_from_the_pictures(size: tuple[int, int], subsampling: str) -> None:
+def test_sizes_are_read_from_the_images(size: tuple[int, int], subsampling: str) -> None:
     data = avif(*size, subsampling=subsampling)
     at = data.index(b"mdat") + 4
     assert list(av1.sizes(data[at:])) == [size]
     assert AVIF.decode(data).shape == (size[1], size[0], 3)
 
 
-def test_a_picture_larger_than_it_says_is_refused() -> None:
+def test_a_image_larger_than_it_says_is_refused() -> None:
     data = avif()
     at = data.index(b"ispe") + 8
     for width, height in ((159, 96), (160, 95), (1, 1)):
         lying = data[:at] + struct.pack(">II", width, height) + data[at + 8 :]
-        with pytest.raises(DamagedPictureError, match=rf"states a size of \({width}, {height}\)"):
+        with pytest.raises(DamagedImageError, match=rf"states a size of \({width}, {height}\)"):
             AVIF.decode(lying)
 
 
-def test_an_avif_may_call_itself_a_picture_of_any_kind() -> None:
+def test_an_avif_may_call_itself_a_image_of_any_kind() -> None:
     data = avif()
     length = int.from_bytes(data[:4], "big")
     renamed = box(b"ftyp", b"mif1\0\0\0\0miafavif".ljust(length - 8, b" ")) + data[length:]
     np.testing.assert_array_equal(AVIF.decode(renamed), AVIF.decode(data))
-    with pytest.raises(UnsupportedFormatError, match="a sequence of AVIF or HEIC pictures"):
+    with pytest.raises(UnsupportedFormatError, match="a sequence of AVIF or HEIC images"):
         AVIF.decode(data.replace(b"ftypavif", b"ftypavis"))
 
 
@@ -144,6 +144,6 @@ def test_damaged_ones_are_refused_or_decoded() -> None:
         try:
             AVIF.decode(bytes(data[: random.integers(1, 5 * len(data))]))
             outcomes.add("decoded")
-        except PictureError as error:
+        except ImageError as error:
             outcomes.add(type(error).__name__)
-    assert {"decoded", "DamagedPictureError", "UnsupportedFormatError"} <= outcomes
+    assert {"decoded", "DamagedImageError", "UnsupportedFormatError"} <= outcomes

@@ -1,4 +1,4 @@
-"""Preprocessor against torchvision on PIL pictures."""
+"""Preprocessor against torchvision on PIL images."""
 
 import os
 import subprocess
@@ -147,13 +147,13 @@ def test_layouts_hold_the_same_values(channels: int) -> None:
     np.testing.assert_array_equal(nhwc.transpose(0, 3, 1, 2), nchw)
 
 
-def test_gray_pictures_may_be_flat() -> None:
+def test_gray_images_may_be_flat() -> None:
     image = noise(20, 30, 1)
     preprocess = Preprocessor((8, 8), mean=[0.5], std=[0.5])
     np.testing.assert_array_equal(preprocess([image[..., 0]]), preprocess([image]))
 
 
-def test_no_pictures_are_an_empty_batch() -> None:
+def test_no_images_are_an_empty_batch() -> None:
     assert Preprocessor((8, 9))([]).shape == (0, 3, 8, 9)
 
 
@@ -222,21 +222,21 @@ def test_an_out_that_does_not_fit_is_refused(out: Any, error: Any, message: str)
         (noise(4, 4)[:0], ValueError, r"images\[2\].*got shape \(0, 4, 3\)"),
     ],
 )
-def test_a_bad_picture_is_named_by_its_index(bad: Any, error: Any, message: str) -> None:
+def test_a_bad_image_is_named_by_its_index(bad: Any, error: Any, message: str) -> None:
     out = np.full((4, 3, 8, 8), 7, np.float32)
     with pytest.raises(error, match=message):
         Preprocessor((8, 8))([noise(4, 4), noise(5, 5), bad, noise(6, 6)], out=out)
     assert (out == 7).all()
 
 
-def test_a_picture_too_long_to_resize_is_named_by_its_index() -> None:
+def test_a_image_too_long_to_resize_is_named_by_its_index() -> None:
     long = np.zeros((1, 100_000, 3), np.uint8)
     out = np.full((2, 3, 8, 8), 7, np.float32)
     preprocess = Preprocessor((8, 8), resize=256)
-    with pytest.raises(ValueError, match=r"images\[1\]: a picture of 1x100000 .* more than"):
+    with pytest.raises(ValueError, match=r"images\[1\]: an image of 1x100000 .* more than"):
         preprocess([noise(4, 4), long], out=out)
     assert (out == 7).all()
-    with pytest.raises(ValueError, match=r"a picture of 1x100000 .* more than"):
+    with pytest.raises(ValueError, match=r"an image of 1x100000 .* more than"):
         preprocess.resized(1, 100_000)
     assert preprocess.resized(1, 1000) == (256, 256_000)
 
@@ -269,7 +269,7 @@ print(peak() - before)
 
 
 def test_what_the_crop_drops_takes_no_memory() -> None:
-    """In KiB, and beside it for a tenth of the picture's only row."""
+    """In KiB, and beside it for a tenth of the image's only row."""
     output = subprocess.check_output([sys.executable, "-c", MEMORY], text=True)
     cropped, whole = map(int, output.split())
     assert cropped < 2_000
@@ -369,7 +369,7 @@ print(held() - before)
 @pytest.mark.skipif(
     "libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer keeps what is freed"
 )
-def test_what_a_large_picture_took_is_given_back() -> None:
+def test_what_a_large_image_took_is_given_back() -> None:
     """In KiB: its coefficients alone are 32 MB, and the pointers to its rows 16."""
     # Or glibc keeps what is freed, as long as it is not more than was freed before.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}

@@ -71,7 +71,7 @@ def allocations(program: Path, *arguments: str) -> dict[str, tuple[int, int]]:
     return {name: (int(alone), int(in_pool)) for name, alone, in_pool in lines}
 
 
-def test_pictures_like_those_before_allocate_nothing(steady_state: Path) -> None:
+def test_images_like_those_before_allocate_nothing(steady_state: Path) -> None:
     assert allocations(steady_state) == dict.fromkeys(implementations(), (0, 0))
 
 

@@ -29,12 +29,12 @@ MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 def pillow(image: np.ndarray, size: tuple[int, int], filter: str) -> np.ndarray:
     height, width, channels = image.shape
-    picture = Image.frombytes(MODES[channels], (width, height), image.tobytes())
-    resized = picture.resize((size[1], size[0]), Image.Resampling[filter.upper()])
+    image = Image.frombytes(MODES[channels], (width, height), image.tobytes())
+    resized = image.resize((size[1], size[0]), Image.Resampling[filter.upper()])
     return np.asarray(resized).reshape(*size, channels)
 
 
-def picture(height: int, width: int, channels: int, seed: int) -> np.ndarray:
+def random_image(height: int, width: int, channels: int, seed: int) -> np.ndarray:
     """Noise, or black and white noise, whose overshoot has to be clipped."""
     random = np.random.default_rng(seed)
     if seed % 2:
@@ -79,7 +79,7 @@ def test_equals_pillow(
     filter: str,
     seed: int,
 ) -> None:
-    image = picture(*shape, channels, seed)
+    image = random_image(*shape, channels, seed)
     resized = resize(image, size, filter=filter, implementation=implementation)
     np.testing.assert_array_equal(resized, pillow(image, size, filter))
 
@@ -105,7 +105,7 @@ def test_equals_pillow(
 def test_equals_pillow_at_real_sizes(
     shape: tuple[int, int], size: tuple[int, int], filter: str, implementation: str
 ) -> None:
-    image = picture(*shape, 3, 2)
+    image = random_image(*shape, 3, 2)
     resized = resize(image, size, filter=filter, implementation=implementation)
     np.testing.assert_array_equal(resized, pillow(image, size, filter))
 
@@ -135,7 +135,7 @@ def test_equals_torch(
 ) -> None:
     if filter == "lanczos" and not TORCH_HAS_LANCZOS:
         filter = "bicubic"
-    image = picture(*shape, channels, seed)
+    image = random_image(*shape, channels, seed)
     resized = resize(image, size, filter=filter, reference="torch", implementation=implementation)
     np.testing.assert_array_equal(resized, torch_resize(image, size, filter))
 
@@ -143,7 +143,7 @@ def test_equals_torch(
 @pillow_13
 def test_the_references_differ() -> None:
     """Each test above could tell one from the other."""
-    image = picture(375, 500, 3, 2)
+    image = random_image(375, 500, 3, 2)
     with_pillow, with_torch = (resize(image, (256, 341), reference=r) for r in ("pillow", "torch"))
     differing = with_pillow != with_torch
     assert 0 < differing.mean() < 0.02
@@ -159,7 +159,7 @@ def test_the_references_differ() -> None:
     filter=st.sampled_from(FILTERS),
     at_end=st.booleans(),
 )
-def test_reads_no_byte_outside_the_picture(
+def test_reads_no_byte_outside_the_image(
     implementation: str,
     shape: tuple[int, int],
     size: tuple[int, int],
@@ -167,8 +167,8 @@ def test_reads_no_byte_outside_the_picture(
     filter: str,
     at_end: bool,
 ) -> None:
-    """The page before or after the picture cannot be read: whoever tries is killed."""
-    image = picture(*shape, channels, 0)
+    """The page before or after the image cannot be read: whoever tries is killed."""
+    image = random_image(*shape, channels, 0)
     guarded = between_guard_pages(image, at_end)
     np.testing.assert_array_equal(
         resize(guarded, size, filter=filter, implementation=implementation),
@@ -195,7 +195,7 @@ def between_guard_pages(image: np.ndarray, at_end: bool) -> np.ndarray:
 
 def test_the_pass_order_matters() -> None:
     """The vertical-first examples above can fail: the other order gives other bytes."""
-    image = picture(64, 40, 3, 1)
+    image = random_image(64, 40, 3, 1)
     horizontal_first = resize(resize(image, (64, 32), filter="lanczos"), (10, 32), filter="lanczos")
     assert (horizontal_first != resize(image, (10, 32), filter="lanczos")).mean() > 0.01
 
@@ -214,7 +214,7 @@ def test_the_pass_order_matters() -> None:
     ],
 )
 def test_any_strides(view) -> None:  # type: ignore[no-untyped-def]
-    image = view(picture(60, 50, 3, 4))
+    image = view(random_image(60, 50, 3, 4))
     np.testing.assert_array_equal(
         resize(image, (20, 31), filter="bicubic"),
         resize(image.copy(order="C"), (20, 31), filter="bicubic"),
@@ -239,7 +239,7 @@ def test_any_strides(view) -> None:  # type: ignore[no-untyped-def]
 )
 def test_spread_samples(view, size: tuple[int, int], implementation: str) -> None:  # type: ignore[no-untyped-def]
     """Those that are brought together on their way, in each order of the passes, and none."""
-    image = view(picture(60, 150, 4, 4))  # more than vectors hold, and some
+    image = view(random_image(60, 150, 4, 4))  # more than vectors hold, and some
     got = resize(image, size, filter="bicubic", implementation=implementation)
     expected = resize(image.copy(order="C"), size, filter="bicubic", implementation="scalar")
     np.testing.assert_array_equal(got, expected)
@@ -247,14 +247,14 @@ def test_spread_samples(view, size: tuple[int, int], implementation: str) -> Non
 
 
 def test_two_dimensions_are_one_channel() -> None:
-    image = picture(20, 30, 1, 6)
+    image = random_image(20, 30, 1, 6)
     flat = resize(image[..., 0], (9, 8))
     assert flat.shape == (9, 8)
     np.testing.assert_array_equal(flat, resize(image, (9, 8))[..., 0])
 
 
 def test_read_only_and_unchanged() -> None:
-    image = picture(20, 30, 3, 8)
+    image = random_image(20, 30, 3, 8)
     before = image.copy()
     image.flags.writeable = False
     same_size = resize(image, (20, 30))
@@ -309,7 +309,7 @@ def test_a_view_too_large_to_copy_is_a_memory_error() -> None:
 def test_an_implementation_is_chosen_by_the_caller_or_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    image = picture(20, 30, 3, 8)
+    image = random_image(20, 30, 3, 8)
     assert implementations()[-1] == "scalar"
     with pytest.raises(ValueError, match=r"implementation: expected one .*'scalar', got 'mmx'"):
         resize(image, (4, 4), implementation="mmx")
@@ -336,7 +336,7 @@ def test_the_environment_chooses_an_implementation(name: str | None) -> None:
 
 
 def test_torch_has_neither_box_nor_hamming() -> None:
-    image = picture(20, 30, 3, 8)
+    image = random_image(20, 30, 3, 8)
     with pytest.raises(ValueError, match="reference: 'torch' resizes with the filters 'bilinear'"):
         resize(image, (4, 4), filter="box", reference="torch")
     with pytest.raises(ValueError, match="reference: expected 'pillow' or 'torch', got 'pil'"):
@@ -345,14 +345,14 @@ def test_torch_has_neither_box_nor_hamming() -> None:
 
 def test_what_torch_would_take_seconds_for_is_refused() -> None:
     """Its precision depends on the weights of all outputs, however few the crop keeps."""
-    strip = picture(1, 4000, 3, 8)
+    strip = random_image(1, 4000, 3, 8)
     with pytest.raises(
         ValueError, match=r"size: .* at most 65536 pixels with the reference 'torch'"
     ):
         resize(strip, (1, 70_000), reference="torch")
     preprocess = Preprocessor((8, 8), resize=20, reference="torch")
     with pytest.raises(
-        ValueError, match=r"images\[0\]: a picture of 1x4000 .* more than 65536 long"
+        ValueError, match=r"images\[0\]: an image of 1x4000 .* more than 65536 long"
     ):
         preprocess([strip])
     with pytest.raises(ValueError, match="size and resize: expected at most 65536 pixels"):

@@ -70,7 +70,7 @@ def wait_until_gone(threads: set[int], seconds: float = 30) -> None:
 
 
 def test_a_batch_below_a_mebibyte_wakes_no_thread() -> None:
-    """Counted are the bytes read and written, here 12,288 and 49,152 for each picture."""
+    """Counted are the bytes read and written, here 12,288 and 49,152 for each image."""
     image = noise(64, 64)
     preprocess = Preprocessor((64, 64), threads=3)
     before = running()
@@ -104,7 +104,7 @@ def test_one_thread_starts_no_other() -> None:
     assert not running() - before
 
 
-def test_a_batch_of_any_sizes_is_its_pictures_one_by_one() -> None:
+def test_a_batch_of_any_sizes_is_its_images_one_by_one() -> None:
     images = [noise(20 + 3 * i, 90 - 4 * i, seed=i) for i in range(15)]
     preprocess = core((24, 30), 28, "bicubic", threads=3)
     before = running()

@@ -183,19 +183,19 @@ def test_numpy_is_all_that_is_required(dist: Path) -> None:
 
 
 def test_the_bare_wheel_preprocesses_with_numpy_alone(bare: Path, tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
-    np.save(tmp_path / "picture.npy", picture)
+    image = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
+    np.save(tmp_path / "image.npy", image)
     program = (
         "import sys\n"
         "import numpy as np\n"
         "from falconet.native import Preprocessor\n"
         "preprocess = Preprocessor((224, 224), resize=256)\n"
-        "np.save('batch.npy', preprocess([np.load('picture.npy')]))\n"
+        "np.save('batch.npy', preprocess([np.load('image.npy')]))\n"
         "print(*{name.partition('.')[0] for name, module in sys.modules.items()\n"
         "        if 'site-packages' in str(getattr(module, '__file__', ''))})\n"
     )
     assert set(run(bare, "-c", program, cwd=tmp_path).split()) == {"falconet", "numpy"}
-    expected = Preprocessor((224, 224), resize=256)([picture])
+    expected = Preprocessor((224, 224), resize=256)([image])
     np.testing.assert_array_equal(np.load(tmp_path / "batch.npy"), expected)
 
 

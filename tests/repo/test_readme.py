@@ -27,7 +27,7 @@ def test_the_spec_is_one(readme: str) -> None:
 def test_the_python_runs(readme: str) -> None:
     random = np.random.default_rng(0)
     names = {
-        "picture": random.integers(0, 256, (375, 500, 3), np.uint8),
+        "image": random.integers(0, 256, (375, 500, 3), np.uint8),
         "another": random.integers(0, 256, (300, 200, 3), np.uint8),
     }
     exec(block(readme, "python"), names)
@@ -56,5 +56,5 @@ def test_the_files_exist(readme: str, repository: Path) -> None:
         if section:
             headings = re.findall(r"^#+ (.+)$", (repository / path).read_text(), re.M)
             assert section in {heading.lower().replace(" ", "-") for heading in headings}, name
-    # The picture shown is the one that `make serve` names.
-    assert f"--picture {curled.pop()}" in (repository / "Makefile").read_text()
+    # The image shown is the one that `make serve` names.
+    assert f"--image {curled.pop()}" in (repository / "Makefile").read_text()

@@ -31,7 +31,7 @@ class Stack:
     Args:
         archive: that is served.
         folder: for the state and the keys.
-        picture: that clients ask about.
+        image: that clients ask about.
         environment: of the commands, beside what they inherit.
 
     Attributes:
@@ -47,9 +47,9 @@ class Stack:
     metrics_port = 0
 
     def __init__(
-        self, archive: Path, folder: Path, picture: bytes, environment: Mapping[str, str] = PROXY
+        self, archive: Path, folder: Path, image: bytes, environment: Mapping[str, str] = PROXY
     ) -> None:
-        self.archive, self.state, self._picture = archive, folder / "state", picture
+        self.archive, self.state, self._image = archive, folder / "state", image
         self.keys = folder / "keys"
         self.keys.write_text("abc me\n")
         self.port = 0
@@ -121,7 +121,7 @@ class Stack:
         try:
             answer = requests.post(
                 f"http://127.0.0.1:{self.port}/predict",
-                data=self._picture,
+                data=self._image,
                 headers=KEY,
                 timeout=TIMEOUT,
             )

@@ -52,10 +52,10 @@ def handle(data, context):
 
 
 @pytest.fixture
-def gateway(running: Server, picture: bytes, tmp_path: Path) -> Iterator[Gateway]:
+def gateway(running: Server, image: bytes, tmp_path: Path) -> Iterator[Gateway]:
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
-    with supervised(running, keys, picture) as gateway:
+    with supervised(running, keys, image) as gateway:
         yield gateway
 
 
@@ -65,14 +65,14 @@ def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(
     make: Make,
     load: Callable[..., Any],
     tmp_path: Path,
-    picture: bytes,
+    image: bytes,
 ) -> None:
     url = f"http://127.0.0.1:{gateway.port}/predict"
     # Of versions that take their time to answer there are fewer answers.
     trial = Trial(percent=40, seconds=3, requests=5)
 
     def ask() -> str:
-        answer = requests.post(url, data=picture, headers=KEY, timeout=60).json()
+        answer = requests.post(url, data=image, headers=KEY, timeout=60).json()
         return str(answer["predictions"][0]["label"].split()[0])
 
     handler = tmp_path / "handler.py"

@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.server, pytest.mark.needs("nginx"), pytest.mark.long]
 
 
 @pytest.fixture
-def stack(given: Path, picture: bytes, tmp_path: Path) -> Iterator[Stack]:
-    with started(Stack(given, tmp_path, picture)) as running:
+def stack(given: Path, image: bytes, tmp_path: Path) -> Iterator[Stack]:
+    with started(Stack(given, tmp_path, image)) as running:
         yield running
 
 

@@ -89,8 +89,8 @@ time_t time(time_t *now) {
 
 
 @pytest.fixture
-def stack(given: Path, picture: bytes, tmp_path: Path) -> Iterator[Stack]:
-    with started(Stack(given, tmp_path, picture)) as running:
+def stack(given: Path, image: bytes, tmp_path: Path) -> Iterator[Stack]:
+    with started(Stack(given, tmp_path, image)) as running:
         yield running
 
 
@@ -137,7 +137,7 @@ def fill(path: Path) -> None:
 
 
 def test_the_disk_is_full(
-    given: Path, picture: bytes, tmp_path: Path, small_weights: Weights
+    given: Path, image: bytes, tmp_path: Path, small_weights: Weights
 ) -> None:
     """Clients notice nothing; a deploy is refused, and works once there is space."""
     network = ConvNet(WIDTHS, classes=3)
@@ -146,7 +146,7 @@ def test_the_disk_is_full(
     large = replace(small_weights, network=network.eval(), arguments=arguments)
     second = Pets(large, tmp_path / "large").archive("2.0")
     assert second.stat().st_size > 1 << 20
-    stack = Stack(given, tmp_path, picture)
+    stack = Stack(given, tmp_path, image)
     stack.state.mkdir()
     with mounted(stack.state, *DISK), started(stack), stack.asked(1):
         filling = stack.state / "filling"
@@ -227,9 +227,9 @@ def test_the_gateways_port_is_taken(stack: Stack) -> None:
     assert stack.ask() == "1.0"
 
 
-def test_the_servers_port_is_taken(given: Path, picture: bytes, tmp_path: Path) -> None:
+def test_the_servers_port_is_taken(given: Path, image: bytes, tmp_path: Path) -> None:
     """The command names the port and starts nothing; on a free port it works."""
-    stack = Stack(given, tmp_path, picture)
+    stack = Stack(given, tmp_path, image)
     with listening() as port:
         refused = stack.attempt("serve", given, *ANY_PORTS, "--port", port, "--background")
         assert refused.returncode == 1, refused.stdout
@@ -241,11 +241,11 @@ def test_the_servers_port_is_taken(given: Path, picture: bytes, tmp_path: Path) 
         assert stack.ask() == "1.0"
 
 
-def test_proxy_variables_are_set(given: Path, picture: bytes, tmp_path: Path, make: Make) -> None:
+def test_proxy_variables_are_set(given: Path, image: bytes, tmp_path: Path, make: Make) -> None:
     """All commands reach the server and the gateway past a proxy that is not there."""
-    (tmp_path / "cat.png").write_bytes(picture)
+    (tmp_path / "cat.png").write_bytes(image)
     proxies = dict.fromkeys((*NAMES, *map(str.lower, NAMES)), "http://127.0.0.1:9")
-    stack = Stack(given, tmp_path, picture, proxies)
+    stack = Stack(given, tmp_path, image, proxies)
     for name in ("NO_PROXY", "no_proxy"):
         stack.environment.pop(name, None)
     with started(stack):
@@ -299,11 +299,11 @@ def test_the_folder_becomes_read_only(stack: Stack, make: Make) -> None:
 class Inside(Stack):
     """One in a network namespace, where its clients are too."""
 
-    def __init__(self, namespace: str, archive: Path, folder: Path, picture: bytes) -> None:
-        super().__init__(archive, folder, picture)
+    def __init__(self, namespace: str, archive: Path, folder: Path, image: bytes) -> None:
+        super().__init__(archive, folder, image)
         self.inside = ("ip", "netns", "exec", namespace)
-        self._file = folder / "picture.png"
-        self._file.write_bytes(picture)
+        self._file = folder / "image.png"
+        self._file.write_bytes(image)
 
     def _curl(self, path: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         ask = ("curl", "--silent", "--fail", "--noproxy", "*", *arguments)
@@ -353,9 +353,9 @@ def loopback(namespace: str, state: str) -> None:
 
 
 @pytest.mark.needs("ip", "curl")
-def test_the_network_goes_away(given: Path, picture: bytes, tmp_path: Path) -> None:
+def test_the_network_goes_away(given: Path, image: bytes, tmp_path: Path) -> None:
     """Clients get answers again ten seconds after it is back; nothing is started again."""
-    with namespace() as name, started(Inside(name, given, tmp_path, picture)) as stack:
+    with namespace() as name, started(Inside(name, given, tmp_path, image)) as stack:
         assert isinstance(stack, Inside)
         before = stack.processes()
         with stack.asked(2):
@@ -410,13 +410,13 @@ def killed(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[byt
 
 
 @pytest.mark.needs("cc")
-def test_the_clock_jumps(given: Path, picture: bytes, tmp_path: Path, make: Make) -> None:
+def test_the_clock_jumps(given: Path, image: bytes, tmp_path: Path, make: Make) -> None:
     """Shares of a trial and readiness stay; the share of a trial that is killed ends in time."""
     date = Date(tmp_path)
     second = make("2.0")
     trial = ("canary", second, "--percent", "50", "--seconds", "100")
     today = datetime.now().astimezone()
-    with started(Stack(given, tmp_path, picture, date.environment)) as stack:
+    with started(Stack(given, tmp_path, image, date.environment)) as stack:
         with stack.asked(2), killed(stack.begin(*trial)) as process:
             deadline = time.monotonic() + COMMAND_SECONDS
             while not stack.answers["2.0"]:

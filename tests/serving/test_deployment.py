@@ -64,7 +64,7 @@ def test_deploys_and_a_rollback_under_load_lose_nothing(
 def test_what_fails_or_is_interrupted_leaves_the_old_version(
     running: Server,
     make: Make,
-    picture: bytes,
+    image: bytes,
     pets: Any,
     said_by: SaidBy,
     tmp_path: Path,
@@ -88,7 +88,7 @@ def test_what_fails_or_is_interrupted_leaves_the_old_version(
     shutil.copytree(pets.exported("2.0"), folder)
     torch.jit.script(Crashing()).save(folder / "model.pt")
     archive(folder, crashing, handler=ENTRY, version="3.0")
-    known = [Sample(picture, "2.0 dog", 0.123)]
+    known = [Sample(image, "2.0 dog", 0.123)]
     archive(pets.exported("2.0"), unlike, handler=ENTRY, version="4.0", known=known)
     with load(running.client.prediction_url("pets")) as asked:
         # It is found out in the warm-up of its first worker.

@@ -60,7 +60,7 @@ def serves(said_by: SaidBy) -> Callable[[Server, str], None]:
 def test_what_fails_leaves_all_as_it_was(
     server: StandIn,
     make: Make,
-    picture: bytes,
+    image: bytes,
     pets: Any,
     serves: Callable[..., None],
     tmp_path: Path,
@@ -85,7 +85,7 @@ def test_what_fails_leaves_all_as_it_was(
         make("3.0"), r"pets 3\.0: a worker died while it loaded the model; see .*model_log\.log"
     )
     unlike = tmp_path / "unlike" / "pets.mar"
-    known = [Sample(picture, "2.0 dog", 0.123)]
+    known = [Sample(image, "2.0 dog", 0.123)]
     archive(pets.exported("2.0"), unlike, handler=ENTRY, version="4.0", known=known)
     refused(unlike, r"pets 4\.0: expected 2\.0 dog with probability 0\.123 for sample 0, got")
 

@@ -114,7 +114,7 @@ def test_predictions_by_tls_and_key(
         assert refused.json()["error"]["message"].startswith("expected a known API key")
         assert refused.headers["WWW-Authenticate"] == "Bearer"
     content = base64.b64encode(frog).decode()
-    tensor = {"name": "picture", "datatype": "BYTES", "shape": [1], "data": [content]}
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [content]}
     for path, body in (
         ("/predict", {"instances": [{"b64": content}]}),
         ("/v1/models/cifar10:predict", {"instances": [{"b64": content}]}),

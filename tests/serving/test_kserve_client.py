@@ -27,7 +27,7 @@ ASK = """
 import asyncio, base64, json, sys
 from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
 
-url, picture = sys.argv[1], open(sys.argv[2], "rb").read()
+url, image = sys.argv[1], open(sys.argv[2], "rb").read()
 KEY = {"X-Api-Key": "abc"}  # the client adds to the headers that it is given
 
 async def ask():
@@ -39,13 +39,13 @@ async def ask():
         if said["ready"]:
             break
         await asyncio.sleep(0.2)
-    text = base64.b64encode(picture).decode()
+    text = base64.b64encode(image).decode()
     tensor = InferInput("image", [1], "BYTES", data=[text])
     found = await v2.infer(url, InferRequest("cifar10", [tensor]), "cifar10", dict(KEY), timeout=60)
     said["v2"] = next(each.data[0] for each in found.outputs if each.name == "label")
     tensor = InferInput("image", [1], "BYTES")
     import numpy
-    tensor.set_data_from_numpy(numpy.array([picture], dtype=object), binary_data=True)
+    tensor.set_data_from_numpy(numpy.array([image], dtype=object), binary_data=True)
     found = await v2.infer(url, InferRequest("cifar10", [tensor]), "cifar10", dict(KEY), timeout=60)
     said["binary"] = str(next(e.as_numpy() for e in found.outputs if e.name == "label").flat[0])
     v1 = InferenceRESTClient(RESTConfig(protocol="v1"))

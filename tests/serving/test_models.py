@@ -130,7 +130,7 @@ def test_a_model_that_cannot_be_added_leaves_the_others(
     server: StandIn,
     cats: Path,
     pets: Any,
-    picture: bytes,
+    image: bytes,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_model_that_cannot_be_added_leaves_the_others(
         serves(server, pets="1.0")
 
     unlike = tmp_path / "cats.mar"
-    known = [Sample(picture, "2.0 dog", 0.123)]
+    known = [Sample(image, "2.0 dog", 0.123)]
     archive(pets.exported("2.0"), unlike, handler=ENTRY, version="4.0", known=known)
     refused(unlike, r"cats 4\.0: expected 2\.0 dog with probability 0\.123 for sample 0, got")
     server.interfaces.dying.add("5.0")

@@ -37,7 +37,7 @@ class Fake:
     def counted(self, model: str, version: str) -> Counts:
         return Counts(self.begun, self.answered, self.answered, float(self.answered))
 
-    def predict(self, model: str, picture: bytes) -> dict[str, Any]:
+    def predict(self, model: str, image: bytes) -> dict[str, Any]:
         self.asked += 1
         return {"success": self.success}
 

@@ -52,14 +52,14 @@ def test_hostile_requests_fail_alone(stack: Stack) -> None:
 def test_forms_are_read_behind_the_gateway(stack: Stack) -> None:
     """Where TorchServe would say 500."""
     url = f"http://127.0.0.1:{stack.port}/predict"
-    picture = stack.task.pictures[4]
+    image = stack.task.images[4]
     part = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n'
     for kind, body, status in (
-        ("multipart/form-data; boundary=b", part + picture + b"\r\n--b--\r\n", 200),
-        ("multipart/form-data; boundary=b", part + picture, 400),
-        ("multipart/form-data; boundary=", part + picture + b"\r\n--b--\r\n", 400),
+        ("multipart/form-data; boundary=b", part + image + b"\r\n--b--\r\n", 200),
+        ("multipart/form-data; boundary=b", part + image, 400),
+        ("multipart/form-data; boundary=", part + image + b"\r\n--b--\r\n", 400),
         ("multipart/form-data; boundary=b", part.replace(b"image", b"") + b"\r\n--b--", 400),
-        ("application/x-www-form-urlencoded", picture, 200),  # curl --data-binary
+        ("application/x-www-form-urlencoded", image, 200),  # curl --data-binary
         ("application/x-www-form-urlencoded", b"image=%%%", 415),
     ):
         headers = {"X-Api-Key": KEYS[0], "Content-Type": kind}

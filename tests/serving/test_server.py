@@ -66,8 +66,8 @@ def test_the_first_16_test_images_as_form_and_as_body(url: str, samples: list[Pa
     assert right >= 15
 
 
-def test_larger_pictures_in_every_format(url: str, pictures: Path) -> None:
-    files = [path for path in pictures.glob("ship*") if path.is_file()]
+def test_larger_images_in_every_format(url: str, images: Path) -> None:
+    files = [path for path in images.glob("ship*") if path.is_file()]
     assert {path.suffix for path in files} == {".jpg", ".png", ".webp", ".gif", ".bmp"}
     for path in files:
         response = requests.post(url, data=path.read_bytes(), timeout=TIMEOUT)
@@ -124,15 +124,15 @@ def test_kserve_json(server: Server, samples: list[Path], path: str) -> None:
 
 
 def test_four_bad_requests_in_a_batch_of_16(
-    server: Server, samples: list[Path], pictures: Path
+    server: Server, samples: list[Path], images: Path
 ) -> None:
     """One truncated JPEG, one text file, one empty body, one header of 20,000 x 20,000 pixels."""
     url = register(server, "patient")
-    jpeg = (pictures / "ship.jpg").read_bytes()
+    jpeg = (images / "ship.jpg").read_bytes()
     huge = jpeg.replace(b"\x01\xe0\x02\x80", b"\x4e\x20\x4e\x20", 1)  # its height and width
     assert huge != jpeg
     bodies = [path.read_bytes() for path in samples]
-    bad = {1: (jpeg[:9000], 422), 6: (b"no picture", 415), 7: (b"", 400), 12: (huge, 413)}
+    bad = {1: (jpeg[:9000], 422), 6: (b"no image", 415), 7: (b"", 400), 12: (huge, 413)}
     for i, (body, _) in bad.items():
         bodies[i] = body
 
@@ -197,7 +197,7 @@ def test_what_workers_count_is_exported(server: Server, url: str, samples: list[
     counters = [
         ("falconet_requests_total", {"status": "200"}),
         ("falconet_requests_total", {"status": "415"}),
-        ("falconet_pictures_total", {"model_version": "1.0"}),
+        ("falconet_images_total", {"model_version": "1.0"}),
     ]
     expected = [16, 1, 16]
     deadline = time.monotonic() + TIMEOUT
@@ -221,7 +221,7 @@ def test_what_workers_count_is_exported(server: Server, url: str, samples: list[
     assert "PredictionTime" not in after
 
 
-def test_any_torchscript_classifier(server: Server, pictures: Path, tmp_path: Path) -> None:
+def test_any_torchscript_classifier(server: Server, images: Path, tmp_path: Path) -> None:
     """A stock ResNet with ImageNet's preprocessing answers what torchvision computes itself."""
     torch.manual_seed(0)
     network = torchvision.models.resnet18(num_classes=20).eval()
@@ -231,7 +231,7 @@ def test_any_torchscript_classifier(server: Server, pictures: Path, tmp_path: Pa
     exactly = Serving(workers=1, batch_size=1, precision="float32")
     archive(tmp_path, server.store / "resnet.mar", handler=ENTRY, serving=exactly)
 
-    data = (pictures / "ship.jpg").read_bytes()
+    data = (images / "ship.jpg").read_bytes()
     response = requests.post(register(server, "resnet"), data=data, timeout=TIMEOUT)
     assert response.status_code == 200, response.text
     transform = torchvision.transforms.Compose(
@@ -242,9 +242,9 @@ def test_any_torchscript_classifier(server: Server, pictures: Path, tmp_path: Pa
             torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ]
     )
-    picture = torchvision.datasets.folder.default_loader(str(pictures / "ship.jpg"))
+    image = torchvision.datasets.folder.default_loader(str(images / "ship.jpg"))
     with torch.inference_mode():
-        expected = network(transform(picture)[None]).softmax(1)[0].topk(3)
+        expected = network(transform(image)[None]).softmax(1)[0].topk(3)
     predictions = response.json()["predictions"]
     assert [p["label"] for p in predictions] == [names[i] for i in expected.indices]
     for prediction, probability in zip(predictions, expected.values.tolist(), strict=True):
@@ -282,16 +282,16 @@ def free() -> Configuration:
 def test_a_server_from_its_start_to_its_end(
     start: Callable[[Path], Server],
     given: Path,
-    pictures: Path,
+    images: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is ready when a picture is answered, and stopping leaves nothing, whatever was killed."""
+    """It is ready when an image is answered, and stopping leaves nothing, whatever was killed."""
     # An environment for TorchServe does not get in the way.
     monkeypatch.setenv("TS_CONFIG_FILE", "/nowhere/config.properties")
     server = start(given)
-    with pytest.raises(ServerError, match=r"a test picture was answered: .*'code': 415"):
-        server.wait_ready(b"no picture")
-    server.wait_ready((pictures / "ship.jpg").read_bytes())
+    with pytest.raises(ServerError, match=r"a test image was answered: .*'code': 415"):
+        server.wait_ready(b"no image")
+    server.wait_ready((images / "ship.jpg").read_bytes())
     assert len(processes_of(server.temporary)) == 3, "what waits for Java, Java, and a worker"
     # With the first of them gone, the others serve on.
     psutil.Process(server.pid).kill()

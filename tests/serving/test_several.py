@@ -26,7 +26,7 @@ def test_models_come_change_and_go_beside_each_other(
     make: Callable[..., Path],
     start_pets: Callable[..., Server],
     load: Callable[..., Any],
-    picture: bytes,
+    image: bytes,
     tmp_path: Path,
 ) -> None:
     """The classes of each begin with its version, so that answers say whose they are."""
@@ -36,7 +36,7 @@ def test_models_come_change_and_go_beside_each_other(
     server = start_pets(given, also=[cats], profile=two)
 
     def said(url: str, path: str) -> str:
-        response = requests.post(url + path, data=picture, headers=KEY, timeout=60)
+        response = requests.post(url + path, data=image, headers=KEY, timeout=60)
         answer = response.json()
         if response.status_code != 200:
             return str(answer["error"]["code"])
@@ -45,7 +45,7 @@ def test_models_come_change_and_go_beside_each_other(
     def workers(model: str) -> list[int]:
         return [worker["pid"] for worker in server.client.describe(model)["workers"]]
 
-    with supervised(server, tmp_path / "keys", picture) as gateway:
+    with supervised(server, tmp_path / "keys", image) as gateway:
         url = f"http://127.0.0.1:{gateway.port}"
         assert [said(url, path) for path in ("/predict", "/predict/pets")] == ["1.0", "1.0"]
         assert said(url, "/predict/cats") == "5.0"
@@ -83,5 +83,5 @@ def test_models_come_change_and_go_beside_each_other(
     assert server.models == ["pets", "fish"]
     assert set(server.client.models()) == {"pets", "fish"}
     for model, version in (("pets", "1.0"), ("fish", "7.0")):
-        answer = server.client.predict(model, picture)
+        answer = server.client.predict(model, image)
         assert answer["predictions"][0]["label"].startswith(f"{version} ")

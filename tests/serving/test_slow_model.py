@@ -77,9 +77,9 @@ class SlowStack(Stack):
         return float(next(line for line in lines if line.startswith(name)).split()[-1])
 
 
-def test_it_is_overloaded(slow: Path, picture: bytes, tmp_path: Path) -> None:
+def test_it_is_overloaded(slow: Path, image: bytes, tmp_path: Path) -> None:
     """Who is let in is answered in time, all others at once, and it stays ready."""
-    stack = SlowStack(slow, tmp_path, picture)
+    stack = SlowStack(slow, tmp_path, image)
     with started(stack):
         deadline = time.monotonic() + 60
         # While nobody asks, the gateway does, which is how it learns what a request takes.

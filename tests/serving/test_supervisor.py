@@ -39,10 +39,10 @@ class Place:
         url: of the gateway.
     """
 
-    def __init__(self, server: StandIn, picture: bytes, keys: Path) -> None:
+    def __init__(self, server: StandIn, image: bytes, keys: Path) -> None:
         self.server: Server | None = server
         self.said: list[str] = []
-        self.picture = picture
+        self.image = image
         self.state = server.folder
         (port,) = free_ports(1)
         self.gateway = Gateway.start(
@@ -58,7 +58,7 @@ class Place:
                 self.state,
                 lambda: self.server,
                 self.gateway,
-                self.picture,
+                self.image,
                 self.said.append,
                 poll_seconds=0.05,
             )
@@ -66,7 +66,7 @@ class Place:
             self.said.append(str(error))
 
     def ask(self) -> requests.Response:
-        return requests.post(f"{self.url}/predict", data=self.picture, headers=KEY, timeout=TIMEOUT)
+        return requests.post(f"{self.url}/predict", data=self.image, headers=KEY, timeout=TIMEOUT)
 
     def wait_ready(self, expected: bool) -> None:
         self.wait(
@@ -87,10 +87,10 @@ class Place:
 
 
 @pytest.fixture
-def place(stand_in: Begin, picture: bytes, tmp_path: Path) -> Iterator[Place]:
+def place(stand_in: Begin, image: bytes, tmp_path: Path) -> Iterator[Place]:
     keys = tmp_path / "keys"
     keys.write_text("abc me\n")
-    made = Place(stand_in(), picture, keys)
+    made = Place(stand_in(), image, keys)
     yield made
     made.stop()
     assert made.said[-1].startswith("nginx has ended; see ")
@@ -112,7 +112,7 @@ def test_a_server_that_goes_and_comes_on_other_ports(place: Place, stand_in: Beg
 
     def answered() -> bool:
         with open_session(place.url, api_key="abc") as session, suppress(ServerError):
-            return predict(f"{place.url}/predict", place.picture, session=session)["success"]
+            return predict(f"{place.url}/predict", place.image, session=session)["success"]
         return False
 
     # nginx starts other worker processes for that.

@@ -31,7 +31,7 @@ COLORS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
 
 def make(folder: Path, split: str, count: int, seed: int) -> None:
-    """Noisy pictures of one color each, of several sizes."""
+    """Noisy images of one color each, of several sizes."""
     random = np.random.default_rng(seed)
     for name, color in COLORS.items():
         (folder / split / name).mkdir(parents=True)

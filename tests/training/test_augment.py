@@ -6,7 +6,7 @@ from falconet.training.augment import COLUMNS, Augmentation
 
 
 @pytest.fixture
-def pictures() -> torch.Tensor:
+def images() -> torch.Tensor:
     return torch.rand(200, 3, 12, 10, generator=torch.Generator().manual_seed(0)) + 1
 
 
@@ -14,18 +14,18 @@ def chance(count: int, columns: int = 2, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, columns, generator=torch.Generator().manual_seed(seed))
 
 
-def test_flip_mirrors_the_chosen_ones(pictures: torch.Tensor) -> None:
-    mirrored = torch.arange(len(pictures)) % 3 == 0
-    flipped = augment.flip(pictures, mirrored)
-    torch.testing.assert_close(flipped[mirrored], pictures[mirrored].flip(3), rtol=0, atol=0)
-    torch.testing.assert_close(flipped[~mirrored], pictures[~mirrored], rtol=0, atol=0)
+def test_flip_mirrors_the_chosen_ones(images: torch.Tensor) -> None:
+    mirrored = torch.arange(len(images)) % 3 == 0
+    flipped = augment.flip(images, mirrored)
+    torch.testing.assert_close(flipped[mirrored], images[mirrored].flip(3), rtol=0, atol=0)
+    torch.testing.assert_close(flipped[~mirrored], images[~mirrored], rtol=0, atol=0)
 
 
-def test_translate_shifts_each_picture_by_itself() -> None:
+def test_translate_shifts_each_image_by_itself() -> None:
     rows, columns = torch.meshgrid(torch.arange(12.0), torch.arange(10.0), indexing="ij")
-    pictures = torch.stack([rows, columns, rows + columns]).repeat(400, 1, 1, 1)
-    shifted = augment.translate(pictures, 2, chance(400))
-    middle = shifted[:, :, 6, 5] - pictures[:, :, 6, 5]
+    images = torch.stack([rows, columns, rows + columns]).repeat(400, 1, 1, 1)
+    shifted = augment.translate(images, 2, chance(400))
+    middle = shifted[:, :, 6, 5] - images[:, :, 6, 5]
     torch.testing.assert_close(middle[:, 2], middle[:, 0] + middle[:, 1])
     # All 25 shifts occur, each about as often as the others.
     pairs, counts = torch.unique(middle[:, :2], dim=0, return_counts=True)
@@ -33,47 +33,47 @@ def test_translate_shifts_each_picture_by_itself() -> None:
         [float(y), float(x)] for y in range(-2, 3) for x in range(-2, 3)
     ]
     assert counts.min() >= 4
-    # What comes in at the edge is the picture's mirror image.
-    for picture, (dy, dx) in zip(shifted, middle[:, :2].tolist(), strict=True):
-        assert picture[0, 0, 0] == abs(dy)
-        assert picture[1, 0, 0] == abs(dx)
+    # What comes in at the edge is the image's mirror image.
+    for image, (dy, dx) in zip(shifted, middle[:, :2].tolist(), strict=True):
+        assert image[0, 0, 0] == abs(dy)
+        assert image[1, 0, 0] == abs(dx)
 
 
-def test_cutout_blanks_one_square(pictures: torch.Tensor) -> None:
-    cut = augment.cutout(pictures, 4, chance(200))
+def test_cutout_blanks_one_square(images: torch.Tensor) -> None:
+    cut = augment.cutout(images, 4, chance(200))
     blank = cut == 0
     assert (blank.sum((1, 2, 3)) == 3 * 16).all()
     assert (blank[:, 0].any(2).sum(1) == 4).all()
     assert (blank[:, 0].any(1).sum(1) == 4).all()
-    torch.testing.assert_close(cut[~blank], pictures[~blank], rtol=0, atol=0)
+    torch.testing.assert_close(cut[~blank], images[~blank], rtol=0, atol=0)
     positions = {tuple(p[0].nonzero()[0].tolist()) for p in blank}
     assert len(positions) > 30  # of 9 x 7
 
 
 def test_affine_turns_a_quarter_exactly() -> None:
-    pictures = torch.rand(2, 3, 9, 9)
-    turned = augment.affine(pictures, torch.tensor([90.0, 0.0]), torch.zeros(2, 2))
-    torch.testing.assert_close(turned[0], pictures[0].rot90(1, (1, 2)), rtol=0, atol=1e-5)
-    torch.testing.assert_close(turned[1], pictures[1], rtol=0, atol=1e-5)
+    images = torch.rand(2, 3, 9, 9)
+    turned = augment.affine(images, torch.tensor([90.0, 0.0]), torch.zeros(2, 2))
+    torch.testing.assert_close(turned[0], images[0].rot90(1, (1, 2)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(turned[1], images[1], rtol=0, atol=1e-5)
 
 
-def test_affine_turns_oblong_pictures_without_shearing() -> None:
+def test_affine_turns_oblong_images_without_shearing() -> None:
     """A dot stays as far from the center as it was, in pixels."""
-    pictures = torch.zeros(1, 1, 21, 41)
-    pictures[0, 0, 10, 28] = 1  # 8 to the right of the center
-    turned = augment.affine(pictures, torch.tensor([90.0]), torch.zeros(1, 2))
+    images = torch.zeros(1, 1, 21, 41)
+    images[0, 0, 10, 28] = 1  # 8 to the right of the center
+    turned = augment.affine(images, torch.tensor([90.0]), torch.zeros(1, 2))
     assert turned[0, 0].argmax().item() == 2 * 41 + 20  # 8 above it
 
 
 def test_affine_moves_by_shares_and_repeats_the_edge() -> None:
-    pictures = torch.arange(10.0).repeat(1, 1, 20, 1)
-    moved = augment.affine(pictures, torch.zeros(1), torch.tensor([[0.2, 0.0]]))
+    images = torch.arange(10.0).repeat(1, 1, 20, 1)
+    moved = augment.affine(images, torch.zeros(1), torch.tensor([[0.2, 0.0]]))
     expected = torch.tensor([2.0, 3, 4, 5, 6, 7, 8, 9, 9, 9])
     torch.testing.assert_close(moved[0, 0, 7], expected, rtol=0, atol=1e-4)
 
 
-def test_cutmix_mixes_pictures_and_targets_alike() -> None:
-    """Each picture is of one value, which tells where its pixels come from."""
+def test_cutmix_mixes_images_and_targets_alike() -> None:
+    """Each image is of one value, which tells where its pixels come from."""
     flat = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 3, 12, 10)
     shares = []
     for seed in range(200):
@@ -96,29 +96,29 @@ FULL = Augmentation(rotate=10, shift=0.1, flip="random", translate=2, cutout=4)
 
 
 @pytest.mark.parametrize("name", ["rotate", "shift", "flip", "translate", "cutout"])
-def test_each_field_does_something(pictures: torch.Tensor, name: str) -> None:
+def test_each_field_does_something(images: torch.Tensor, name: str) -> None:
     only = Augmentation(**{name: getattr(FULL, name)})
-    mirrored = torch.zeros(len(pictures), dtype=torch.bool)
-    changed = only(pictures, chance(200, COLUMNS), mirrored)
-    assert changed.shape == pictures.shape
-    assert (changed != pictures).any((1, 2, 3)).float().mean() > 0.4
+    mirrored = torch.zeros(len(images), dtype=torch.bool)
+    changed = only(images, chance(200, COLUMNS), mirrored)
+    assert changed.shape == images.shape
+    assert (changed != images).any((1, 2, 3)).float().mean() > 0.4
 
 
-def test_nothing_asked_is_nothing_done(pictures: torch.Tensor) -> None:
-    assert Augmentation()(pictures, chance(200, COLUMNS), torch.ones(200)) is pictures
+def test_nothing_asked_is_nothing_done(images: torch.Tensor) -> None:
+    assert Augmentation()(images, chance(200, COLUMNS), torch.ones(200)) is images
 
 
-def test_alternating_flips_are_given(pictures: torch.Tensor) -> None:
-    mirrored = torch.arange(len(pictures)) % 2 == 0
-    flipped = Augmentation(flip="alternating")(pictures, chance(200, COLUMNS), mirrored)
-    torch.testing.assert_close(flipped, augment.flip(pictures, mirrored), rtol=0, atol=0)
+def test_alternating_flips_are_given(images: torch.Tensor) -> None:
+    mirrored = torch.arange(len(images)) % 2 == 0
+    flipped = Augmentation(flip="alternating")(images, chance(200, COLUMNS), mirrored)
+    torch.testing.assert_close(flipped, augment.flip(images, mirrored), rtol=0, atol=0)
 
 
-def test_a_part_of_a_batch_is_augmented_as_in_the_whole(pictures: torch.Tensor) -> None:
+def test_a_part_of_a_batch_is_augmented_as_in_the_whole(images: torch.Tensor) -> None:
     """What lets several processes share a batch."""
     drawn, mirrored = chance(200, COLUMNS), torch.arange(200) % 2 == 0
-    whole = FULL(pictures, drawn, mirrored)
-    part = FULL(pictures[1::3], drawn[1::3], mirrored[1::3])
+    whole = FULL(images, drawn, mirrored)
+    part = FULL(images[1::3], drawn[1::3], mirrored[1::3])
     torch.testing.assert_close(part, whole[1::3], rtol=0, atol=0)
 
 

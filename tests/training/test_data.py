@@ -22,35 +22,35 @@ def folder(tmp_path: Path) -> Path:
             for i in range(count):
                 pixels = random.integers(0, 256, (8, 6 + label, 3), np.uint8)
                 Image.fromarray(pixels).save(tmp_path / split / name / f"{i}.png")
-            (tmp_path / split / name / "notes.txt").write_text("not a picture")
+            (tmp_path / split / name / "notes.txt").write_text("not an image")
     return tmp_path
 
 
 def test_a_folder_per_class(folder: Path) -> None:
     train = data.load(folder, "train")
     assert train.classes == ("ant", "cow", "zebra")
-    assert len(train.pictures) == len(train.labels) == 60
-    for picture, label in zip(train.pictures, train.labels, strict=True):
-        assert isinstance(picture, Path)
-        assert picture.parent.name == train.classes[label]
-    assert len(data.load(folder, "test").pictures) == 15
+    assert len(train.images) == len(train.labels) == 60
+    for image, label in zip(train.images, train.labels, strict=True):
+        assert isinstance(image, Path)
+        assert image.parent.name == train.classes[label]
+    assert len(data.load(folder, "test").images) == 15
 
 
 def test_an_empty_class_is_an_error(folder: Path) -> None:
     (folder / "train" / "bee").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"bee: expected pictures \(\.bmp"):
+    with pytest.raises(FileNotFoundError, match=r"bee: expected images \(\.bmp"):
         data.load(folder, "train")
 
 
 def test_a_folder_without_classes_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
-    with pytest.raises(FileNotFoundError, match="expected a folder of pictures for each class"):
+    with pytest.raises(FileNotFoundError, match="expected a folder of images for each class"):
         data.load(tmp_path, "train")
 
 
-def test_training_decodes_as_the_handler_does(pictures: Path) -> None:
+def test_training_decodes_as_the_handler_does(images: Path) -> None:
     suffixes = formats.suffixes(formats.DEFAULT)
-    files = [path for path in pictures.rglob("*") if path.suffix in suffixes]
+    files = [path for path in images.rglob("*") if path.suffix in suffixes]
     assert len(files) >= 25
     for path in files:
         served = decode_served(path.read_bytes(), 10**6)
@@ -67,7 +67,7 @@ def test_training_refuses_the_depth_that_serving_refuses(tmp_path: Path) -> None
 
 def test_a_bomb_is_named(tmp_path: Path) -> None:
     Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
-    with pytest.raises(ValueError, match=r"bomb\.png: expected a picture of at most 50000000 pix"):
+    with pytest.raises(ValueError, match=r"bomb\.png: expected an image of at most 50000000 pix"):
         data.decode(tmp_path / "bomb.png", Decoder())
 
 
@@ -76,7 +76,7 @@ def test_hidden_files_and_folders_are_passed_over(folder: Path) -> None:
     (folder / "train" / ".ipynb_checkpoints").mkdir()
     (folder / "train" / ".ipynb_checkpoints" / "0.png").write_bytes(b"")
     (folder / "train" / "cow" / "._0.png").write_bytes(b"\0\5\x16\7")
-    assert data.load(folder, "train").pictures == before.pictures
+    assert data.load(folder, "train").images == before.images
     assert data.load(folder, "train").classes == before.classes
 
 
@@ -84,18 +84,18 @@ def test_other_formats_are_read_where_they_are_allowed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("RGB", (9, 7)).save(folder / "train" / "cow" / "new.avif")
-    assert len(data.load(folder, "train").pictures) == 60
+    assert len(data.load(folder, "train").images) == 60
     said = " ".join(capsys.readouterr().err.split())
     assert "1 AVIF files are left out; name it in formats" in said
     allowed = (*formats.DEFAULT, "AVIF")
     dataset = data.load(folder, "train", allowed)
-    assert len(dataset.pictures) == 61
-    new = next(i for i, path in enumerate(dataset.pictures) if path.name == "new.avif")
+    assert len(dataset.images) == 61
+    new = next(i for i, path in enumerate(dataset.images) if path.name == "new.avif")
     assert data.decode_all(dataset, np.array([new]), Decoder(allowed))[0].shape == (7, 9, 3)
 
 
-def test_a_damaged_picture_is_named(pictures: Path, tmp_path: Path) -> None:
-    whole = (pictures / "ship.jpg").read_bytes()
+def test_a_damaged_image_is_named(images: Path, tmp_path: Path) -> None:
+    whole = (images / "ship.jpg").read_bytes()
     (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"half\.jpg: .*truncated"):
         data.decode(tmp_path / "half.jpg", Decoder())
@@ -119,7 +119,7 @@ def test_downloads_come_from_torchvision(
     dataset = data.load(source, "test")
     assert dataset.labels.tolist() == [3, 8]
     assert dataset.classes == ("airplane", "automobile")
-    assert data.decode(dataset.pictures[1], Decoder()).shape == (32, 32, 3)
+    assert data.decode(dataset.images[1], Decoder()).shape == (32, 32, 3)
 
 
 def test_a_failed_download_says_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,8 +133,8 @@ def test_a_failed_download_says_what_else_there_is(monkeypatch: pytest.MonkeyPat
         data.load("cifar100", "train")
 
 
-def test_encoding_keeps_files_and_pixels(pictures: Path) -> None:
-    path = pictures / "ship.jpg"
+def test_encoding_keeps_files_and_pixels(images: Path) -> None:
+    path = images / "ship.jpg"
     assert data.encode(path) == path.read_bytes()
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     encoded = Image.open(io.BytesIO(data.encode(pixels)))
@@ -144,9 +144,9 @@ def test_encoding_keeps_files_and_pixels(pictures: Path) -> None:
 @pytest.mark.parametrize("of", ["channels", "pixels"])
 def test_statistics_are_over_all_pixels(of: Literal["channels", "pixels"]) -> None:
     random = np.random.default_rng(0)
-    pictures = [random.integers(0, 100 + 30 * i, (9, 3 + i, 3), np.uint8) for i in range(5)]
-    mean, std = data.statistics(pictures, of)
-    pixels = np.concatenate([p.reshape(-1, 3) for p in pictures]) / 255
+    images = [random.integers(0, 100 + 30 * i, (9, 3 + i, 3), np.uint8) for i in range(5)]
+    mean, std = data.statistics(images, of)
+    pixels = np.concatenate([p.reshape(-1, 3) for p in images]) / 255
     axis = 0 if of == "channels" else None
     np.testing.assert_allclose(mean, np.broadcast_to(pixels.mean(axis), 3), atol=5.1e-5)
     np.testing.assert_allclose(std, np.broadcast_to(pixels.std(axis), 3), atol=5.1e-5)

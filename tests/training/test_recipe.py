@@ -47,9 +47,9 @@ def test_fields_are_replaced_wherever_they_belong(champion: Recipe) -> None:
         ("size=32", "size: expected 2 values, got '32'"),
         ("learning_rate=fast", "learning_rate: expected float, got 'fast'"),
         ("epochs=0", "expected epochs and batch_size from 1"),
-        ("keep=best", "expected pictures to be held out for keep=best and patience"),
-        ("patience=3", "expected pictures to be held out"),
-        ("cutout=33", r"expected cutout and translate to fit pictures of \(32, 32\), got 33"),
+        ("keep=best", "expected images to be held out for keep=best and patience"),
+        ("patience=3", "expected images to be held out"),
+        ("cutout=33", r"expected cutout and translate to fit images of \(32, 32\), got 33"),
         ("snapshots=2", "expected a schedule with 2 cycles, one for each snapshot"),
     ],
 )

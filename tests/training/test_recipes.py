@@ -72,7 +72,7 @@ def test_two_recipes_cannot_have_one_name(monkeypatch: pytest.MonkeyPatch) -> No
         recipes.load_all()
 
 
-# Networks that take long, or pictures that are larger than they need.
+# Networks that take long, or images that are larger than they need.
 SMALLER = {
     "ConvNet": ["widths=16,24,32", "size=16,16"],
     "Vgg": ["size=16,16"],
@@ -83,7 +83,7 @@ SMALLER = {
 
 
 def short(recipe: Recipe) -> Recipe:
-    """The same recipe on 60 pictures for three epochs, at a rate for batches of ten."""
+    """The same recipe on 60 images for three epochs, at a rate for batches of ten."""
     words = ["epochs=3", "batch_size=10", "per_class=20", "precision=float32"]
     words += ["hold_out=stratified", "validation=30"]
     # At 0.1 logits grow into the hundreds, where float32 has no fourth decimal place to compare.
@@ -127,7 +127,7 @@ def test_each_kind_of_recipe_learns_and_exports(name: str, colors: Path, tmp_pat
     # What a teacher says after three epochs is not much to learn.
     assert recipe.teacher or min(losses[1:]) < losses[0]
     parity = export(Weights.load(tmp_path / "run" / "weights.pt"), tmp_path / "exported")
-    assert parity.pictures >= 30
+    assert parity.images >= 30
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_variant_is_made_alike_takes_a_step_and_exports(
     ):
         assert old.requires_grad != torch.equal(old, new), parameter
     parity = export(Weights.load(tmp_path / "run" / "weights.pt"), tmp_path / "exported")
-    assert parity.pictures >= 30
+    assert parity.images >= 30
 
 
 def test_bfloat16_learns_as_well(colors: Path, tmp_path: Path) -> None:

@@ -17,15 +17,15 @@ from falconet.training.run import Run
 
 
 def check(page: Path, files: set[str]) -> str:
-    """The page holds the pictures that lie beside it, and refers to nothing outside."""
+    """The page holds the images that lie beside it, and refers to nothing outside."""
     text = page.read_text()
     assert {path.stem for path in page.parent.glob("*.png")} == files
     embedded = {base64.b64decode(code) for code in re.findall(r'base64,([^"]+)"', text)}
     assert embedded == {path.read_bytes() for path in page.parent.glob("*.png")}
     assert not re.search(r'(src|href)="(?!data:)', text)
     for path in page.parent.glob("*.png"):
-        with Image.open(path) as picture:
-            assert min(picture.size) > 100
+        with Image.open(path) as image:
+            assert min(image.size) > 100
     return text
 
 
@@ -33,12 +33,12 @@ def test_a_report_of_a_run(finished: Path, colors: Path, recipe: Recipe) -> None
     page = report.report(Run(finished), recipe, colors)
     mistakes = {"mistakes"} if "Worst mistakes" in page.read_text() else set()
     text = check(page, {"curves", "confusion", "first"} | mistakes)
-    accuracy = re.search(r"([\d.]+)% of 60 test pictures right", text)
+    accuracy = re.search(r"([\d.]+)% of 60 test images right", text)
     assert accuracy is not None
     assert float(accuracy[1]) > 90
     for heading in ("Learning curves", "By class", "Confusion matrix", "Most confused pairs"):
         assert f"<h2>{heading}</h2>" in text
-    assert "<h2>16 pictures of the test set</h2>" in text
+    assert "<h2>16 images of the test set</h2>" in text
 
 
 def test_a_report_needs_a_finished_run(tmp_path: Path, colors: Path, recipe: Recipe) -> None:
@@ -66,9 +66,9 @@ def test_confused_pairs_count_both_ways() -> None:
 def test_a_page_about_data(colors: Path, tmp_path: Path) -> None:
     files = {"samples", "classes", "counts", "means", "augmented", "cutmix"}
     text = check(explore(colors, recipes.load("champion"), tmp_path / "page"), files)
-    assert "240 training pictures in 3 classes, 24x20, 24x21, 24x22, 24x23, 24x24 pixels" in text
+    assert "240 training images in 3 classes, 24x20, 24x21, 24x22, 24x23, 24x24 pixels" in text
     dataset = data.load(colors, "train")
-    mean, _ = data.statistics([data.decode(p, Decoder()) for p in dataset.pictures], "channels")
+    mean, _ = data.statistics([data.decode(p, Decoder()) for p in dataset.images], "channels")
     assert f"<td>{mean[0]:.4f}</td>" in text
 
 

@@ -22,7 +22,7 @@ def test_each_seed_is_run_once_and_tested_once(
     assert [run.seed for run in found.runs] == [0, 1]
     assert found.changed == {"epochs": 2}
     for run in found.runs:
-        assert (run.pictures, run.trained_on, run.epochs) == (60, 180, 2)
+        assert (run.images, run.trained_on, run.epochs) == (60, 180, 2)
         assert run.accuracy > 0.5
         assert run.seconds > 0
         assert run.best_validation_accuracy is not None
@@ -37,12 +37,12 @@ def test_each_seed_is_run_once_and_tested_once(
         reproduce(recipe, recipe, colors, tmp_path, seeds=1)
 
 
-def test_other_test_pictures_are_refused(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_other_test_images_are_refused(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
     short = recipe.override(["epochs=1"])
     reproduce(short, recipe, colors, tmp_path / "runs", seeds=1)
     shutil.copytree(colors, tmp_path / "colors")
     (tmp_path / "colors" / "test" / "red" / "0.png").unlink()
-    with pytest.raises(ValueError, match="the test pictures are not those this run was tested on"):
+    with pytest.raises(ValueError, match="the test images are not those this run was tested on"):
         reproduce(short, recipe, tmp_path / "colors", tmp_path / "runs", seeds=1)
 
 
@@ -101,7 +101,7 @@ def test_a_teacher_is_trained_first_without_what_is_held_out(
     monkeypatch.setattr(recipes, "load", {"champion": recipe}.__getitem__)
     assert reproduce(student, student, colors, tmp_path, seeds=1).runs[0].trained_on == 150
     card = Weights.load(tmp_path / "champion-3" / "weights.pt").card
-    assert card["validation_pictures"] == 90
+    assert card["validation_images"] == 90
 
 
 def test_results_survive_a_file_and_make_a_table(tmp_path: Path) -> None:

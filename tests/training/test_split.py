@@ -40,5 +40,5 @@ def test_a_subset_has_as_many_of_each() -> None:
     chosen = subset(LABELS, 40, seed=0)
     np.testing.assert_array_equal(np.bincount(LABELS[chosen]), [40] * 10)
     assert len(set(chosen)) == 400
-    with pytest.raises(ValueError, match=r"at least per_class=501 pictures .* has 500"):
+    with pytest.raises(ValueError, match=r"at least per_class=501 images .* has 500"):
         subset(LABELS, 501, seed=0)

@@ -40,7 +40,7 @@ def metrics(folder: Path) -> list[dict[str, str]]:
 def test_learns_and_leaves_a_run_folder(finished: Path, recipe: Recipe) -> None:
     weights = Weights.load(finished / "weights.pt")
     assert weights.card["validation_accuracy"] > 0.95  # 1 in 3 by chance
-    assert weights.card["validation_pictures"] == 60
+    assert weights.card["validation_images"] == 60
     assert weights.card["epochs"] == 4
     assert weights.spec.classes == ("blue", "green", "red")
     assert weights.spec.size == (20, 24)
@@ -200,27 +200,27 @@ def test_a_full_disk_is_named_and_costs_nothing(
     )
 
 
-def test_a_broken_picture_is_named(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_broken_image_is_named(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
     shutil.copytree(colors, tmp_path / "colors")
     (tmp_path / "colors" / "train" / "red" / "7.png").write_bytes(b"\x89PNG no more")
     with pytest.raises(ValueError, match=r"red/7\.png: "):
         train(recipe, tmp_path / "colors", tmp_path / "run")
 
 
-def test_an_odd_sized_picture_is_resized_as_when_served(
+def test_an_odd_sized_image_is_resized_as_when_served(
     colors: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     shutil.copytree(colors, tmp_path / "colors")
     odd = np.full((1, 777, 3), 200, np.uint8)
     Image.fromarray(odd).save(tmp_path / "colors" / "train" / "red" / "odd.png")
     weights = train(recipe.override(["epochs=1"]), tmp_path / "colors", tmp_path / "run")
-    assert weights.card["pictures"] == 181
+    assert weights.card["images"] == 181
 
 
 def test_a_batch_larger_than_the_data_is_an_error(
     colors: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"240 pictures; .* 180 are left .* batch_size of 500"):
+    with pytest.raises(ValueError, match=r"240 images; .* 180 are left .* batch_size of 500"):
         train(recipe.override(["batch_size=500"]), colors, tmp_path)
     with pytest.raises(ValueError, match=r"with validation=5000 .* 0 are left"):
         train(recipe.override(["validation=5000"]), colors, tmp_path)
@@ -228,12 +228,12 @@ def test_a_batch_larger_than_the_data_is_an_error(
     train(recipe.override(["epochs=1"]), colors, tmp_path)
 
 
-def test_resume_refuses_other_pictures(
+def test_resume_refuses_other_images(
     finished: Path, colors: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     shutil.copytree(colors, tmp_path / "colors")
     (tmp_path / "colors" / "train" / "red" / "0.png").unlink()
-    with pytest.raises(ValueError, match="the pictures are not those this run began with"):
+    with pytest.raises(ValueError, match="the images are not those this run began with"):
         train(recipe, tmp_path / "colors", finished, resume=True)
 
 
@@ -241,9 +241,9 @@ def test_resume_sees_other_pixels(
     finished: Path, colors: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     shutil.copytree(colors, tmp_path / "colors")
-    picture = tmp_path / "colors" / "train" / "red" / "0.png"
-    Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(picture)
-    with pytest.raises(ValueError, match="the pictures are not those this run began with"):
+    image = tmp_path / "colors" / "train" / "red" / "0.png"
+    Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(image)
+    with pytest.raises(ValueError, match="the images are not those this run began with"):
         train(recipe, tmp_path / "colors", finished, resume=True)
 
 
@@ -268,7 +268,7 @@ def test_a_test_set_of_other_classes_is_an_error(
 def test_nothing_may_be_held_out(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
     weights = train(recipe.override(["validation=0", "epochs=1"]), colors, tmp_path)
     assert weights.card["validation_accuracy"] is None
-    assert weights.card["pictures"] == 240
+    assert weights.card["images"] == 240
     assert len(weights.samples) > 30
     assert metrics(tmp_path)[0]["validation_accuracy"] == ""
 
@@ -279,12 +279,10 @@ def test_the_test_set_may_be_held_out_but_not_shipped(
     weights = train(
         recipe.override(["hold_out=test", "validation=0", "epochs=1"]), colors, tmp_path
     )
-    assert (weights.card["pictures"], weights.card["validation_pictures"]) == (240, 60)
-    pictures = {
-        data.decode(path, Decoder()).tobytes() for path in (colors / "train").rglob("*.png")
-    }
-    assert len(pictures) == 240
-    assert all(pixels.tobytes() in pictures for pixels in weights.samples)
+    assert (weights.card["images"], weights.card["validation_images"]) == (240, 60)
+    images = {data.decode(path, Decoder()).tobytes() for path in (colors / "train").rglob("*.png")}
+    assert len(images) == 240
+    assert all(pixels.tobytes() in images for pixels in weights.samples)
 
 
 def test_the_best_epoch_is_kept_and_patience_ends(
@@ -301,7 +299,7 @@ def test_the_best_epoch_is_kept_and_patience_ends(
 
 def test_training_on_a_few_of_each_class(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
     weights = train(recipe.override(["per_class=20", "epochs=1"]), colors, tmp_path)
-    assert weights.card["pictures"] == 60
+    assert weights.card["images"] == 60
 
 
 def test_snapshots_become_an_ensemble(colors: Path, tmp_path: Path) -> None:
@@ -377,7 +375,7 @@ def test_a_student_learns_from_its_teacher_and_from_no_other(
     assert evaluate.score_of(found, torch.from_numpy(dataset.labels)).accuracy > 0.9
     train(student, tmp_path / "colors", tmp_path / "run", teacher=teacher, resume=True)
     other = Weights.load(teacher)
-    other.card["pictures"] += 1
+    other.card["images"] += 1
     other.save(tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"other\.pt is not the teacher that this run began with"):
         train(
@@ -392,7 +390,7 @@ def test_a_student_learns_from_its_teacher_and_from_no_other(
 def test_photographs_are_turned_as_they_will_be_when_served(
     colors: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
-    """A way to tell classes apart that is only there when pictures are turned."""
+    """A way to tell classes apart that is only there when images are turned."""
     random = np.random.default_rng(0)
     for split, count in (("train", 60), ("test", 10)):
         for name, orientation in (("down", 6), ("right", 1)):

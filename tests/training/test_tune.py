@@ -78,5 +78,5 @@ def test_a_search_that_goes_on_draws_other_values(
 def test_nothing_is_chosen_by_the_test_set(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
     space = parse(["cutout=0|4"], recipe)
     for words in (["hold_out=test", "validation=0"], ["validation=0"]):
-        with pytest.raises(ValueError, match="expected pictures of the training set to be held"):
+        with pytest.raises(ValueError, match="expected images of the training set to be held"):
             tune(recipe.override(words), space, colors, tmp_path, trials=1)

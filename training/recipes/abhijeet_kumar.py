@@ -94,7 +94,7 @@ class LeNet(nn.Module):
         super().__init__()
         height, width = (((side // 2 - 4) // 2) - 4 for side in size)
         if height < 1 or width < 1:
-            raise ValueError(f"expected pictures of at least 28x28, got {size[0]}x{size[1]}")
+            raise ValueError(f"expected images of at least 28x28, got {size[0]}x{size[1]}")
         self.layers = nn.Sequential(
             *(nn.Conv2d(3, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
             *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
@@ -108,7 +108,7 @@ class LeNet(nn.Module):
 
 
 # The rate drops after 76 and 101 epochs, as the post says; its code on GitHub never gets to the
-# second drop (`falconet train elu drops=76 multiples=0.5`). Pictures are turned by up to 15
+# second drop (`falconet train elu drops=76 multiples=0.5`). Images are turned by up to 15
 # degrees, as where it trains; the 90 in the post's example are for showing.
 ELU = Recipe(
     name="elu",
@@ -129,9 +129,9 @@ ELU = Recipe(
 ELU_1000 = replace(
     ELU,
     name="elu_1000",
-    about="the ELU network on 1,000 pictures of each class",
+    about="the ELU network on 1,000 images of each class",
     reference=Reference(f"{SOURCE}, comments", None, "no figure"),
-    assumed=("5,000 of the other pictures held out, by which nothing is chosen",),
+    assumed=("5,000 of the other images held out, by which nothing is chosen",),
     per_class=1000,
     hold_out="stratified",
     validation=5000,

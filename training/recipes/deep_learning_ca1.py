@@ -59,7 +59,7 @@ class Vgg10(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Weighs channels by what the whole picture has in them (arXiv:1709.01507)."""
+    """Weighs channels by what the whole image has in them (arXiv:1709.01507)."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ WRN_CUTMIX = replace(
     assumed=(
         *WRN_ASSUMED,
         MOVED,
-        "one box a batch, where the Keras example that was adapted has one a picture",
+        "one box a batch, where the Keras example that was adapted has one an image",
     ),
     augmentation=Augmentation(flip="random", translate=4, cutmix=0.25),
     epochs=100,

@@ -2,10 +2,10 @@
 
 Network, whitening, identity initialization, alternating flip and triangular schedule follow
 airbench94 and airbench96 (Keller Jordan, arXiv:2404.00498), at a length that raw accuracy needs,
-without averaging over views of the test pictures. All 50,000 pictures are trained on: what was
+without averaging over views of the test images. All 50,000 images are trained on: what was
 chosen was chosen before, in shorter runs with 5,000 of them held out.
 
-On one A100, with six views of each test picture, airbench94 reaches 94.01 % (n = 1000) in 3.83 s,
+On one A100, with six views of each test image, airbench94 reaches 94.01 % (n = 1000) in 3.83 s,
 airbench95 95.01 % in 10.4 s, and airbench96 96.03 % (n = 400) in 34.7 s. The recipes aim at as much
 on one view: fast94 at the cost of airbench94, with more epochs in place of the views, fast95 and
 fast96 with the widths of airbench95 and airbench96. small has strides for pools, more layers of

@@ -23,7 +23,7 @@ class Vgg(nn.Module):
 
     Args:
         classes: outputs.
-        size: ``(height, width)`` of the pictures.
+        size: ``(height, width)`` of the images.
         widths: channels of each block.
         hidden: sizes of the hidden layers.
         batch_norm: whether a batch norm follows each convolution.

@@ -103,16 +103,16 @@ def prometheus(
         job["static_configs"] = [{"targets": [f"{HOST}:{scraped}"]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     done = threading.Event()
-    pictures = [path.read_bytes() for path in samples]
+    images = [path.read_bytes() for path in samples]
     (folder / "keys").write_text("abc me\n")
 
     def ask_on() -> None:
         while not done.wait(0.1):
-            for picture in pictures:
-                requests.post(url, picture, headers={"X-Api-Key": "abc"}, timeout=TIMEOUT)
+            for image in images:
+                requests.post(url, image, headers={"X-Api-Key": "abc"}, timeout=TIMEOUT)
 
     with (
-        supervised(server, folder / "keys", pictures[0], gateway_port) as gateway,
+        supervised(server, folder / "keys", images[0], gateway_port) as gateway,
         (folder / "log").open("wb") as log,
     ):
         url = f"http://{HOST}:{gateway.port}/predict"

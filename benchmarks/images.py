@@ -1,4 +1,4 @@
-"""Pictures that are the same in every run and cost a JPEG decoder what photographs cost."""
+"""Images that are the same in every run and cost a JPEG decoder what photographs cost."""
 
 import io
 from functools import cache
@@ -23,8 +23,8 @@ def photograph(width: int, height: int) -> Pixels:
     light += 30 * (_field(random, width, height, range(2, 8)) > 0.2)
     light += NOISE * random.standard_normal((height, width), dtype=np.float32)
     red, blue = (25 * _field(random, width, height, range(1, 6)) for _ in range(2))
-    picture = np.stack([light + red, light - 0.5 * red - 0.2 * blue, light + blue], axis=-1)
-    pixels: Pixels = np.rint(picture).clip(0, 255).astype(np.uint8)
+    image = np.stack([light + red, light - 0.5 * red - 0.2 * blue, light + blue], axis=-1)
+    pixels: Pixels = np.rint(image).clip(0, 255).astype(np.uint8)
     return pixels
 
 

@@ -1,4 +1,4 @@
-"""Draws the larger pictures in this folder: python tests/pictures/make.py
+"""Draws the larger images in this folder: python tests/images/make.py
 
 One scene, a ship at sea, in the formats and color modes that the handler has to read.
 """
@@ -21,9 +21,9 @@ def ship() -> Image.Image:
     sea = np.stack([40 - 25 * depth, 105 - 45 * depth, 150 - 50 * depth], 2) + waves[..., None]
     scene = np.where((y < HORIZON)[..., None], sky, sea)
     noise = np.random.default_rng(7).normal(0, 4, scene.shape)
-    picture = Image.fromarray(np.clip(scene + noise, 0, 255).astype(np.uint8))
+    image = Image.fromarray(np.clip(scene + noise, 0, 255).astype(np.uint8))
 
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(image)
     draw.polygon([(110, 270), (540, 270), (500, 345), (160, 345)], fill=(60, 40, 45))
     draw.rectangle((110, 262, 540, 276), fill=(235, 235, 230))
     draw.rectangle((210, 205, 430, 262), fill=(240, 240, 238))
@@ -34,7 +34,7 @@ def ship() -> Image.Image:
         draw.rectangle((left - 40, 130, left - 8, 145), fill=(30, 30, 30))
     draw.line([(150, 262), (150, 110)], fill=(70, 60, 55), width=5)
     draw.line([(480, 262), (480, 120)], fill=(70, 60, 55), width=5)
-    return picture.filter(ImageFilter.GaussianBlur(0.8))
+    return image.filter(ImageFilter.GaussianBlur(0.8))
 
 
 def main() -> None:
