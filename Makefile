@@ -48,7 +48,7 @@ check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.h tests/native/*.cpp benchmarks/preprocessing/*.cpp
 	@mkdir -p build/types/falconet
 	@ln -sfn "$(CURDIR)/csrc" build/types/falconet/native
-	@for room in model training handler serving cli; do ln -sfn "$(CURDIR)/$$room" build/types/falconet/$$room; done
+	@for room in client model training handler serving cli; do ln -sfn "$(CURDIR)/$$room" build/types/falconet/$$room; done
 	MYPYPATH=build/types $(BIN)/mypy -p falconet
 
 format: $(VENV)/.dev ## format Python and C++

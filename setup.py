@@ -18,6 +18,7 @@ from setuptools.command.build_py import build_py
 
 ROOMS = {
     "falconet.native": "csrc",
+    "falconet.client": "client",
     "falconet.model": "model",
     "falconet.model.importers": "model/importers",
     "falconet.training": "training",
@@ -98,7 +99,7 @@ setup(
         "falconet.native": ["_core.pyi"],
         "falconet.model": ["pretrained/*"],
         "falconet.training": ["measured/*.json"],
-        "falconet.serving": ["inference.proto", "conf/*"],
+        "falconet.serving": ["inference.proto", "conf/*", "page/*"],
     },
     ext_modules=[
         Pybind11Extension(

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import local
 from typing import Any
 
 import click
@@ -92,17 +91,17 @@ def _ask(
     url: str, images: Sequence[datasets.Image], api_key: str | None, cacert: Path | None
 ) -> list[str | None]:
     """The label a server gives each image, ``None`` where it gave an error."""
-    from falconet.serving.client import predict
-    from falconet.serving.session import open_session
-
-    own = local()  # one connection per thread
+    from falconet.client import Client, ResponseError
 
     def label(image: datasets.Image) -> str | None:
-        if not hasattr(own, "session"):
-            own.session = open_session(url, api_key=api_key, cacert=cacert)
-        answer = predict(url, datasets.encode(image), timeout=60, session=own.session)
-        return str(answer["predictions"][0]["label"]) if answer["success"] else None
+        try:
+            return client.predict(datasets.encode(image)).label
+        except ResponseError:
+            return None
 
-    with ThreadPoolExecutor(CONNECTIONS) as threads:
+    with (
+        Client(url, api_key=api_key, ca=cacert) as client,
+        ThreadPoolExecutor(CONNECTIONS) as threads,
+    ):
         answers = [threads.submit(label, image) for image in images]
         return [answer.result() for answer in track(answers, "asking the server")]

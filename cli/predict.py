@@ -1,6 +1,7 @@
 """falconet predict"""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,18 @@ def predict(
 def _asked(
     images: tuple[Path, ...], url: str, api_key: str | None, cacert: Path | None
 ) -> list[dict[str, Any]]:
-    from falconet.serving.client import predict as ask
-    from falconet.serving.session import open_session
+    from falconet.client import Client, ResponseError
 
-    with open_session(url, api_key=api_key, cacert=cacert) as session:
-        return [ask(url, image.read_bytes(), session=session) for image in images]
+    answers: list[dict[str, Any]] = []
+    with Client(url, api_key=api_key, ca=cacert) as client:
+        for image in images:
+            try:
+                predictions = [asdict(each) for each in client.predict(image).predictions]
+                answers.append({"success": True, "predictions": predictions})
+            except ResponseError as error:
+                failure = {"code": error.status, "message": error.message}
+                answers.append({"success": False, "error": failure})
+    return answers
 
 
 def _here(images: tuple[Path, ...], model: Path | None) -> list[dict[str, Any]]:

@@ -1,16 +1,16 @@
 """TorchServe's HTTP interfaces, as far as an operator needs them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import requests
+import httpx
 
-from falconet.handler import BATCH_SECONDS, BEGUN, LENGTH_HEADER, REQUESTS
+from falconet.client import Client as PredictionClient
+from falconet.client import ConnectionFailedError, Result, Retry
+from falconet.handler import BATCH_SECONDS, BEGUN, REQUESTS
 
 from .counts import Counts
 from .errors import ServerError
-from .session import open_session
 
 # TorchServe unpacks an archive, however large, before it answers.
 UNPACK_SECONDS = 180.0
@@ -32,8 +32,10 @@ class Client:
         self.inference = inference
         self.management = management
         self.metrics = metrics
-        self.timeout = timeout
-        self._session = open_session(inference)
+        # A proxy, which the environment may name, cannot reach this machine.
+        self._http = httpx.Client(trust_env=False, verify=False, timeout=timeout)
+        once = Retry(attempts=1)
+        self._predictions = PredictionClient(inference, timeout=timeout, retry=once)
 
     def models(self) -> list[str]:
         """The names of the registered models.
@@ -147,14 +149,17 @@ class Client:
             seconds=_sum(text, BATCH_SECONDS, of_version) or 0.0,
         )
 
-    def predict(self, model: str, image: bytes) -> dict[str, Any]:
-        """See :func:`predict`."""
-        return predict(
-            self.prediction_url(model), image, timeout=self.timeout, session=self._session
-        )
+    def predict(self, model: str, image: bytes) -> Result:
+        """What the default version of a model predicts for an image file.
 
-    def prediction_url(self, model: str, version: str | None = None) -> str:
-        return f"{self.inference}/predictions/{model}{_slash(version)}"
+        Raises:
+            ServerError: the server does not answer.
+            ResponseError: it answered with an error.
+        """
+        try:
+            return self._predictions.predict(image, model=model)
+        except ConnectionFailedError as error:
+            raise ServerError(str(error)) from error
 
     @property
     def _models(self) -> str:
@@ -171,13 +176,13 @@ class Client:
         *,
         expected: Sequence[int] = (200,),
         timeout: float | None = None,
-    ) -> requests.Response:
+    ) -> httpx.Response:
         try:
-            response = self._session.request(
-                method, url, params=query, timeout=timeout or self.timeout
+            response = self._http.request(
+                method, url, params=query, timeout=timeout or self._http.timeout
             )
-        except requests.RequestException as error:
-            raise ServerError(f"{url} does not answer: {error}") from error
+        except httpx.TransportError as error:
+            raise ServerError(f"{url} does not answer: {error or type(error).__name__}") from error
         # 206 is in use for workers that could not be started.
         if response.status_code not in expected:
             raise ServerError(f"{url} answered {response.status_code}: {response.text.strip()}")
@@ -197,50 +202,3 @@ def _sum(text: str, name: str, wanted: Mapping[str, str]) -> float | None:
 
 def _slash(version: str | None) -> str:
     return "" if version is None else f"/{version}"
-
-
-def predict(
-    url: str, image: bytes, *, timeout: float = 10.0, session: requests.Session | None = None
-) -> dict[str, Any]:
-    """The answer to one image: predictions, or an error with its code and message.
-
-    It is asked for by the Open Inference Protocol, whose answer has the same form whatever a
-    model's spec says of others, and in which a file needs no base64.
-
-    Args:
-        url: like ``http://127.0.0.1:8080/predictions/cifar10``.
-        image: the file's bytes.
-        timeout: seconds to wait.
-        session: of :func:`.open_session`, to keep a connection open for more images.
-
-    Raises:
-        ServerError: there is no answer, or none in the handler's form.
-    """
-    element = len(image).to_bytes(4, "little") + image
-    tensor: dict[str, Any] = {"name": "image", "datatype": "BYTES", "shape": [1]}
-    tensor["parameters"] = {"binary_data_size": len(element)}
-    head = json.dumps({"inputs": [tensor]}).encode()
-    headers = {LENGTH_HEADER: str(len(head)), "Content-Type": "application/octet-stream"}
-    session = session or open_session(url)
-    try:
-        response = session.post(
-            url,
-            data=head + element,
-            headers=headers,
-            timeout=timeout,
-            verify=session.verify,  # or REQUESTS_CA_BUNDLE would go before it
-        )
-    except requests.RequestException as error:
-        raise ServerError(f"{url} does not answer: {error}") from error
-    try:
-        answer = response.json()
-        if isinstance(answer.get("error"), str):
-            message = answer["error"].removeprefix("inputs[0][0]: ")
-            return {"success": False, "error": {"code": response.status_code, "message": message}}
-        found = {output["name"]: output["data"] for output in answer["outputs"]}
-        pairs = zip(found["label"], found["probability"], strict=True)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        text = response.text.strip()[:500]
-        raise ServerError(f"{url} answered {response.status_code}: {text}") from None
-    predictions = [{"label": label, "probability": share} for label, share in pairs]
-    return {"success": True, "predictions": predictions}

@@ -152,7 +152,7 @@ class Deployment:
                         f"{START_SECONDS:.0f} seconds"
                     )
                 self._pause()
-        smoke_test(self._client, package)
+        smoke_test(self._client.inference, package)
         self.say(f"version {release.version} {answered(package)}")
 
     def share(self, percent: int) -> None:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from falconet.client import ClientError
+
 from .errors import ServerError
 from .server import Server
 from .throughput import Throughput
@@ -66,7 +68,7 @@ class Readiness:
     def _is_ready(self, model: str) -> bool:
         try:
             return self._answers(model)
-        except (ServerError, ValueError, LookupError):  # no answer, or half of one
+        except (ServerError, ClientError, ValueError, LookupError):  # none, or half of one
             return False
 
     def _answers(self, model: str) -> bool:
@@ -91,7 +93,8 @@ class Readiness:
         # TorchServe restarts a worker that takes longer, and what that had begun is never answered.
         if begun is not None and begun > answered and in_time:
             return True
-        return client.predict(model, self._image)["success"] is True
+        client.predict(model, self._image)
+        return True
 
 
 class Watch(threading.Thread):

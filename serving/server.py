@@ -6,10 +6,12 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import psutil
 
+from falconet.client import ResponseError
 from falconet.model.archive import stated_workers
 from falconet.native import available_cores
 
@@ -220,7 +222,7 @@ class Server:
         """The folder of the gateway before it."""
         return self.folder / GATEWAY
 
-    @property
+    @cached_property
     def client(self) -> Client:
         url = self.ports.url
         return Client(url("inference"), url("management"), url("metrics"))
@@ -254,11 +256,12 @@ class Server:
         """
         self.wait_loaded(timeout)
         for model in self.models:
-            answer = self.client.predict(model, image)
-            if not answer["success"]:
+            try:
+                self.client.predict(model, image)
+            except ResponseError as error:
                 raise ServerError(
-                    f"the workers of {model} are there, but a test image was answered: {answer}"
-                )
+                    f"the workers of {model} are ready, but the response to a test image has {error}"
+                ) from error
 
     def wait_loaded(self, timeout: float = 120.0) -> None:
         """Return when every worker has loaded its model, whatever its handler.

@@ -166,8 +166,7 @@ def said_by(image: bytes) -> Callable[[Server], str]:
     """Which version answers for a server."""
 
     def ask(server: Server) -> str:
-        answer = server.client.predict("pets", image)
-        return str(answer["predictions"][0]["label"].split()[0])
+        return server.client.predict("pets", image).label.split()[0]
 
     return ask
 

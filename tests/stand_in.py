@@ -181,7 +181,14 @@ class Interfaces:
         best = model.classifiers[version].classify([pixels])[0][0]
         model.answered[version] += 1
         outputs = {"label": best.label, "probability": best.probability}
-        return {"outputs": [{"name": name, "data": [each]} for name, each in outputs.items()]}
+        return {
+            "model_name": name,
+            "model_version": version,
+            "outputs": [
+                {"name": output, "shape": [1, 1], "data": [each]}
+                for output, each in outputs.items()
+            ],
+        }
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.install
 
-Builds the wheel, fetches NumPy's, and installs both into an environment of their own. Writes
-benchmarks/results/install.json and the table in README.md. Takes two minutes and a network.
+Builds the wheel, fetches those it depends on, and installs all into an environment of their own.
+Writes benchmarks/results/install.json and the table in README.md. Takes two minutes and a network.
 """
 
 import re
@@ -19,17 +19,19 @@ from .. import document
 from ..table import table
 
 ROUNDS = 15
-PARTS = ("falconet", "numpy")  # as names of wheels and folders begin
-NAMES = ("Falconet", "NumPy")
+NAMED = ("falconet", "numpy")  # as names of wheels and folders begin; the rest is HTTPX's
+PARTS = (*NAMED, "httpx")
+NAMES = ("Falconet", "NumPy", "HTTPX and what it needs")
+MODULES = ("falconet.native", "numpy", "falconet.client", "httpx")
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
 def wheels(folder: Path) -> None:
-    """Build ours, and fetch the NumPy that is in use here."""
+    """Build ours, and fetch the versions of others that are in use here."""
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
     subprocess.run(build, cwd=document.ROOT, stdout=subprocess.DEVNULL, check=True)
-    numpy = f"numpy=={metadata.version('numpy')}"
-    fetch = ("download", "--no-deps", "--only-binary", ":all:", "--dest", str(folder), numpy)
+    others = [f"{name}=={metadata.version(name)}" for name in ("numpy", "httpx")]
+    fetch = ("download", "--only-binary", ":all:", "--dest", str(folder), *others)
     subprocess.run([*PIP, *fetch], check=True)
 
 
@@ -45,25 +47,25 @@ def install(found: Path, folder: Path) -> tuple[Path, Path]:
 
 def sizes(folder: Path, pattern: str) -> dict[str, int]:
     """Bytes of each part's files in a folder."""
-    files = [each for each in folder.glob(pattern) if each.is_file()]
-    return {
-        part: sum(
-            each.stat().st_size
-            for each in files
-            if each.relative_to(folder).parts[0].startswith(part)
-        )
-        for part in PARTS
-    }
+    found = dict.fromkeys(PARTS, 0)
+    for each in folder.glob(pattern):
+        if each.is_file():
+            top = each.relative_to(folder).parts[0]
+            found[next((part for part in NAMED if top.startswith(part)), "httpx")] += (
+                each.stat().st_size
+            )
+    return found
 
 
 def import_seconds(python: Path) -> dict[str, float]:
-    """Of an import by a new process, as Python counts it; NumPy's is a part of ours."""
-    command = [python, "-X", "importtime", "-c", "import falconet.native"]
-    said = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True).stderr
+    """Of imports by new processes, as Python counts them; others' are a part of ours."""
     found = {}
-    for module in ("falconet.native", "numpy"):
-        (microseconds,) = re.findall(rf"(?m)\| +(\d+) \| +{re.escape(module)}$", said)
-        found[module] = int(microseconds) / 1e6
+    for module in ("falconet.native", "falconet.client"):
+        command = [python, "-X", "importtime", "-c", f"import {module}"]
+        said = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True).stderr
+        for name in MODULES:
+            for microseconds in re.findall(rf"(?m)\| +(\d+) \| +{re.escape(name)}$", said):
+                found.setdefault(name, int(microseconds) / 1e6)
     return found
 
 
@@ -92,15 +94,17 @@ def seconds(imports: list[dict[str, float]], module: str) -> list[str]:
 
 
 def page(result: dict[str, Any]) -> str:
-    low, middle, high = seconds(result["imports"], "falconet.native")
-    numpy = seconds(result["imports"], "numpy")[1]
+    def imported(module: str, other: str, name: str) -> list[str]:
+        low, middle, high = seconds(result["imports"], module)
+        of_others = seconds(result["imports"], other)[1]
+        said = f"**{middle} s** ({low} to {high}), of which {name}'s import {of_others}"
+        return [f"`import {module}`", said]
+
     rows = [
         ["downloaded, as wheels", megabytes(result["downloaded"])],
         ["on the disk, with bytecode", megabytes(result["installed"])],
-        [
-            "`import falconet.native`",
-            f"**{middle} s** ({low} to {high}), of which NumPy's import {numpy}",
-        ],
+        imported("falconet.native", "numpy", "NumPy"),
+        imported("falconet.client", "httpx", "HTTPX"),
     ]
     return (
         f"{table(['`pip install falconet`', ''], rows)}\n\nTimes are medians of "

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 from falconet.cli.main import main
-from falconet.serving.client import predict
 from falconet.serving.configuration import Configuration
 from falconet.serving.server import Server
 from falconet.training import recipes
@@ -91,14 +90,12 @@ def test_own_data_is_trained_exported_and_served(own: Path, trained: Path, tmp_p
     server = Server.start([archive], tmp_path / "state", configuration)
     try:
         server.wait_ready((own / "test" / "ring" / "0.png").read_bytes())
-        url = server.client.prediction_url("own")
         right = 0
         for name in CLASSES:
             for path in sorted((own / "test" / name).iterdir()):
-                answer = predict(url, path.read_bytes())
-                assert answer["success"]
-                assert {found["label"] for found in answer["predictions"]} == set(CLASSES)
-                right += answer["predictions"][0]["label"] == name
+                result = server.client.predict("own", path.read_bytes())
+                assert {each.label for each in result.predictions} == set(CLASSES)
+                right += result.label == name
     finally:
         server.stop()
     found = json.loads(run("evaluate", trained / "weights.pt", "--data", own, "--json").stdout)

@@ -14,9 +14,13 @@ import numpy as np
 import pytest
 
 from falconet.native import Preprocessor
+from falconet.serving.server import Server
 
 # Of a download: falconet's wheel and NumPy's, which is the largest part by far.
 BARE_BYTES = 40e6
+# HTTPX, and what it requires.
+HTTP = ("httpx", "httpcore", "h11", "anyio", "certifi", "idna", "typing_extensions")
+REQUIRED = ("numpy", *HTTP)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +127,7 @@ def clean(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bare(clean: Path, dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with the wheel and NumPy, and nothing else, not even pip."""
+    """The Python of an environment with the wheel and what it requires, not even pip."""
     environment = tmp_path_factory.mktemp("bare") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     python = environment / "bin" / "python"
@@ -132,9 +136,10 @@ def bare(clean: Path, dist: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     subprocess.run([*pip, "install", "--quiet", "--no-deps", wheel], check=True)
     program = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(subprocess.check_output([python, "-c", program], text=True).strip())
-    installed = metadata.distribution("numpy")
-    for name in {file.parts[0] for file in installed.files or ()} - {".."}:
-        (site / name).symlink_to(Path(str(installed.locate_file(name))))
+    for package in REQUIRED:
+        installed = metadata.distribution(package)
+        for name in {file.parts[0] for file in installed.files or ()} - {"..", "__pycache__"}:
+            (site / name).symlink_to(Path(str(installed.locate_file(name))))
     return python
 
 
@@ -154,14 +159,14 @@ def run(python: Path, *arguments: str, cwd: Path) -> str:
 def test_every_room_imports_from_the_wheel(clean: Path, repository: Path, tmp_path: Path) -> None:
     program = (
         "import importlib, pkgutil\n"
-        "for room in ('native', 'model', 'training', 'handler', 'serving', 'cli'):\n"
+        "for room in ('client', 'native', 'model', 'training', 'handler', 'serving', 'cli'):\n"
         "    package = importlib.import_module(f'falconet.{room}')\n"
         "    print(package.__file__)\n"
         "    for found in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        importlib.import_module(found.name)\n"
     )
     files = run(clean, "-W", "ignore", "-c", program, cwd=tmp_path).split()
-    assert len(files) == 6
+    assert len(files) == 7
     for file in files:
         assert str(clean.parent.parent) in file
         assert not Path(file).is_relative_to(repository)
@@ -174,11 +179,11 @@ def test_the_wheel_predicts_by_itself(clean: Path, samples: list[Path], tmp_path
     assert run(clean, str(falconet), "--version", cwd=tmp_path).startswith("falconet, version ")
 
 
-def test_numpy_is_all_that_is_required(dist: Path) -> None:
+def test_little_is_required(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     (found,) = metadata.distributions(path=[str(wheel)])
     required = [each for each in found.requires or () if "extra ==" not in each]
-    assert required == ["numpy>=1.26"]
+    assert sorted(required) == ["httpx>=0.27", "numpy>=1.26"]
     assert {"serve", "train", "training", "all"} <= set(found.metadata.get_all("Provides-Extra"))
 
 
@@ -197,6 +202,16 @@ def test_the_bare_wheel_preprocesses_with_numpy_alone(bare: Path, tmp_path: Path
     assert set(run(bare, "-c", program, cwd=tmp_path).split()) == {"falconet", "numpy"}
     expected = Preprocessor((224, 224), resize=256)([image])
     np.testing.assert_array_equal(np.load(tmp_path / "batch.npy"), expected)
+
+
+def test_the_bare_wheel_has_a_client(bare: Path, server: Server, tmp_path: Path) -> None:
+    image = Path(__file__).parent.parent / "images" / "cifar10" / "04-frog.png"
+    url = server.client.prediction_url("cifar10")
+    program = (
+        "from falconet.client import Client\n"
+        f"print(Client({url!r}).predict({str(image)!r}).label)\n"
+    )
+    assert run(bare, "-c", program, cwd=tmp_path) == "frog\n"
 
 
 def test_the_bare_wheel_is_a_small_download(dist: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from falconet.client import ResponseError
 from falconet.serving import readiness
 from falconet.serving.counts import Counts
 from falconet.serving.errors import ServerError
@@ -37,9 +38,10 @@ class Fake:
     def counted(self, model: str, version: str) -> Counts:
         return Counts(self.begun, self.answered, self.answered, float(self.answered))
 
-    def predict(self, model: str, image: bytes) -> dict[str, Any]:
+    def predict(self, model: str, image: bytes) -> None:
         self.asked += 1
-        return {"success": self.success}
+        if not self.success:
+            raise ResponseError(500, "a request could not be predicted")
 
 
 @pytest.fixture

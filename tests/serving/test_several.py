@@ -83,5 +83,4 @@ def test_models_come_change_and_go_beside_each_other(
     assert server.models == ["pets", "fish"]
     assert set(server.client.models()) == {"pets", "fish"}
     for model, version in (("pets", "1.0"), ("fish", "7.0")):
-        answer = server.client.predict(model, image)
-        assert answer["predictions"][0]["label"].startswith(f"{version} ")
+        assert server.client.predict(model, image).label.startswith(f"{version} ")

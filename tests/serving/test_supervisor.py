@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from falconet.serving.client import predict
+from falconet.client import Client, ClientError, Retry
 from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway
 from falconet.serving.lease import Lease
@@ -18,7 +18,6 @@ from falconet.serving.ports import free_ports
 from falconet.serving.record import FILE_NAME, Record
 from falconet.serving.routes import Routes
 from falconet.serving.server import Server
-from falconet.serving.session import open_session
 from falconet.serving.split import Split
 from falconet.serving.supervisor import supervise
 from tests.stand_in import StandIn
@@ -111,8 +110,9 @@ def test_a_server_that_goes_and_comes_on_other_ports(place: Place, stand_in: Beg
     place.wait_ready(True)
 
     def answered() -> bool:
-        with open_session(place.url, api_key="abc") as session, suppress(ServerError):
-            return predict(f"{place.url}/predict", place.image, session=session)["success"]
+        once = Retry(attempts=1)
+        with Client(place.url, api_key="abc", retry=once) as client, suppress(ClientError):
+            return client.predict(place.image).label != ""
         return False
 
     # nginx starts other worker processes for that.

@@ -1,0 +1,35 @@
+"""Which hosts are asked directly, and what is sent to a gateway."""
+
+import pytest
+
+from falconet.client import Client
+from falconet.client.http_options import is_loopback
+from tests.client.scripted import Scripted
+
+
+def test_this_machine_is_asked_past_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Scripted() as server:
+        with Client(server.url) as client:
+            assert client.ready()
+        assert server.asked[0].headers["X-Api-Key"] is None
+        with Client(server.url, api_key="abc") as client:
+            assert client.ready()
+        assert server.asked[1].headers["X-Api-Key"] == "abc"
+    with Client("http://example.com") as client:
+        assert not client.ready(), "the proxy is asked, and there is none"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True),
+        ("a.localhost", True), ("10.0.0.1", False), ("example.com", False), ("::2", False),
+        ("", False), ("localhost.example.com", False),
+    ],
+)  # fmt: skip
+def test_what_is_this_machine(host: str, expected: bool) -> None:
+    assert is_loopback(host) == expected
