@@ -30,6 +30,7 @@ from .network import Precision, can_quantize
 from .quantization import QuantizationError
 from .reading import read
 from .request import Request
+from .server_timing import HEADER, START_HEADER, VERSION_HEADER, ServerTiming
 from .trace import tracer
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Service:
         self._metrics = Metrics(model)
         self._tracer = tracer(model)
         self._trace: Trace | None = None  # of the batch in hand, if there are traces
+        self._timing = ServerTiming([])  # likewise
         self._pool = ThreadPoolExecutor(self.threads, "preprocess")
         self._one_large_image = Lock()
         self._rows = self.classifier.batch(self.batch_size)
@@ -137,6 +139,8 @@ class Service:
         began = perf_counter()
         self._metrics.began(len(batch))
         answers, statuses, images = [], [], 0
+        starts = (context.get_request_header(i, START_HEADER) for i in range(len(batch)))
+        self._timing = ServerTiming(starts)
         try:
             outcomes, images = self._outcomes(batch, context)
         except Exception:  # TorchServe would give it to all of the batch, without a status
@@ -150,6 +154,8 @@ class Service:
                 logger.error("request %s failed", request_id or "without an id")
             context.set_response_content_type(i, answer.CONTENT_TYPE)
             context.set_response_status(status.value, status.phrase, i)
+            context.set_response_header(i, HEADER, self._timing.header(i))
+            context.set_response_header(i, VERSION_HEADER, self._served.version)
             statuses.append(status.value)
             answers.append(body)
         self._metrics.answered(statuses, images, perf_counter() - began)
@@ -269,8 +275,10 @@ class Service:
     def _took(self, stage: str, began: float, ended: float, items: Sequence[Waiting]) -> None:
         """Count, and trace, the time that a stage of these images took."""
         self._metrics.took(stage, ended - began)
+        requests = [item.request for item in items]
+        self._timing.add(stage, ended - began, requests)
         if self._trace is not None:
-            self._trace.took(stage, began, ended, [item.request for item in items])
+            self._trace.took(stage, began, ended, requests)
 
 
 def _share(workers: int | None) -> int:
