@@ -23,11 +23,13 @@ from .limits import Limits
 from .nginx_config import (
     TEMPLATES,
     UPSTREAMS,
+    allowed_origins,
     error_bodies,
     filled_in,
     in_url,
     level_conditions,
     open_files,
+    page_locations,
     tls,
     trusted_proxies,
     upstreams,
@@ -79,6 +81,8 @@ class Gateway:
         certificate: Certificate | None = None,
         limits: Limits | None = None,
         trusted: Sequence[str] = (),
+        origins: Sequence[str] = (),
+        page: bool = True,
     ) -> "Gateway":
         """Start nginx, and return when it listens. It ends when the thread that started it does.
 
@@ -95,6 +99,8 @@ class Gateway:
             limits: what clients may ask.
             trusted: addresses, or networks like ``10.0.0.0/8``, of proxies before the gateway,
                 whose ``X-Forwarded-For`` is believed to be the client's address.
+            origins: of websites, like ``https://www.example.com``, whose scripts may ask.
+            page: whether there is a page at ``/`` to try the models in.
 
         Raises:
             ServerError: there is no nginx, it ends at once, or the keys are not as they should be.
@@ -119,12 +125,14 @@ class Gateway:
                 "DEFAULT": models[0],
                 "NAME": NAME.pattern,
                 "VERSION": __version__,
-                "BODY": limits.body,
-                "RATE": str(limits.rate),
+                "BODY": limits.max_body_size,
+                "RATE": str(limits.rate_limit),
                 "BURST": str(limits.burst),
-                "ANSWER_SECONDS": str(limits.answer),
-                "CONNECTIONS": str(limits.connections),
+                "ANSWER_SECONDS": str(limits.timeout),
+                "CONNECTIONS": str(limits.max_concurrency_per_address),
                 "TRUSTED": trusted_proxies(trusted),
+                "ORIGINS": allowed_origins(origins),
+                "PAGE": page_locations(runtime, page),
                 "FILES": str(open_files()),
                 # nginx would count all that the machine has, whatever this container may use.
                 "CORES": str(available_cores()),
@@ -140,6 +148,7 @@ class Gateway:
             routes = Routes(models[0], {model: Split() for model in models})
             nginx_files.create(runtime, routes.splits)
             nginx_files.write_keys(runtime, clients)
+            nginx_files.copy_page(runtime)
             if certificate is not None:
                 certificate.install(runtime, program)
             console = folder / "console.log"
@@ -235,8 +244,9 @@ class Gateway:
         nginx_files.write_level(self.runtime, model, self.limits.level(requests_per_second))
 
     def describe(self, metadata: Mapping[str, Mapping[str, Any]]) -> None:
-        """Answer so what models are, by :mod:`.metadata`."""
+        """Answer so what models are, by :mod:`.metadata`; ``/v2/models`` lists them."""
         nginx_files.write_metadata(self.runtime, metadata)
+        nginx_files.write_index(self.runtime, self.default, metadata)
 
     def reload(self, keys: Path, certificate: Certificate | None) -> None:
         """Know these clients, and have this certificate, from the next request or handshake on.
@@ -267,7 +277,7 @@ class Gateway:
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGQUIT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(self.limits.answer + GRACE_SECONDS)
+                self.child.wait(self.limits.timeout + GRACE_SECONDS)
         # All of its processes: nginx writes over its environment, by which others are found.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.pid, signal.SIGKILL)

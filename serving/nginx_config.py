@@ -17,8 +17,11 @@ from .nginx_files import LEVELS
 TEMPLATES = {
     "nginx.conf": "nginx.conf",
     "ask.conf": "nginx-ask.conf",
+    "cors.conf": "nginx-cors.conf",
+    "key.conf": "nginx-key.conf",
     "known.conf": "nginx-known.conf",
     "level.conf": "nginx-level.conf",
+    "page.conf": "nginx-page.conf",
 }
 UPSTREAMS = "upstreams.conf"
 # A client's connection, one to TorchServe, and a file for a large body, of 4096 at a time.
@@ -61,10 +64,10 @@ def error_bodies(limits: Limits) -> str:
         "404": "unknown path; use /predict or /predict/MODEL",
         "no_model": "no model of this name is served here",
         "405": "expected POST",
-        "413": f"expected a body of at most {limits.body}",
+        "413": f"expected a body of at most {limits.max_body_size}",
         "429": "too many requests; retry after the number of seconds in Retry-After",
         "503": "the model server is not available",
-        "504": f"no answer within {limits.answer} seconds",
+        "504": f"no answer within {limits.timeout} seconds",
     }
     lines = []
     for name, message in messages.items():
@@ -76,6 +79,29 @@ def error_bodies(limits: Limits) -> str:
             f"default '{json.dumps(ours)}'; }}"
         )
     return "\n  ".join(lines)
+
+
+def allowed_origins(origins: Sequence[str]) -> str:
+    """Lines of nginx's map: each origin, as a browser sends it.
+
+    Raises:
+        ServerError: one is something else.
+    """
+    for origin in origins:
+        if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d+)?", origin):
+            raise ServerError(f"expected an origin like https://www.example.com, got {origin!r}")
+    return "\n    ".join(f'"{origin}" $http_origin;' for origin in origins)
+
+
+def page_locations(runtime: Path, page: bool) -> str:
+    """Lines of nginx that serve the page to try models in, or none."""
+    if not page:
+        return ""
+    include = f'include "{runtime}/page.conf";'
+    return (
+        f'location = / {{ root "{runtime}/page"; {include} try_files /index.html =404; }}\n'
+        f'    location ^~ /page/ {{ root "{runtime}"; {include} }}'
+    )
 
 
 def trusted_proxies(networks: Sequence[str]) -> str:

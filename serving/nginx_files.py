@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from .clients import file_name
+from .configuration import CONF
 from .split import Split
 
+PAGE = Path(__file__).parent / "page"
 BUCKETS = 100  # requests are in one each, by chance
 # Folders that nginx.conf looks at: a file for each model that requests are passed on for, one for
 # each with a version on trial; for those a link for each bucket, and where the links end.
@@ -74,12 +78,41 @@ def write_metadata(runtime: Path, metadata: Mapping[str, Mapping[str, Any]]) -> 
         if path not in wanted:
             path.unlink()
     for path, text in wanted.items():
-        if not path.exists() or path.read_text() != text:
-            _folder(path.parent)
-            partial = path.with_suffix(".partial")
-            partial.write_text(text)
-            partial.chmod(0o644)
-            partial.replace(path)
+        _folder(path.parent)
+        _write(path, text)
+
+
+def write_index(
+    runtime: Path, default: str, metadata: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Write the list of models, each with its versions, the current one first."""
+    models = [
+        {
+            "name": name,
+            "versions": list(
+                dict.fromkeys(
+                    [
+                        *about["versions"],
+                        *(key.partition("/")[2] for key in metadata if key.startswith(f"{name}/")),
+                    ]
+                )
+            ),
+        }
+        for name, about in metadata.items()
+        if "/" not in name
+    ]
+    _write(runtime / "index.json", json.dumps({"default": default, "models": models}))
+
+
+def copy_page(runtime: Path) -> None:
+    """Put the page, and the description of the interface, where nginx can read them."""
+    copied = runtime / "page"
+    _folder(copied)
+    for path in PAGE.iterdir():
+        _write(copied / path.name, path.read_text())
+    description = yaml.safe_load((CONF / "openapi.yaml").read_text())
+    description["servers"] = [{"url": "/"}]
+    _write(runtime / "openapi.json", json.dumps(description))
 
 
 def write_level(runtime: Path, model: str, level: int) -> None:
@@ -138,6 +171,15 @@ def _share(runtime: Path, model: str, split: Split) -> None:
         end = split.version if bucket < split.percent else ""
         _link(links / str(bucket), Path("..", "..", TO, end))
     mark.touch()
+
+
+def _write(path: Path, text: str) -> None:
+    """A file that nginx's worker processes can read, all or nothing; if it is another text."""
+    if not path.exists() or path.read_text() != text:
+        partial = path.with_suffix(".partial")
+        partial.write_text(text)
+        partial.chmod(0o644)
+        partial.replace(path)
 
 
 def _link(path: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The running server does what docs/openapi.yaml says, with whatever schemathesis thinks up."""
+"""The running server does what serving/conf/openapi.yaml says, with whatever schemathesis thinks up."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def test_the_server_is_as_its_description(server: Server, repository: Path, tmp_
         [
             str(Path(sys.executable).with_name("st")),
             *("--config-file", str(configuration / "schemathesis.toml")),
-            *("run", str(repository / "docs" / "openapi.yaml")),
+            *("run", str(repository / "serving" / "conf" / "openapi.yaml")),
             *("--url", server.client.inference),
             *("--max-examples", str(EXAMPLES), "--seed", "1", "--no-color"),
             "--continue-on-failure",
