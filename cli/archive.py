@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from .calibration import Calibration
 
-DEFAULT_OUTPUT = Path("build/model_store/cifar10.mar")
+STORE = Path("build/model_store")
+DEFAULT_OUTPUT = STORE / "cifar10.mar"
 
 
 allow_option = click.option(
@@ -70,9 +71,11 @@ def _serving_options(command: Any) -> Any:
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=DEFAULT_OUTPUT,
-    show_default=True,
-    help="The archive; its name without .mar is the model's.",
+    help=f"File to write: NAME.mar.  [default: {STORE}/NAME.mar]",
+)
+@click.option(
+    "--name",
+    help="Name of the model.  [default: the file name of --output without .mar, or cifar10]",
 )
 @click.option("--version", default="1.0", show_default=True, help="Version of the model.")
 @allow_option
@@ -81,7 +84,8 @@ def _serving_options(command: Any) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
 def archive(
     source: Path | None,
-    output: Path,
+    output: Path | None,
+    name: str | None,
     version: str,
     allow: tuple[str, ...],
     calibrate: Path | None,
@@ -98,6 +102,12 @@ def archive(
       images in samples/;
       left out: the CIFAR-10 weights that come along.
     """
+    output = output or STORE / f"{name or DEFAULT_OUTPUT.stem}.mar"
+    if name is not None and output.name != f"{name}.mar":
+        raise click.UsageError(
+            f"expected --output with the file name {name}.mar, as --name is {name}: a server takes "
+            f"the name of the model from the file; got {output.name}"
+        )
     quantize = None
     if calibrate is not None:
         quantize = partial(

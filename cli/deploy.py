@@ -16,6 +16,7 @@ from falconet.serving.memory import Need, check_fits
 from falconet.serving.record import Record, alone
 from falconet.serving.server import Server
 
+from .option import RenamedOption
 from .serve import STATE, catch_endings, say, state_option
 
 ARCHIVE = click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
@@ -101,24 +102,37 @@ def rollback(model: str | None, to: str | None, states: Sequence[Path]) -> None:
     show_default=True,
     help="Share of the requests sent to the new version, in percent.",
 )
-@click.option("--seconds", default=TRIAL.seconds, show_default=True, help="Duration of the trial.")
 @click.option(
-    "--failed",
-    default=TRIAL.failed,
+    "--duration",
+    cls=RenamedOption,
+    formerly="--seconds",
+    default=TRIAL.duration,
+    show_default=True,
+    help="Seconds of the trial.",
+)
+@click.option(
+    "--max-error-rate",
+    cls=RenamedOption,
+    formerly="--failed",
+    default=TRIAL.max_error_rate,
     show_default=True,
     help="Maximum ratio of its responses with status 5xx, unless the current version fails as "
     "often.",
 )
 @click.option(
-    "--slower",
-    default=TRIAL.slower,
+    "--max-latency-ratio",
+    cls=RenamedOption,
+    formerly="--slower",
+    default=TRIAL.max_latency_ratio,
     show_default=True,
-    help="Largest allowed ratio of its p95 latency to that of the current version; a difference of "
+    help="Maximum ratio of its p95 latency to that of the current version; a difference of "
     "5 ms is always allowed.",
 )
 @click.option(
-    "--requests",
-    default=TRIAL.requests,
+    "--min-requests",
+    cls=RenamedOption,
+    formerly="--requests",
+    default=TRIAL.min_requests,
     show_default=True,
     help="Minimum number of its responses for a decision to deploy it.",
 )

@@ -24,6 +24,7 @@ from falconet.serving.server import GATEWAY, Server
 from falconet.serving.supervisor import ServerLocator, supervise
 
 from .deploy import running
+from .option import RenamedOption
 from .serve import catch_endings, ignore_endings, say, state_option, stopped_at_the_end
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -33,54 +34,102 @@ OUTPUT, READY = "output.log", "ready: "
 POLL_SECONDS = 0.1
 
 _OPTIONS = (
-    click.option("--keys", type=FILE, help="File with one line KEY NAME per client; required."),
+    click.option(
+        "--api-keys",
+        cls=RenamedOption,
+        formerly="--keys",
+        type=FILE,
+        help="File with one line KEY NAME per client; required.",
+    ),
     click.option(
         "--default",
         metavar="MODEL",
         help="Model of /predict; /predict/MODEL selects any.  [default: the server's first model]",
     ),
-    click.option("--certificate", type=FILE, help="TLS certificate; requires --certificate-key."),
-    click.option("--certificate-key", type=FILE, help="Private key of the certificate."),
-    click.option("--plain", is_flag=True, help="No TLS: for one machine, or behind a proxy."),
+    click.option(
+        "--tls-cert",
+        cls=RenamedOption,
+        formerly="--certificate",
+        type=FILE,
+        help="TLS certificate, as PEM with its chain; requires --tls-key.",
+    ),
+    click.option(
+        "--tls-key",
+        cls=RenamedOption,
+        formerly="--certificate-key",
+        type=FILE,
+        help="Private key of the certificate, as PEM.",
+    ),
+    click.option(
+        "--no-tls",
+        cls=RenamedOption,
+        formerly="--plain",
+        is_flag=True,
+        help="Accept HTTP without TLS: for clients on this machine, or behind a proxy with TLS.",
+    ),
     click.option(
         "--host", default="127.0.0.1", show_default=True, help="IPv4 or IPv6 address to listen on."
     ),
-    click.option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True),
-    click.option("--body", default=LIMITS.body, show_default=True, help="Largest request body."),
     click.option(
-        "--rate", default=LIMITS.rate, show_default=True, help="Requests per second and client."
+        "--port",
+        type=click.IntRange(1, 65535),
+        default=8443,
+        show_default=True,
+        help="Port to listen on.",
+    ),
+    click.option(
+        "--max-body-size",
+        cls=RenamedOption,
+        formerly="--body",
+        default=LIMITS.max_body_size,
+        show_default=True,
+        help="Maximum size of a request body; k and m stand for KiB and MiB.",
+    ),
+    click.option(
+        "--rate-limit",
+        cls=RenamedOption,
+        formerly="--rate",
+        default=LIMITS.rate_limit,
+        show_default=True,
+        help="Maximum requests per second of one client.",
     ),
     click.option(
         "--burst",
         default=LIMITS.burst,
         show_default=True,
-        help="Requests that may exceed the rate for a short time.",
+        help="Requests of one client that may exceed the rate limit for a short time.",
     ),
     click.option(
-        "--in-flight",
-        default=LIMITS.in_flight,
+        "--max-concurrency",
+        cls=RenamedOption,
+        formerly="--in-flight",
+        default=LIMITS.max_concurrency,
         show_default=True,
-        help="Concurrent requests of all clients; the limit is lower for large requests and for "
-        "slow models.",
+        help="Maximum concurrent requests of all clients; lower for large requests and for slow "
+        "models.",
     ),
     click.option(
         "--memory",
         default=LIMITS.memory,
         show_default=True,
-        help="Total size of concurrent requests in MB: one fifth of Java's heap, which has 512 MB "
-        "by default.",
+        help="Maximum total size of concurrent requests in MB; choose one fifth of Java's heap, "
+        "which has 512 MB by default.",
     ),
     click.option(
-        "--answer",
-        default=LIMITS.answer,
+        "--timeout",
+        cls=RenamedOption,
+        formerly="--answer",
+        default=LIMITS.timeout,
         show_default=True,
-        help="Timeout of a response in seconds.",
+        help="Seconds until a request without a response gets status 504.",
     ),
     click.option(
-        "--connections",
-        default=LIMITS.connections,
+        "--max-concurrency-per-address",
+        cls=RenamedOption,
+        formerly="--connections",
+        default=LIMITS.max_concurrency_per_address,
         show_default=True,
-        help="Concurrent requests of one client address.",
+        help="Maximum concurrent requests of one client address.",
     ),
     click.option(
         "--trusted-proxy",
@@ -89,6 +138,20 @@ _OPTIONS = (
         metavar="ADDRESS",
         help="Address or network of a proxy in front of the gateway, whose X-Forwarded-For names "
         "the client's address; may be repeated.",
+    ),
+    click.option(
+        "--allow-origin",
+        "origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Origin of a website whose scripts may send requests (CORS), like "
+        "https://www.example.com; may be repeated.  [default: none]",
+    ),
+    click.option(
+        "--page/--no-page",
+        default=True,
+        show_default=True,
+        help="Serve a web page at / to try the models; its requests need an API key, too.",
     ),
     click.option(
         "--gateway-metrics-port",
@@ -182,7 +245,7 @@ def stop(timeout: float, state: Path) -> None:
 @gateway.command()
 @state_option
 def reload(state: Path) -> None:
-    """Has the gateway read the files of --keys and --certificate again, without a lost request.
+    """Has the gateway read the files of --api-keys and --tls-cert again, without a lost request.
 
     SIGHUP does the same if stdin is not a terminal. If a file is invalid, the gateway keeps the
     previous keys and certificate.
@@ -223,29 +286,31 @@ def _begin(server: Server) -> None:
 
 
 def check(
-    keys: Path | None,
-    certificate: Path | None,
-    certificate_key: Path | None,
-    plain: bool,
+    api_keys: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    no_tls: bool,
     **_: object,
 ) -> None:
     """What click cannot say of options: there have to be keys, and TLS or none chosen."""
-    if keys is None:
-        raise click.UsageError("expected --keys: a file with one line KEY NAME per client")
-    if plain == (certificate is not None) or (certificate is None) != (certificate_key is None):
-        raise click.UsageError("expected --certificate and --certificate-key, or --plain")
+    if api_keys is None:
+        raise click.UsageError("expected --api-keys: a file with one line KEY NAME per client")
+    if no_tls == (tls_cert is not None) or (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("expected --tls-cert and --tls-key, or --no-tls")
 
 
 def open_gateway(
     server: Server,
-    keys: Path,
+    api_keys: Path,
     default: str | None,
-    certificate: Path | None,
-    certificate_key: Path | None,
-    plain: bool,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    no_tls: bool,
     host: str,
     port: int,
     trusted: Sequence[str],
+    origins: Sequence[str],
+    page: bool,
     **limits: int | str,
 ) -> Gateway:
     """One that listens, and has said so."""
@@ -257,14 +322,16 @@ def open_gateway(
         server.gateway,
         server.ports.inference,
         models,
-        keys,
+        api_keys,
         host=host,
         port=port,
-        certificate=_pair(certificate, certificate_key),
+        certificate=_pair(tls_cert, tls_key),
         limits=Limits(**limits),  # type: ignore[arg-type]
         trusted=trusted,
+        origins=origins,
+        page=page,
     )
-    url = f"{'http' if plain else 'https'}://{in_url(host)}:{port}/predict"
+    url = f"{'http' if no_tls else 'https'}://{in_url(host)}:{port}/predict"
     say(f"{READY}{url}. Try:")
     say(f"curl -H 'X-Api-Key: KEY' -F image=@IMAGE {url}")
     return started
@@ -294,10 +361,10 @@ def watch(
 
 
 def reloading(
-    keys: Path, certificate: Path | None, certificate_key: Path | None, **_: object
+    api_keys: Path, tls_cert: Path | None, tls_key: Path | None, **_: object
 ) -> Reload:
     """Has signals read keys and certificate anew, from now on."""
-    reload = Reload(keys, _pair(certificate, certificate_key))
+    reload = Reload(api_keys, _pair(tls_cert, tls_key))
     reload.listen()
     return reload
 

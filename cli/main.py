@@ -8,34 +8,47 @@ import click
 
 from falconet.handler.priority import at_low_priority
 
-# Each command's module, imported when it is used, as most need torch, which takes seconds; and its
-# function where that has another name.
-COMMANDS = {
-    "recipes": "recipes",
-    "show": "recipes",
-    "train": "train",
-    "reproduce": "reproduce",
-    "tune": "tune",
-    "explore": "report",
-    "report": "report",
-    "evaluate": "evaluate",
-    "export": "export",
-    "import": "importing:import_model",
-    "migrate": "migrate",
-    "archive": "archive",
-    "serve": "serve",
-    "stop": "serve",
-    "status": "serve",
-    "deploy": "deploy",
-    "undeploy": "deploy",
-    "rollback": "deploy",
-    "models": "deploy",
-    "scale": "deploy",
-    "canary": "deploy",
-    "gateway": "gateway",
-    "up": "up",
-    "predict": "predict",
+# Commands in groups, each with its module, imported when it is used, as most need torch, which takes
+# seconds; and with its function where that has another name.
+GROUPS = {
+    "Serve": {
+        "serve": "serve",
+        "stop": "serve",
+        "status": "serve",
+        "gateway": "gateway",
+        "up": "up",
+        "doctor": "doctor",
+    },
+    "Models": {
+        "archive": "archive",
+        "import": "importing:import_model",
+        "migrate": "migrate",
+        "deploy": "deploy",
+        "canary": "deploy",
+        "rollback": "deploy",
+        "undeploy": "deploy",
+        "models": "deploy",
+        "scale": "deploy",
+        "predict": "predict",
+    },
+    "Train": {
+        "recipes": "recipes",
+        "show": "recipes",
+        "train": "train",
+        "tune": "tune",
+        "export": "export",
+        "explore": "report",
+        "report": "report",
+    },
+    "Measure": {
+        "evaluate": "evaluate",
+        "reproduce": "reproduce",
+    },
+    "Other": {
+        "completion": "completion",
+    },
 }
+COMMANDS = {name: place for group in GROUPS.values() for name, place in group.items()}
 
 
 class LazyGroup(click.Group):
@@ -55,6 +68,18 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, COMMANDS))
+        for title, group in GROUPS.items():
+            rows = []
+            for name in group:
+                command = self.get_command(ctx, name)
+                assert command is not None
+                limit = formatter.width - width - 6
+                rows.append((name.ljust(width), command.get_short_help_str(limit)))
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
     def invoke(self, ctx: click.Context) -> Any:
         # These are raised with messages for the one who typed the command. RuntimeError covers
         # our own: ServerError, ExportError, ArchiveError.
@@ -71,10 +96,10 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="falconet")
 def main() -> None:
-    """Train an image classifier, pack it, and serve it with TorchServe.
+    """Trains image classifiers, packs them into archives, and serves them with TorchServe.
 
     \b
-    falconet serve                    serve the CIFAR-10 model that comes along
-    falconet predict cat.png          what is in an image, without a server
-    falconet COMMAND --help           more about each command
+    falconet serve                    serves the included CIFAR-10 model
+    falconet predict cat.png          classifies an image, without a server
+    falconet COMMAND --help           describes a command
     """

@@ -23,6 +23,7 @@ from falconet.serving.store import check_ours
 
 from .archive import DEFAULT_OUTPUT as DEFAULT_ARCHIVE
 from .archive import make_archive
+from .option import RenamedOption
 
 STATE = Path(".falconet")
 PORT = click.IntRange(0, 65535)
@@ -72,14 +73,18 @@ _SERVER_OPTIONS = (
     ),
     click.option(
         "--image",
+        cls=RenamedOption,
+        formerly="--picture",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="Image of the test request to each model.  [default: a generated image]",
     ),
-    click.option(
-        "--timeout", default=120.0, show_default=True, help="Seconds until all models are ready."
-    ),
     state_option,
 )
+START_TIMEOUT: dict[str, Any] = {
+    "default": 120.0,
+    "show_default": True,
+    "help": "Maximum seconds until all models are ready.",
+}
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -119,6 +124,7 @@ def start(
 @click.command()
 @click.option("--port", type=PORT, help=f"Port of predictions.  {PORT_DEFAULT}")
 @server_options
+@click.option("--start-timeout", cls=RenamedOption, formerly="--timeout", **START_TIMEOUT)
 @click.option(
     "--background", is_flag=True, help="Return when ready; stop the server with: falconet stop"
 )
@@ -133,7 +139,7 @@ def serve(
     workers: int | None,
     image: Path | None,
     background: bool,
-    timeout: float,
+    start_timeout: float,
     drain_seconds: float,
     state: Path,
 ) -> None:
@@ -156,7 +162,7 @@ def serve(
     server = start(archives, port, management_port, metrics_port, config, profile, workers, state)
     with stopped_at_the_end(server.stop):
         image = image or written_example(state)
-        server.wait_ready(image.read_bytes(), timeout)
+        server.wait_ready(image.read_bytes(), start_timeout)
         click.echo(f"ready: {what(server)}, after {time.monotonic() - began:.1f} s. Try:")
         for model in server.models:
             url = server.client.prediction_url(model)

@@ -21,6 +21,7 @@ from .gateway import check, gateway_options, open_gateway, reloading, watch
 from .serve import (
     PORT,
     PORT_DEFAULT,
+    START_TIMEOUT,
     drain_option,
     ignore_endings,
     server_options,
@@ -34,6 +35,7 @@ from .serve import (
 @click.command()
 @click.option("--inference-port", type=PORT, help=f"Port of TorchServe.  {PORT_DEFAULT}")
 @server_options
+@click.option("--start-timeout", **START_TIMEOUT)
 @gateway_options
 @drain_option
 def up(
@@ -45,7 +47,7 @@ def up(
     profile: ProfileName | Literal["auto"],
     workers: int | None,
     image: Path | None,
-    timeout: float,
+    start_timeout: float,
     state: Path,
     notice_seconds: float,
     gateway_metrics_port: int,
@@ -70,9 +72,11 @@ def up(
         )
         reload = reloading(**options)
         with stopped_at_the_end(server.stop):
-            server.wait_ready((image or written_example(state)).read_bytes(), timeout)
+            server.wait_ready((image or written_example(state)).read_bytes(), start_timeout)
             for record in Record.load(state).values():
-                smoke_test(server.client, Package.verify(server.store / record.serving.file))
+                smoke_test(
+                    server.client.inference, Package.verify(server.store / record.serving.file)
+                )
             click.echo(f"{what(server)}: ready after {time.monotonic() - began:.1f} s")
             with hold_pid_lock(server.gateway, "up"):
                 gateway = open_gateway(server, **options)

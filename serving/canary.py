@@ -32,17 +32,17 @@ class Trial:
 
     Attributes:
         percent: of the requests that name no version.
-        seconds: for which it does.
-        failed: the highest ratio of its answers that may be 5xx, if more are than of what serves.
-        slower: the highest ratio of its 95th percentile of seconds to that of what serves.
-        requests: so many answers at least have to be there to judge by.
+        duration: for which it does.
+        max_error_rate: the highest ratio of its answers that may be 5xx, if more are than of what serves.
+        max_latency_ratio: the highest ratio of its 95th percentile of seconds to that of what serves.
+        min_requests: so many answers at least have to be there to judge by.
     """
 
     percent: int = 10
-    seconds: float = 60.0
-    failed: float = 0.01
-    slower: float = 1.5
-    requests: int = 100
+    duration: float = 60.0
+    max_error_rate: float = 0.01
+    max_latency_ratio: float = 1.5
+    min_requests: int = 100
 
 
 def canary(server: Server, archive: Path, trial: Trial, say: Say = lambda _: None) -> Release:
@@ -94,7 +94,7 @@ def _judge(deployment: Deployment, version: str, trial: Trial) -> None:
         f"/v2/models/{model}/infer": old,
         f"/predictions/{model}/{version}": new,
     }
-    deadline = time.monotonic() + trial.seconds
+    deadline = time.monotonic() + trial.duration
     with LogReader(deployment.server.gateway / ACCESS_LOG) as log:
         while time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
@@ -108,25 +108,25 @@ def _judge(deployment: Deployment, version: str, trial: Trial) -> None:
                     paths[entry["asked"]].add(status, seconds or entry.get("seconds", 0.0))
             # Clearly worse: by more than chance explains, of what is allowed and of what serves.
             excused = old.failure_rate if old.count >= ENOUGH else 0.0
-            if new.failure_rate_interval()[0] > max(trial.failed, excused):
+            if new.failure_rate_interval()[0] > max(trial.max_error_rate, excused):
                 raise ServerError(
                     f"version {version} failed the trial: {new}; current version: {old}"
                 )
-    if new.count < trial.requests:
+    if new.count < trial.min_requests:
         raise ServerError(
-            f"expected at least {trial.requests} responses of version {version} for a decision, "
+            f"expected at least {trial.min_requests} responses of version {version} for a decision, "
             f"got {new.count}; give it more time, or more of the requests"
         )
     # What fails no more often than what serves, under the same load, is not worse; but nothing is
     # known of what never answered.
     answers = old.count >= ENOUGH and old.failed < old.count
     as_good = answers and new.failure_rate <= old.failure_rate_interval()[1]
-    if new.failure_rate > trial.failed and not as_good:
+    if new.failure_rate > trial.max_error_rate and not as_good:
         raise ServerError(f"version {version} failed the trial: {new}; current version: {old}")
     # Where the old one fails whenever it is asked there is nothing to be slower than.
     if (
         old.failed < max(old.count, ENOUGH)
-        and new.percentile(95) > trial.slower * old.percentile(95) + SLACK_SECONDS
+        and new.percentile(95) > trial.max_latency_ratio * old.percentile(95) + SLACK_SECONDS
     ):
         raise ServerError(f"version {version} is too slow: {new}; current version: {old}")
     deployment.say(f"version {version} passed the trial: {new}; current version: {old}")

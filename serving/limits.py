@@ -17,27 +17,27 @@ class Limits:
     """What clients may ask of a gateway.
 
     Attributes:
-        body: the largest request, as nginx writes sizes.
-        rate: requests a second of each client, on average; above it there is a 429.
+        max_body_size: the largest request, as nginx writes sizes.
+        rate_limit: requests a second of each client, on average; above it there is a 429.
         burst: how far a client may be ahead of that.
-        in_flight: concurrent requests of less than 100 kB that TorchServe has, of all clients, and
+        max_concurrency: concurrent requests of less than 100 kB that TorchServe has, of all clients, and
             of all models on the same level; more get a 429. Its queue should hold them, or it
             answers some with a 503.
         memory: MB of concurrent requests. TorchServe ends when its heap, of which it takes four to
             five times as much for them, is full. Small, middling, large and very large requests
             (:data:`LARGER`) get a quarter each, so that none keeps out the others. Models on all
             levels at once may have up to a quarter more.
-        answer: seconds that an answer may take.
-        connections: that an address may be answered on at a time; more get a 429.
+        timeout: seconds that an answer may take.
+        max_concurrency_per_address: that an address may be answered on at a time; more get a 429.
     """
 
-    body: str = "20m"
-    rate: int = 1000
+    max_body_size: str = "20m"
+    rate_limit: int = 1000
     burst: int = 1000
-    in_flight: int = 200
+    max_concurrency: int = 200
     memory: int = 100
-    answer: int = 60
-    connections: int = 1000
+    timeout: int = 60
+    max_concurrency_per_address: int = 1000
 
     def places(self) -> dict[str, int]:
         """How many requests there are at a time, by size, or size and level, as nginx.conf has it.
@@ -46,7 +46,7 @@ class Limits:
         """
         share = self.memory * 1_000_000 // (len(LARGER) + 1)
         larger = {name: max(2, share // size) for name, size in LARGER.items()}
-        by_level = {"small": self.in_flight, "middling": larger.pop("middling")}
+        by_level = {"small": self.max_concurrency, "middling": larger.pop("middling")}
         return {
             f"{name}_{level}": max(1, places // LEVEL_RATIO**level)
             for level in range(LEVEL_COUNT)
@@ -61,7 +61,7 @@ class Limits:
         """
         if requests_per_second is None:
             return 0
-        in_time = requests_per_second * self.answer * MAX_WAIT_SHARE
+        in_time = requests_per_second * self.timeout * MAX_WAIT_SHARE
         places = self.places()
         fitting = (each for each in range(LEVEL_COUNT) if places[f"small_{each}"] <= in_time)
         return next(fitting, LEVEL_COUNT - 1)

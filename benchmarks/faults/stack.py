@@ -65,9 +65,9 @@ class Stack:
         (port,) = free_ports(1)
         try:
             server.wait_loaded(READY_SECONDS)
-            options = f"--plain --port {port} --notice-seconds 0 --gateway-metrics-port 0"
+            options = f"--no-tls --port {port} --notice-seconds 0 --gateway-metrics-port 0"
             _falconet(
-                *("gateway", "--keys", keys, *options.split()),
+                *("gateway", "--api-keys", keys, *options.split()),
                 *("--background", "--state", server.folder),
             )
         except BaseException:

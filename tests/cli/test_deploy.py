@@ -93,15 +93,15 @@ def test_a_gateway_until_it_is_ended(
     keys.write_text("abc me\n")
     port, metrics_port = free_ports(2)
     common = [
-        *("--keys", keys, "--port", str(port), "--state", state, "--notice-seconds", "0.1"),
+        *("--api-keys", keys, "--port", str(port), "--state", state, "--notice-seconds", "0.1"),
         *("--gateway-metrics-port", str(metrics_port)),
     ]
     listed = json.loads(run("models", "--state", state, "--json").stdout)
     assert all(each["memory"] > 1e7 for each in listed if each["model"] == "cifar10")
     assert listed
     undecided = run("gateway", *common)
-    assert "expected --certificate and --certificate-key, or --plain" in undecided.stderr
-    with begin("gateway", "--plain", *common) as process:
+    assert "expected --tls-cert and --tls-key, or --no-tls" in undecided.stderr
+    with begin("gateway", "--no-tls", *common) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == f"ready: http://127.0.0.1:{port}/predict. Try:\n"
@@ -138,7 +138,7 @@ def test_a_gateway_until_it_is_ended(
             refused = run("gateway", "reload", "--state", state)
             assert refused.returncode == 1
             assert "still uses the previous keys and certificate" in refused.stderr
-            again = run("gateway", "--plain", *common)
+            again = run("gateway", "--no-tls", *common)
             assert "a gateway already runs with" in again.stderr
             stopped = run("gateway", "stop", "--state", state)
             assert stopped.stdout == f"stopped the gateway (process {process.pid})\n"
@@ -159,7 +159,7 @@ def test_nginx_ends_with_a_gateway_that_is_killed(
     keys.write_text("abc me\n")
     (port,) = free_ports(1)
     command = [
-        *("gateway", "--plain", "--keys", keys, "--port", port, "--state", state),
+        *("gateway", "--no-tls", "--api-keys", keys, "--port", port, "--state", state),
         *("--gateway-metrics-port", "0"),
     ]
     with begin(*command) as process:

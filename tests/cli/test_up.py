@@ -28,7 +28,7 @@ def arguments(tmp_path: Path) -> list[str]:
     (tmp_path / "keys").write_text("abc me\n")
     (port,) = free_ports(1)
     return [
-        *("--plain", "--keys", str(tmp_path / "keys"), "--port", str(port), *ANY_PORTS),
+        *("--no-tls", "--api-keys", str(tmp_path / "keys"), "--port", str(port), *ANY_PORTS),
         *("--state", str(tmp_path / "state"), "--gateway-metrics-port", "0"),
     ]
 

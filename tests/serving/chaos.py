@@ -65,7 +65,7 @@ class Stack:
 
     def gateway(self, port: int) -> tuple[object, ...]:
         """The command of a gateway."""
-        listening = ("--keys", self.keys, "--plain", "--port", port)
+        listening = ("--api-keys", self.keys, "--no-tls", "--port", port)
         others = ("--notice-seconds", "0.1", "--gateway-metrics-port", self.metrics_port)
         return ("gateway", *listening, *others, *self.limits, "--background")
 

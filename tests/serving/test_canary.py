@@ -69,7 +69,7 @@ def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(
 ) -> None:
     url = f"http://127.0.0.1:{gateway.port}/predict"
     # Of versions that take their time to answer there are fewer answers.
-    trial = Trial(percent=40, seconds=3, requests=5)
+    trial = Trial(percent=40, duration=3, min_requests=5)
 
     def ask() -> str:
         answer = requests.post(url, data=image, headers=KEY, timeout=60).json()

@@ -57,10 +57,10 @@ def test_a_trial_is_killed_at_any_moment(
 ) -> None:
     """Clients are answered by one version or the other; a repeat leaves nothing half done."""
     second = make("2.0")
-    trial = ("canary", second, "--percent", "50", "--seconds", "3", "--requests", "1")
+    trial = ("canary", second, "--percent", "50", "--duration", "3", "--min-requests", "1")
     with stack.asked():
         for moment in (0.3, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0):
-            process = stack.begin(*trial, "--slower", "100")
+            process = stack.begin(*trial, "--max-latency-ratio", "100")
             time.sleep(moment)
             os.killpg(process.pid, number)
             process.wait(TIMEOUT)
@@ -78,7 +78,7 @@ def test_a_trial_is_killed_at_any_moment(
 
 def test_all_is_killed_during_a_trial(stack: Stack, make: Callable[..., Path]) -> None:
     """As by a reboot: what is started again serves what served, and nothing of the trial."""
-    process = stack.begin("canary", make("2.0"), "--percent", "90", "--seconds", "60")
+    process = stack.begin("canary", make("2.0"), "--percent", "90", "--duration", "60")
     deadline = time.monotonic() + TIMEOUT
     while stack.ask() != "2.0":
         assert time.monotonic() < deadline
@@ -135,7 +135,7 @@ def test_the_record_is_damaged(stack: Stack) -> None:
 
 def test_a_second_gateway_is_refused(stack: Stack) -> None:
     keys = stack.state.parent / "keys"
-    again = stack.command("gateway", "--keys", keys, "--plain", "--port", stack.port)
+    again = stack.command("gateway", "--api-keys", keys, "--no-tls", "--port", stack.port)
     done = subprocess.run(again, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == 1
     assert "a gateway already runs with" in done.stderr

@@ -414,7 +414,7 @@ def test_the_clock_jumps(given: Path, image: bytes, tmp_path: Path, make: Make) 
     """Shares of a trial and readiness stay; the share of a trial that is killed ends in time."""
     date = Date(tmp_path)
     second = make("2.0")
-    trial = ("canary", second, "--percent", "50", "--seconds", "100")
+    trial = ("canary", second, "--percent", "50", "--duration", "100")
     today = datetime.now().astimezone()
     with started(Stack(given, tmp_path, image, date.environment)) as stack:
         with stack.asked(2), killed(stack.begin(*trial)) as process:

@@ -177,7 +177,7 @@ def test_there_is_no_other_way_in(start: Start, target: str) -> None:
 
 
 def test_limits_are_told_as_such(start: Start, samples: list[Path], server: Server) -> None:
-    gateway = start(limits=Limits(body="64k", rate=1, burst=3))
+    gateway = start(limits=Limits(max_body_size="64k", rate_limit=1, burst=3))
     url = f"http://127.0.0.1:{gateway.port}/predict"
     large = requests.post(url, data=b"x" * 100_000, headers=KEY, timeout=TIMEOUT)
     assert (large.status_code, large.json()["error"]["code"]) == (413, 413)
@@ -244,7 +244,7 @@ def test_more_than_can_be_answered(keys: Path, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with Backend(1.0) as slow:
         gateway = Gateway.start(
-            tmp_path, slow.port, ["cifar10"], keys, port=port, limits=Limits(in_flight=4)
+            tmp_path, slow.port, ["cifar10"], keys, port=port, limits=Limits(max_concurrency=4)
         )
         try:
             url = f"http://127.0.0.1:{port}/predict"
@@ -290,7 +290,7 @@ def test_what_comes_in_pieces_counts_by_what_it_is(keys: Path, tmp_path: Path) -
 def test_a_slow_model_gets_no_more_than_it_answers_in_time(keys: Path, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
-    limits = Limits(in_flight=200, answer=20)
+    limits = Limits(max_concurrency=200, timeout=20)
     with Backend(0.5) as slow:
         gateway = Gateway.start(
             tmp_path, slow.port, ["cifar10", "pets"], keys, port=port, limits=limits
@@ -324,7 +324,7 @@ def test_requests_are_shared_out_on_the_connections_there_are(keys: Path, tmp_pa
     """To read its configuration anew nginx would close them, also while something is sent."""
     (port,) = free_ports(1)
     with Backend(0.0) as backend:
-        limits = Limits(rate=100_000, burst=100_000)
+        limits = Limits(rate_limit=100_000, burst=100_000)
         gateway = Gateway.start(tmp_path, backend.port, ["cifar10"], keys, port=port, limits=limits)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         try:
@@ -413,7 +413,7 @@ def test_models_come_and_go_on_the_connections_there_are(keys: Path, tmp_path: P
 
 def test_who_sends_slowly_holds_up_nobody(start: Start, samples: list[Path]) -> None:
     """More of them than requests are let in at a time."""
-    gateway = start(limits=Limits(in_flight=4))
+    gateway = start(limits=Limits(max_concurrency=4))
     frog = samples[4].read_bytes()
     head = (
         f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(frog)}\r\n"
@@ -600,7 +600,7 @@ def test_keys_that_would_not_be_found_are_refused(tmp_path: Path) -> None:
 
 
 def test_addresses_of_clients_and_who_guesses_keys(start: Start) -> None:
-    gateway = start(trusted=["127.0.0.0/8"], limits=Limits(connections=7))
+    gateway = start(trusted=["127.0.0.0/8"], limits=Limits(max_concurrency_per_address=7))
     url = f"http://127.0.0.1:{gateway.port}/predict"
 
     def guess(address: str) -> requests.Response:

@@ -6,7 +6,7 @@ from falconet.serving.throughput import Throughput
 
 
 def test_a_slow_model_gets_fewer_requests() -> None:
-    limits = Limits(in_flight=200, answer=60)
+    limits = Limits(max_concurrency=200, timeout=60)
     small = [limits.places()[f"small_{level}"] for level in range(LEVEL_COUNT)]
     assert small == [200, 66, 22, 7, 2]
     assert limits.level(None) == 0, "of another handler: nothing is known"
@@ -15,7 +15,7 @@ def test_a_slow_model_gets_fewer_requests() -> None:
     assert limits.level(6.0) == 1
     assert limits.level(1.0) == 2, "22 requests wait for 22 s, and 66 would for more than 60"
     assert limits.level(0.01) == LEVEL_COUNT - 1
-    assert Limits(answer=1).level(100.0) == 2, "a shorter timeout has the same effect"
+    assert Limits(timeout=1).level(100.0) == 2, "a shorter timeout has the same effect"
 
 
 def test_larger_requests_get_fewer_as_well() -> None:

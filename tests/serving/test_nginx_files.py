@@ -41,7 +41,7 @@ def test_files_of_nginx_do_not_grow_old(tmp_path: Path) -> None:
 
 
 def test_only_an_ordinary_model_is_marked_so(tmp_path: Path) -> None:
-    """nginx then looks at nothing else of it: neither at its trial nor at its level."""
+    """Nginx then looks at nothing else of it: neither at its trial nor at its level."""
     nginx_files.create(tmp_path, {"pets": Split()})
     mark = tmp_path / "ordinary/pets"
     assert mark.exists()

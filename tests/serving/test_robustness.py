@@ -69,7 +69,7 @@ def test_forms_are_read_behind_the_gateway(stack: Stack) -> None:
 
 
 def test_more_than_can_be_answered_is_told_to_come_again(stack: Stack) -> None:
-    connections = 3 * Limits().in_flight
+    connections = 3 * Limits().max_concurrency
     with Generator(stack.served.target, None, connections, seconds=1.5) as generator:
         answers = generator.wait().answers
     refused = lost(stack.served, answers)
@@ -105,7 +105,7 @@ def test_large_requests_leave_java_its_memory(stack: Stack) -> None:
 def test_slow_clients_hold_up_nobody(stack: Stack) -> None:
     some = stack.served.target.requests[:8]
     with (
-        SlowClients(stack.port, some, 2 * Limits().in_flight, 4) as clients,
+        SlowClients(stack.port, some, 2 * Limits().max_concurrency, 4) as clients,
         Generator(stack.served.target, RATE, seconds=14.0 if LONG else 3.0) as generator,
     ):
         answers = generator.wait().answers

@@ -63,7 +63,7 @@ def slow(pets: Pets, tmp_path: Path) -> Path:
 class SlowStack(Stack):
     """With a short timeout, and the gateway's metrics."""
 
-    limits = ("--answer", TIMEOUT_OF_A_RESPONSE)
+    limits = ("--timeout", TIMEOUT_OF_A_RESPONSE)
 
     def gateway(self, port: int) -> tuple[object, ...]:
         (self.metrics_port,) = free_ports(1)

@@ -91,7 +91,7 @@ def serves(server: StandIn, version: str) -> None:
 def test_a_version_that_is_worse_is_undone(
     server: StandIn, make: Make, old: Answer, new: Answer, message: str
 ) -> None:
-    trial = Trial(percent=40, seconds=0.5, requests=5)
+    trial = Trial(percent=40, duration=0.5, min_requests=5)
     with gateway(server, old, new), pytest.raises(ServerError, match=message):
         canary(server, make("2.0"), trial)
     serves(server, "1.0")
@@ -112,7 +112,7 @@ def test_a_version_that_is_as_good_is_deployed(
 ) -> None:
     steps: list[str] = []
     with gateway(server, old, new):
-        trial = Trial(percent=40, seconds=0.5, requests=5)
+        trial = Trial(percent=40, duration=0.5, min_requests=5)
         assert canary(server, make("2.0"), trial, steps.append).version == "2.0"
         # What serves already is left alone.
         assert canary(server, make("2.0"), trial, steps.append).version == "2.0"
@@ -124,7 +124,7 @@ def test_a_version_that_is_as_good_is_deployed(
 def test_a_version_that_fails_from_the_start_is_not_tried_to_the_end(
     server: StandIn, make: Make
 ) -> None:
-    trial = Trial(percent=40, seconds=3600.0, requests=5)
+    trial = Trial(percent=40, duration=3600.0, min_requests=5)
     with (
         gateway(server, GOOD, (500, 0.01)),
         pytest.raises(ServerError, match=r"version 2\.0 failed the trial: "),
@@ -134,7 +134,7 @@ def test_a_version_that_fails_from_the_start_is_not_tried_to_the_end(
 
 
 def test_too_few_answers_are_no_verdict(server: StandIn, make: Make) -> None:
-    trial = Trial(percent=40, seconds=0.2, requests=10_000)
+    trial = Trial(percent=40, duration=0.2, min_requests=10_000)
     with (
         gateway(server, GOOD, GOOD),
         pytest.raises(ServerError, match=r"expected at least 10000 responses of version 2\.0"),
