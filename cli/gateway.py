@@ -360,9 +360,7 @@ def watch(
         raise
 
 
-def reloading(
-    api_keys: Path, tls_cert: Path | None, tls_key: Path | None, **_: object
-) -> Reload:
+def reloading(api_keys: Path, tls_cert: Path | None, tls_key: Path | None, **_: object) -> Reload:
     """Has signals read keys and certificate anew, from now on."""
     reload = Reload(api_keys, _pair(tls_cert, tls_key))
     reload.listen()

@@ -8,8 +8,8 @@ import click
 
 from falconet.handler.priority import at_low_priority
 
-# Commands in groups, each with its module, imported when it is used, as most need torch, which takes
-# seconds; and with its function where that has another name.
+# Commands in groups, each with its module, and with its function where that has another name. A
+# module is imported when it is used, as most need torch, which takes seconds.
 GROUPS = {
     "Serve": {
         "serve": "serve",

@@ -31,11 +31,12 @@ class Trial:
     """What a version gets, and what it has to be like.
 
     Attributes:
-        percent: of the requests that name no version.
-        duration: for which it does.
-        max_error_rate: the highest ratio of its answers that may be 5xx, if more are than of what serves.
-        max_latency_ratio: the highest ratio of its 95th percentile of seconds to that of what serves.
-        min_requests: so many answers at least have to be there to judge by.
+        percent: share of the requests that name no version.
+        duration: seconds of the trial.
+        max_error_rate: maximum share of its responses with status 5xx, unless the current version
+            has as many.
+        max_latency_ratio: maximum ratio of its p95 latency to that of the current version.
+        min_requests: minimum number of its responses for a decision.
     """
 
     percent: int = 10
@@ -114,8 +115,8 @@ def _judge(deployment: Deployment, version: str, trial: Trial) -> None:
                 )
     if new.count < trial.min_requests:
         raise ServerError(
-            f"expected at least {trial.min_requests} responses of version {version} for a decision, "
-            f"got {new.count}; give it more time, or more of the requests"
+            f"expected at least {trial.min_requests} responses of version {version} for a "
+            f"decision, got {new.count}; give it more time, or more of the requests"
         )
     # What fails no more often than what serves, under the same load, is not worse; but nothing is
     # known of what never answered.

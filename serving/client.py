@@ -32,10 +32,11 @@ class Client:
         self.inference = inference
         self.management = management
         self.metrics = metrics
-        # A proxy, which the environment may name, cannot reach this machine.
-        self._http = httpx.Client(trust_env=False, verify=False, timeout=timeout)
-        once = Retry(attempts=1)
-        self._predictions = PredictionClient(inference, timeout=timeout, retry=once)
+        # A proxy, which the environment may name, cannot reach this machine. No connection is kept
+        # open, as nobody closes this client.
+        closing = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(trust_env=False, verify=False, timeout=timeout, limits=closing)
+        self._timeout = timeout
 
     def models(self) -> list[str]:
         """The names of the registered models.
@@ -156,10 +157,15 @@ class Client:
             ServerError: the server does not answer.
             ResponseError: it answered with an error.
         """
-        try:
-            return self._predictions.predict(image, model=model)
-        except ConnectionFailedError as error:
-            raise ServerError(str(error)) from error
+        once = Retry(attempts=1)
+        with PredictionClient(self.inference, timeout=self._timeout, retry=once) as client:
+            try:
+                return client.predict(image, model=model)
+            except ConnectionFailedError as error:
+                raise ServerError(str(error)) from error
+
+    def prediction_url(self, model: str, version: str | None = None) -> str:
+        return f"{self.inference}/predictions/{model}{_slash(version)}"
 
     @property
     def _models(self) -> str:

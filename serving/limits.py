@@ -5,8 +5,8 @@ from dataclasses import dataclass
 # Bytes of requests that are not small: where each size ends, in nginx.conf by the number of digits,
 # and for the last one what is allowed by default.
 LARGER = {"middling": 1_000_000, "large": 5_000_000, "very_large": 20_000_000}
-# Limits of concurrent requests: level 0 has ``in_flight`` and ``memory`` as they are, each further
-# level a third of the level before.
+# Limits of concurrent requests: level 0 has ``max_concurrency`` and ``memory`` as they are, each
+# further level a third of the level before.
 LEVEL_COUNT, LEVEL_RATIO = 5, 3
 # Of the timeout of a response, the share that a request may wait for those before it.
 MAX_WAIT_SHARE = 0.5
@@ -17,18 +17,18 @@ class Limits:
     """What clients may ask of a gateway.
 
     Attributes:
-        max_body_size: the largest request, as nginx writes sizes.
-        rate_limit: requests a second of each client, on average; above it there is a 429.
-        burst: how far a client may be ahead of that.
-        max_concurrency: concurrent requests of less than 100 kB that TorchServe has, of all clients, and
-            of all models on the same level; more get a 429. Its queue should hold them, or it
-            answers some with a 503.
+        max_body_size: maximum size of a request body, as nginx writes sizes.
+        rate_limit: average requests per second of each client; more get status 429.
+        burst: requests that may exceed the rate limit for a short time.
+        max_concurrency: concurrent requests below 100 kB that TorchServe gets, of all clients, and
+            of all models on the same level; more get status 429. TorchServe's queue should hold
+            them, or it answers some with status 503.
         memory: MB of concurrent requests. TorchServe ends when its heap, of which it takes four to
             five times as much for them, is full. Small, middling, large and very large requests
             (:data:`LARGER`) get a quarter each, so that none keeps out the others. Models on all
             levels at once may have up to a quarter more.
-        timeout: seconds that an answer may take.
-        max_concurrency_per_address: that an address may be answered on at a time; more get a 429.
+        timeout: seconds that a response may take.
+        max_concurrency_per_address: concurrent requests of one client address; more get status 429.
     """
 
     max_body_size: str = "20m"

@@ -82,9 +82,7 @@ def write_metadata(runtime: Path, metadata: Mapping[str, Mapping[str, Any]]) -> 
         _write(path, text)
 
 
-def write_index(
-    runtime: Path, default: str, metadata: Mapping[str, Mapping[str, Any]]
-) -> None:
+def write_index(runtime: Path, default: str, metadata: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the list of models, each with its versions, the current one first."""
     models = [
         {

@@ -260,7 +260,8 @@ class Server:
                 self.client.predict(model, image)
             except ResponseError as error:
                 raise ServerError(
-                    f"the workers of {model} are ready, but the response to a test image has {error}"
+                    f"the workers of {model} are ready, but the response to a test image has "
+                    f"{error}"
                 ) from error
 
     def wait_loaded(self, timeout: float = 120.0) -> None:

@@ -48,6 +48,7 @@ def test_every_command_explains_itself(name: str) -> None:
     if name not in (
         *("serve", "stop", "up", "gateway"),
         *("deploy", "undeploy", "rollback", "canary", "scale"),
+        "completion",
     ):
         assert "--json" in result.output
 

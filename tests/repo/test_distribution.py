@@ -81,9 +81,13 @@ def test_the_wheel_holds_the_namespace_alone(dist: Path, repository: Path) -> No
             "metrics.yaml",
             "nginx.conf",
             "nginx-ask.conf",
+            "nginx-cors.conf",
+            "nginx-key.conf",
             "nginx-known.conf",
             "nginx-level.conf",
+            "nginx-page.conf",
             "nginx-upstream.conf",
+            "openapi.yaml",
         }
         config = file.read("falconet/serving/config.properties")
     assert config == (repository / "config.properties").read_bytes()

@@ -1,4 +1,4 @@
-"""The running server does what serving/conf/openapi.yaml says, with whatever schemathesis thinks up."""
+"""The running server does what openapi.yaml says, with whatever schemathesis thinks up."""
 
 import os
 import subprocess

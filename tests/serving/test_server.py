@@ -21,11 +21,11 @@ import requests
 import torch
 import torchvision
 
+from falconet.client import ResponseError
 from falconet.handler import ENTRY
 from falconet.handler.interval import report_seconds
 from falconet.model.archive import Serving, archive
 from falconet.model.spec import Spec
-from falconet.client import ResponseError
 from falconet.serving.configuration import Configuration
 from falconet.serving.errors import ServerError
 from falconet.serving.grpc_client import GrpcClient
@@ -265,7 +265,7 @@ def test_explanations_are_refused(server: Server, samples: list[Path]) -> None:
 def test_an_unknown_model_is_a_clear_error(server: Server) -> None:
     with pytest.raises(ServerError, match=r"answered 404: (?s:.*)cifar11"):
         server.client.describe("cifar11")
-    with pytest.raises(ResponseError, match="^status 404: "):
+    with pytest.raises(ResponseError, match=r"^status 404: "):
         server.client.predict("cifar11", b"")
 
 
