@@ -52,10 +52,10 @@ class AsyncClient:
             results: list[Result] = done.value
             return results
 
-    async def _send(self, request: Request) -> httpx.Response | httpx.TransportError:
+    async def _send(self, request: Request) -> httpx.Response | httpx.RequestError:
         try:
             return await self._http.post(request.url, content=request.body, headers=request.headers)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
 
     async def ready(self) -> bool:

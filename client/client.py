@@ -78,10 +78,10 @@ class Client:
             results: list[Result] = done.value
             return results
 
-    def _send(self, request: Request) -> httpx.Response | httpx.TransportError:
+    def _send(self, request: Request) -> httpx.Response | httpx.RequestError:
         try:
             return self._http.post(request.url, content=request.body, headers=request.headers)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
 
     def ready(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -19,6 +19,16 @@ LENGTH_HEADER = "Inference-Header-Content-Length"
 ID_HEADER = "x-request-id"
 DEFAULT_PATH = "/predict"
 MAX_MESSAGE = 500
+# A server that is too slow does not become faster by more requests; a repetition does not help the
+# others either.
+FINAL = (
+    httpx.ReadTimeout,
+    httpx.DecodingError,
+    httpx.LocalProtocolError,
+    httpx.UnsupportedProtocol,
+    httpx.TooManyRedirects,
+)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 # How the server names an image of the request.
 _IMAGE_INDEX = re.compile(r"^inputs\[0\]\[(\d+)\]: ")
 
@@ -53,21 +63,24 @@ def build_request(
 
 
 def _url(base: str, model: str | None, version: str | None) -> str:
-    parts = urlsplit(base)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"expected a URL like https://images.example.com, got {base!r}")
-    has_path = parts.path not in ("", "/")
+    has_path = urlsplit(base).path not in ("", "/")
     if model is None:
         return base if has_path else base.rstrip("/") + DEFAULT_PATH
     if has_path:
         raise ValueError(f"expected a URL without a path, as a model is given, got {base!r}")
     names = (model,) if version is None else (model, version)
-    return "/".join([base.rstrip("/"), "predictions", *(quote(name, safe="") for name in names)])
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"expected a name of letters, digits and ._- that begins with none of .-, "
+                f"got {name!r}"
+            )
+    return "/".join([base.rstrip("/"), "predictions", *names])
 
 
 def exchange(
     request: Request, retry: Retry
-) -> "Generator[float, httpx.Response | httpx.TransportError, list[Result]]":
+) -> "Generator[float, httpx.Response | httpx.RequestError, list[Result]]":
     """The attempts to send a request.
 
     Yields the seconds to wait before each attempt. Is sent its response, or the error instead of
@@ -91,8 +104,7 @@ def exchange(
                     raise
         else:
             delay = retry.delay(attempt, None, {})
-            # A server that is too slow does not become faster by more requests.
-            if delay is None or isinstance(outcome, httpx.ReadTimeout):
+            if delay is None or isinstance(outcome, FINAL):
                 reason = str(outcome) or type(outcome).__name__
                 raise ConnectionFailedError(f"{request.url}: {reason}") from outcome
     raise AssertionError("unreachable")
@@ -114,17 +126,17 @@ def parse_response(
     try:
         content: Any = json.loads(body)
         if status == 200:
-            return _results(content, request_id)
+            return _results(content, request_id, images)
         error = content["error"]
         message = error["message"] if isinstance(error, dict) else str(error)
         message = _IMAGE_INDEX.sub("" if images == 1 else r"image \1: ", message)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         text = body[:MAX_MESSAGE].decode(errors="replace").strip()
         message = f"expected predictions from a Falconet server, got: {text or 'nothing'}"
     raise ResponseError(status, message, request_id)
 
 
-def _results(content: Any, request_id: str) -> list[Result]:
+def _results(content: Any, request_id: str, images: int) -> list[Result]:
     outputs = {output["name"]: output for output in content["outputs"]}
     count, classes = outputs["label"]["shape"]
     pairs = [
@@ -133,6 +145,8 @@ def _results(content: Any, request_id: str) -> list[Result]:
             outputs["label"]["data"], outputs["probability"]["data"], strict=True
         )
     ]
+    if count != images or classes < 1 or len(pairs) != count * classes:
+        raise ValueError(f"expected predictions for {images} images")
     model, version = content["model_name"], content["model_version"]
     return [
         Result(tuple(pairs[i * classes : (i + 1) * classes]), model, version, request_id)

@@ -1,5 +1,6 @@
 """Options that both kinds of client share."""
 
+import re
 import ssl
 from ipaddress import ip_address
 from os import PathLike
@@ -26,14 +27,25 @@ def http_options(
 
     Raises:
         OSError: the file of certificates cannot be read, or holds none.
+        ValueError: the URL or the key is not one.
     """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"expected a URL like https://images.example.com, got {url!r}")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("expected a URL without a query, a fragment, a user or a password")
+    if api_key is not None and not re.fullmatch(r"[!-~]+", api_key):
+        # The key itself is not quoted: messages end up in logs.
+        raise ValueError(
+            "expected an API key of visible ASCII characters; does it end with a line break?"
+        )
     return {
         "headers": {} if api_key is None else {KEY_HEADER: api_key},
         # Reading the system's certificates takes 20 ms, and http needs none.
-        "verify": ssl.create_default_context(cafile=ca) if ca else url.startswith("https:"),
+        "verify": ssl.create_default_context(cafile=ca) if ca else parts.scheme != "http",
         "timeout": timeout,
         # A proxy, which the environment may name for other hosts, cannot reach this machine.
-        "trust_env": not is_loopback(urlsplit(url).hostname or ""),
+        "trust_env": not is_loopback(parts.hostname),
     }
 
 

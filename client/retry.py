@@ -17,8 +17,8 @@ class Retry:
     Attributes:
         attempts: maximum number of times that a request is sent; 1 disables retries.
         first_delay: seconds before the second attempt; twice as many before each later one. The
-            delay is randomized, so that clients that failed together do not return together, and at
-            least what the server states in ``Retry-After``.
+            delay is randomized, so that clients that failed together do not return together. It is
+            up to 1.5 times what the server states in ``Retry-After``, and not less than that.
         max_delay: maximum seconds of a delay. If ``Retry-After`` is longer, the request fails.
     """
 
@@ -37,7 +37,10 @@ class Retry:
         if attempt >= self.attempts or (status is not None and status not in STATUSES):
             return None
         usual = min(self.max_delay, self.first_delay * 2 ** (attempt - 1))
-        delay = usual * random.uniform(0.5, 1.0)
+        stated = 0.0
         with contextlib.suppress(ValueError):  # a date
-            delay = max(delay, float(headers.get(SECONDS_HEADER, 0)))
-        return delay if delay <= self.max_delay else None
+            stated = max(0.0, float(headers.get(SECONDS_HEADER, 0)))
+        if not stated <= self.max_delay:
+            return None
+        delay: float = max(usual * random.uniform(0.5, 1.0), stated * random.uniform(1.0, 1.5))
+        return delay

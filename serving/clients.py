@@ -35,8 +35,11 @@ def read_clients(keys: Path) -> dict[str, str]:
                 f"{keys}:{number}: expected a key of at most {LONGEST} characters and {SLASHES} "
                 "slashes"
             )
-        if {"", ".", ".."} & {*name.split("/")}:
-            raise ServerError(f"{keys}:{number}: expected a name like alice or team/alice")
+        if {"", ".", ".."} & {*name.split("/")} or len(name) > LONGEST:
+            raise ServerError(
+                f"{keys}:{number}: expected a name like alice or team/alice, of at most {LONGEST} "
+                "characters"
+            )
         found[key] = name
     if not found:
         raise ServerError(f"{keys}: expected a line KEY NAME for each client; there is none")

@@ -132,6 +132,7 @@ class Gateway:
                 "CONNECTIONS": str(limits.max_concurrency_per_address),
                 "TRUSTED": trusted_proxies(trusted),
                 "ORIGINS": allowed_origins(origins),
+                "VARY": "Origin" if origins else "",
                 "PAGE": page_locations(runtime, page),
                 "FILES": str(open_files()),
                 # nginx would count all that the machine has, whatever this container may use.

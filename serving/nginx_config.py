@@ -22,6 +22,7 @@ TEMPLATES = {
     "known.conf": "nginx-known.conf",
     "level.conf": "nginx-level.conf",
     "page.conf": "nginx-page.conf",
+    "read.conf": "nginx-read.conf",
 }
 UPSTREAMS = "upstreams.conf"
 # A client's connection, one to TorchServe, and a file for a large body, of 4096 at a time.
@@ -57,6 +58,10 @@ def level_conditions(runtime: Path) -> str:
     )
 
 
+# The statuses of errors that share one with another error.
+OTHERS = {"no_model": 404, "read_only": 405}
+
+
 def error_bodies(limits: Limits) -> str:
     """Lines of nginx's maps: of each error, the body in the form of the protocol that is asked."""
     messages = {
@@ -64,6 +69,7 @@ def error_bodies(limits: Limits) -> str:
         "404": "unknown path; use /predict or /predict/MODEL",
         "no_model": "no model of this name is served here",
         "405": "expected POST",
+        "read_only": "expected GET",
         "413": f"expected a body of at most {limits.max_body_size}",
         "429": "too many requests; retry after the number of seconds in Retry-After",
         "503": "the model server is not available",
@@ -71,7 +77,7 @@ def error_bodies(limits: Limits) -> str:
     }
     lines = []
     for name, message in messages.items():
-        code = int(name) if name.isdigit() else 404
+        code = int(name) if name.isdigit() else OTHERS[name]
         open_inference = json.dumps({"error": message})
         ours = {"success": False, "error": {"code": code, "message": message}}
         lines.append(
@@ -90,7 +96,9 @@ def allowed_origins(origins: Sequence[str]) -> str:
     for origin in origins:
         if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d+)?", origin):
             raise ServerError(f"expected an origin like https://www.example.com, got {origin!r}")
-    return "\n    ".join(f'"{origin}" $http_origin;' for origin in origins)
+    # nginx's map does not tell upper from lower case.
+    different = dict.fromkeys(origin.lower() for origin in origins)
+    return "\n    ".join(f'"{origin}" $http_origin;' for origin in different)
 
 
 def page_locations(runtime: Path, page: bool) -> str:

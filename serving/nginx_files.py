@@ -58,14 +58,15 @@ def write_keys(runtime: Path, clients: Mapping[str, str]) -> None:
     """Have nginx know these clients, by key, and no others."""
     names = {file_name(key): name for key, name in clients.items()}
     keys = runtime / KEYS
-    for path in keys.iterdir():
-        if path.is_symlink() and path.name not in names:
-            path.unlink()
     for file, name in names.items():
         target = Path(CLIENT + name)
         for folder in (*reversed(target.parents[:-1]), target):
             _folder(keys / folder)
         _link(keys / file, target)
+    # Only now, so that none is lost where one of the new ones cannot be written.
+    for path in keys.iterdir():
+        if path.is_symlink() and path.name not in names:
+            path.unlink()
 
 
 def write_metadata(runtime: Path, metadata: Mapping[str, Mapping[str, Any]]) -> None:

@@ -137,7 +137,10 @@ class Watch(threading.Thread):
                 continue
             if watched is None or watched.server != server:
                 watched = Readiness(server, self._image, self._throughput)
-            self._ready = server if watched.update(models) else None
+            try:
+                self._ready = server if watched.update(models) else None
+            except Exception:  # whatever is wrong, nobody else would end a false "ready"
+                self._ready = None
 
     def stop(self) -> None:
         self._over.set()

@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.accuracy --data DIR
 
 DIR holds test/<class>/<image>; without it CIFAR-10 is downloaded. Writes benchmarks/results/
-accuracy.json, the weights' card model/pretrained/cifar10.md, and the table in README.md.
+accuracy.json, and the card of the weights, model/pretrained/cifar10.md.
 """
 
 import json
@@ -66,7 +66,7 @@ def percent(share: float) -> str:
 
 
 def page(result: dict[str, Any], weights: Weights) -> str:
-    """The rows for README.md."""
+    """The rows for the page beside the weights."""
     n, accuracy, served = result["images"], result["accuracy"], result["served"]
     parity = result["parity"]
     error = math.sqrt(accuracy * (1 - accuracy) / n)
@@ -92,7 +92,7 @@ def page(result: dict[str, Any], weights: Weights) -> str:
         ],
     ]
     return (
-        f"{table(['the CIFAR-10 model that comes along', ''], rows)}\n\n"
+        f"{table(['the included CIFAR-10 model', ''], rows)}\n\n"
         f"{document.measured('accuracy', result['machine'])}\n"
     )
 
@@ -154,7 +154,6 @@ def main() -> None:
     print(page(result, weights))
     document.keep("accuracy", result)
     CARD.write_text(card(result, weights))
-    document.write(document.ROOT / "README.md", "accuracy", page(result, weights))
 
 
 if __name__ == "__main__":

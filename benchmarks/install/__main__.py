@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.install
 
 Builds the wheel, fetches those it depends on, and installs all into an environment of their own.
-Writes benchmarks/results/install.json and the table in README.md. Takes two minutes and a network.
+Writes benchmarks/results/install.json and the table in docs/native.md. Takes two minutes and a
+network.
 """
 
 import re
@@ -118,7 +119,7 @@ def main() -> None:
     result = document.conditions() | measure()
     document.keep("install", result)
     print(page(result))
-    document.write(document.ROOT / "README.md", "install", page(result))
+    document.write(document.DOCS / "native.md", "install", page(result))
 
 
 if __name__ == "__main__":

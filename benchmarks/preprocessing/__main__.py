@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.preprocessing [--quick]
 
 A library that is not there is left out, and named. Writes benchmarks/results/preprocessing.json,
-docs/preprocessing.svg, and the tables in docs/preprocessing.md and README.md. Takes eight minutes;
+docs/preprocessing.svg, and the tables in docs/preprocessing.md. Takes eight minutes;
 stops at the first answer of ours that is not Pillow's. With --quick it takes three, and writes into
 build/preprocessing/ instead.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import document
 from .plot import plot
-from .report import page, summary
+from .report import page
 from .run import run
 from .targets import compare
 
@@ -59,8 +59,7 @@ def main() -> None:
         (docs / "preprocessing.md").write_text(page(result))
     else:
         document.write(document.DOCS / "preprocessing.md", "preprocessing", page(result))
-        document.write(document.ROOT / "README.md", "preprocessing", summary(result))
-    print(summary(result))
+    print(page(result))
 
 
 if __name__ == "__main__":

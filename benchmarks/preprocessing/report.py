@@ -1,17 +1,13 @@
-"""The page, and the table for README.md."""
+"""The page."""
 
 from typing import Any
 
 from ..document import command
 from ..table import table
 from .comparison import Jobs, comparison, number, percent, ratio, size, unlike
-from .targets import PIL, TENSORS
 from .task import FILTERS
 
 Result = dict[str, Any]
-
-# In README.md.
-SHOWN = ("python", "torch", "torchvision", "pillow", "opencv-python-headless")
 
 
 def page(result: Result) -> str:
@@ -35,30 +31,6 @@ def page(result: Result) -> str:
     return "\n".join(
         f"## {title}\n\n" + "\n\n".join(text for text in texts if text) + "\n"
         for title, texts in sections
-    )
-
-
-def summary(result: Result) -> str:
-    """The few rows for README.md."""
-    jobs: Jobs = result["jobs"]
-    shown = [
-        *((f"{size(job)}, bilinear", job) for job in _of(jobs, "batch", filter="bilinear")),
-        *((f"{size(job)}, normalized", job) for job in _of(jobs, "normalize")[:1]),
-        *((f"{size(job)}, from JPEG", job) for job in _of(jobs, "from JPEG")),
-    ]
-    lines = []
-    for what, job in shown:
-        rows = {contender["name"]: contender for contender in job["contenders"]}
-        first = job["contenders"][0]
-        others = [
-            f"{number(rows[name]['ratio']['median'])}x" if name in rows else ""
-            for name in (PIL, TENSORS, "OpenCV INTER_AREA")
-        ]
-        lines.append([what, f"**{number(first['milliseconds']['median'])} ms**", *others])
-    return (
-        f"{table(['one thread', 'Falconet', PIL, TENSORS, 'OpenCV INTER_AREA'], lines)}\n\n"
-        f"The others take so many times as long. Medians of {result['rounds']} rounds, by "
-        f"`{command('preprocessing')}` on {_environment(result, SHOWN)}.\n"
     )
 
 

@@ -121,7 +121,6 @@ def main() -> None:
     if not quick:
         plot.draw(result, document.DOCS)
         document.write(document.DOCS / "serving.md", "throughput", report.page(result))
-        document.write(document.ROOT / "README.md", "throughput", report.summary(result))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page, and the table for README.md."""
+"""The page."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from statistics import median
 from ..document import measured
 from ..table import spread, table
 from . import targets
-from .figures import Result, best_of, best_other, p50_alone, rounds_of, systems_of
+from .figures import Result, best_of, p50_alone, rounds_of, systems_of
 
 BUSY = 0.95  # of a core: more than this of a generator in one thread, and it was what was measured
 
@@ -28,27 +28,6 @@ def page(result: Result) -> str:
             parts.append(f"### Other servers\n\n{others(task)}\n")
     parts.append(f"## Measured on\n\n{machine(result)}\n")
     return "\n".join(parts)
-
-
-def summary(result: Result) -> str:
-    """The most important ratios, for README.md."""
-    rows = []
-    for task in result["tasks"]:
-        ours, _, stock = systems_of(task)[:3]
-        own, its = best_of(task, ours), best_of(task, stock)
-        title, beside = f"{task['title']}: requests/s", ""
-        if task["peers"]:
-            best, ratio = best_other(task)
-            beside = f"{best} (ours {ratio:.1f}x)"
-        rows.append([title, f"**{own:.0f}**", f"{its:.0f} (ours {own / its:.1f}x)", beside])
-        p50, its = (1e3 * p50_alone(task, name) for name in (ours, stock))
-        beside = f"{its:.1f} ms (ours {p50 / its:.2f}x)"
-        rows.append(["one connection, p50", f"**{p50:.1f} ms**", beside, ""])
-    return (
-        f"{table(['', 'Falconet', 'stock handler', 'best other server'], rows)}\n\nThe load "
-        "generator has its part of the same cores; every answer is checked. "
-        f"{measured('throughput', '; and '.join(_machines(result)))}\n"
-    )
 
 
 def closed(task: Result) -> str:

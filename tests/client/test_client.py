@@ -55,12 +55,12 @@ def test_files_and_pixels_are_sent_as_tensors(either: Ask, tmp_path: Path) -> No
         Response(200, predictions("dog")),
     ) as server:
         first, second = either(server.url, [tmp_path / "cat.jpg", b"dogs"])
-        (third,) = either(server.url, [pixels[:, ::-1]], model="a b", version="2.0")
+        (third,) = either(server.url, [pixels[:, ::-1]], model="a-b", version="2.0")
     assert first == Result((Prediction("cat", 0.5),), "pets", "1.0", "7")
     assert (first.label, first.probability, second.label) == ("cat", 0.5, "dog")
     assert (third.label, third.request_id) == ("dog", "")
     files, array = server.asked
-    assert (files.path, array.path) == ("/predict", "/predictions/a%20b/2.0")
+    assert (files.path, array.path) == ("/predict", "/predictions/a-b/2.0")
     assert files.headers["X-Api-Key"] == "abc"
     length = int(files.headers["Inference-Header-Content-Length"])
     (described,) = json.loads(files.body[:length])["inputs"]
@@ -151,7 +151,22 @@ def test_of_one_image_the_index_is_not_said(either: Ask) -> None:
         either(server.url, [b"cat"])
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"outputs": 1}', b"", b"[1]"])
+NONE = (
+    b'{"model_name":"a","model_version":"1","outputs":['
+    + b",".join(
+        b'{"name":"%s","shape":[1,0],"data":[]}' % name for name in (b"label", b"probability")
+    )
+    + b"]}"
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>", b"{}", b'{"outputs": 1}', b"", b"[1]", b"[" * 100_000, NONE,
+        predictions("cat", "dog"),
+    ],
+)  # fmt: skip
 def test_another_server_is_recognized(either: Ask, body: bytes) -> None:
     with (
         Scripted(Response(200, body)) as server,
@@ -184,8 +199,8 @@ def test_what_is_no_image_is_not_sent(
 @pytest.mark.parametrize(
     ("url", "model", "version", "message"),
     [
-        ("127.0.0.1:8080", None, None, "expected a URL like"),
-        ("ftp://a", None, None, "expected a URL like"),
+        ("http://a", "..", "models", "expected a name"),
+        ("http://a", "pets", "a/b", "expected a name"),
         ("http://a", None, "1.0", "expected a model with the version"),
         ("http://a/predict", "pets", None, "expected a URL without a path"),
     ],
@@ -198,11 +213,15 @@ def test_wrong_urls_are_said(
 
 
 def test_delays_grow_and_differ() -> None:
-    retry = Retry(attempts=9, first_delay=0.1, max_delay=1.0)
+    retry = Retry(attempts=9, first_delay=0.1, max_delay=2.0)
     found = [[retry.delay(attempt, 503, {}) or 0 for _ in range(50)] for attempt in (1, 2, 8)]
-    for delays, usual in zip(found, (0.1, 0.2, 1.0), strict=True):
+    for delays, usual in zip(found, (0.1, 0.2, 2.0), strict=True):
         assert usual / 2 <= min(delays) < max(delays) <= usual
+    stated = [retry.delay(1, 503, {"retry-after": "1"}) or 0 for _ in range(50)]
+    assert 1 <= min(stated) < max(stated) <= 1.5
     assert retry.delay(9, 503, {}) is None
+    for never in ("3", "inf"):
+        assert retry.delay(1, 503, {"retry-after": never}) is None
     assert retry.delay(1, 500, {}) is None
     assert retry.delay(1, None, {}) is not None
 

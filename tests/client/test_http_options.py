@@ -3,7 +3,7 @@
 import pytest
 
 from falconet.client import Client
-from falconet.client.http_options import is_loopback
+from falconet.client.http_options import http_options, is_loopback
 from tests.client.scripted import Scripted
 
 
@@ -33,3 +33,30 @@ def test_this_machine_is_asked_past_proxies(monkeypatch: pytest.MonkeyPatch) -> 
 )  # fmt: skip
 def test_what_is_this_machine(host: str, expected: bool) -> None:
     assert is_loopback(host) == expected
+
+
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
+def test_tls_is_verified_however_it_is_written(scheme: str) -> None:
+    assert http_options(f"{scheme}://example.com", "abc", None, 1.0)["verify"] is True
+
+
+def test_http_needs_no_certificates() -> None:
+    assert http_options("HTTP://example.com", None, None, 1.0)["verify"] is False
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8080", "ftp://a", "https://", "https://a?x=1", "https://a#x", "https://me:pw@a",
+    ],
+)  # fmt: skip
+def test_wrong_urls_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="expected a URL"):
+        http_options(url, None, None, 1.0)
+
+
+@pytest.mark.parametrize("key", ["abc\n", "", "a b", "schlüssel"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_quoted(key: str) -> None:
+    with pytest.raises(ValueError, match="expected an API key of visible ASCII") as refused:
+        http_options("https://a", key, None, 1.0)
+    assert not key or key not in str(refused.value)

@@ -86,6 +86,7 @@ def test_the_wheel_holds_the_namespace_alone(dist: Path, repository: Path) -> No
             "nginx-known.conf",
             "nginx-level.conf",
             "nginx-page.conf",
+            "nginx-read.conf",
             "nginx-upstream.conf",
             "openapi.yaml",
         }

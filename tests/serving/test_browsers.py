@@ -42,6 +42,7 @@ def start(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         made.describe(metadata(server.store, Record.load(server.folder)))
         return f"http://127.0.0.1:{port}"
 
+    run.started = started  # type: ignore[attr-defined]
     yield run
     for each in started:
         each.stop()
@@ -84,6 +85,37 @@ def test_the_interface_is_described(url: str) -> None:
     assert "/predictions/{model}" in described["paths"]
 
 
+def test_what_is_read_is_not_posted_to_and_fills_no_log(
+    url: str, start: Callable[..., str]
+) -> None:
+    for path in ("/", "/page/index.html", "/v2/models", "/openapi.json"):
+        answer = requests.post(url + path, headers=KEY, data=b"x", timeout=TIMEOUT)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD"), path
+        assert "expected GET" in answer.text
+    logged = start.started[0].folder / "error.log"  # type: ignore[attr-defined]
+    before = logged.read_text()
+    for path in ("/page/none.js", "/v2/models/nobody"):
+        assert requests.get(url + path, headers=KEY, timeout=TIMEOUT).status_code == 404
+    assert logged.read_text() == before
+    many = [requests.get(f"{url}/page/none.js", timeout=TIMEOUT).status_code for _ in range(300)]
+    assert 429 in many
+
+
+def test_every_response_has_an_id(url: str) -> None:
+    for path, headers in (("/predict", {}), ("/nothing", KEY), ("/ready", {}), ("/v2/models", KEY)):
+        answer = requests.get(url + path, headers=headers, timeout=TIMEOUT)
+        assert len(answer.headers["X-Request-Id"]) == 32, path
+
+
+def test_a_form_field_that_is_called_as_a_header_harms_nobody(
+    server: Server, samples: list[Path]
+) -> None:
+    direct = server.client.prediction_url("cifar10")
+    form = {"image": samples[4].read_bytes(), "X-Request-Start": b"1"}
+    answer = requests.post(direct, files=form, timeout=TIMEOUT)
+    assert answer.json()["predictions"][0]["label"] == "frog"
+
+
 def test_a_response_says_where_its_time_went(url: str, samples: list[Path]) -> None:
     answer = requests.post(
         f"{url}/predict", data=samples[4].read_bytes(), headers=KEY, timeout=TIMEOUT
@@ -108,6 +140,8 @@ def test_scripts_of_an_allowed_website_may_ask(url: str, samples: list[Path]) ->
         assert "POST" in allowed.headers["Access-Control-Allow-Methods"]
         assert "X-Api-Key" in allowed.headers["Access-Control-Allow-Headers"]
         assert allowed.headers["Vary"] == "Origin"
+    plain = requests.get(f"{url}/openapi.json", timeout=TIMEOUT)
+    assert plain.headers["Vary"] == "Origin", "a cache must not mix them up"
     headers = {**KEY, "Origin": ORIGIN}
     image = samples[4].read_bytes()
     for key, status in ((KEY, 200), ({"X-Api-Key": "wrong"}, 401)):
@@ -130,6 +164,11 @@ def test_scripts_of_other_websites_may_not(url: str, origin: str) -> None:
     refused = requests.options(f"{url}/predict", headers=headers, timeout=TIMEOUT)
     assert refused.status_code in (401, 405)
     assert not [name for name in refused.headers if name.startswith("Access-Control")]
+
+
+def test_an_origin_may_be_named_twice(start: Callable[..., str]) -> None:
+    url = start(origins=[ORIGIN, ORIGIN.upper().replace("HTTPS", "https")])
+    assert requests.get(f"{url}/live", timeout=TIMEOUT).status_code == 200
 
 
 @pytest.mark.parametrize(
