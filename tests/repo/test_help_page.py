@@ -1,0 +1,28 @@
+"""docs/commands.md has the help texts of the commands as they are."""
+
+from pathlib import Path
+
+import pytest
+
+from falconet.cli.help_page import WIDTH, help_page
+from falconet.cli.main import COMMANDS
+
+
+def test_the_committed_page_is_current(repository: Path) -> None:
+    committed = (repository / "docs" / "commands.md").read_text()
+    assert committed == help_page(), "run: python -m falconet.cli.help_page"
+
+
+def test_the_page_does_not_depend_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = help_page()
+    monkeypatch.setenv("COLUMNS", "40")
+    assert help_page() == expected
+
+
+def test_each_command_has_its_options_on_the_page() -> None:
+    page = help_page()
+    for name in COMMANDS:
+        assert f"### falconet {name}\n\n```text\nUsage: falconet {name} " in page
+    assert "### falconet gateway reload\n" in page
+    assert "--api-keys" in page
+    assert all(len(line) <= WIDTH for line in page.splitlines() if line.startswith("  "))
