@@ -90,8 +90,8 @@ def page(result: Result, core_hour: float, gateway: float) -> str:
     """The table, and what it is computed from."""
     cores = replica_cores(yaml.safe_load(MANIFEST.read_text()))
     head = [
-        *("requests/s", f"replicas of {cores} cores, one to spare", "cores", "a month"),
-        *(f"replicas, one zone of {ZONES} to spare", "images, Gbit/s"),
+        *("requests/s", f"replicas of {cores} cores, one spare", "cores", "cost per month"),
+        *(f"replicas, if one zone of {ZONES} may fail", "images, Gbit/s"),
     ]
     rows, about = [], []
     for task in result["tasks"]:
@@ -104,16 +104,16 @@ def page(result: Result, core_hour: float, gateway: float) -> str:
             numbers = (rate, plan.replicas, plan.cores, plan.price, plan.across_zones)
             rows.append([*(f"{each:,.0f}" for each in numbers), _three_digits(plan.gigabits)])
         about.append(
-            f"{task['name']}: {1 / server:.0f} requests/s of a core that the server uses, "
-            f"{size / 1000:.1f} kB an image"
+            f"{task['name']}: {1 / server:.0f} requests/s for each core that the server uses, "
+            f"{size / 1000:.1f} kB per image"
         )
     processor = result["machine"].partition(";")[0].rpartition(", ")[0]
     return (
         f"{table(head, rows)}\n\nComputed by `{document.command('capacity')}`, not measured: "
-        f"{'; '.join(about)}, from the figures in [serving.md](serving.md). Assumed: "
-        f"{gateway:.0f} µs of a core for nginx, for each request; cores used to "
-        f"{UTILISATION:.0%}; {core_hour:g} for a core-hour, in any currency; {HOURS} hours a "
-        f"month; that {cores} cores elsewhere are as fast as those of {processor}.\n"
+        f"{'; '.join(about)}, from the figures in [serving.md](serving.md). "
+        f"Assumptions: nginx takes {gateway:.0f} µs of CPU time per request; cores are used to "
+        f"{UTILISATION:.0%}; a core-hour costs {core_hour:g}, in any currency; a month has {HOURS} "
+        f"hours; {cores} cores of another machine are as fast as those of {processor}.\n"
     )
 
 

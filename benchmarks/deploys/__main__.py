@@ -37,8 +37,8 @@ AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 QUANTILES = ("p50", "p99", "p99.9")
 AIMED_AT = 1.5  # p99 during a deploy by that between them, also of another model
 GROUPED = (
-    " The kernel's sched_autogroup was on: priorities hold within a session, and the generator has "
-    "another one than the workers that start."
+    " The kernel's sched_autogroup was on: priorities apply within a session, and the load "
+    "generator ran in another session than the starting workers."
 )
 Spans = list[tuple[float, float]]
 
@@ -120,15 +120,16 @@ def measure_beside(cifar: task.Task, archives: Sequence[Path], arguments: Namesp
 
 def page(result: dict[str, Any]) -> str:
     beside_it, rate = result["beside"], result["rate"]
-    rows = [*_rows(result, ""), *_rows(beside_it, ", of the other model")]
+    rows = [*_rows(result, ""), *_rows(beside_it, ", other model")]
     return (
         f"{table(['', 'requests', *QUANTILES], rows)}\n\n"
-        f"The only model of a server, under {rate:.0f} requests/s: {_told(result, '')}. This "
-        f"is the median by this ratio of {len(result['ratios'])} runs, of "
-        f"{', '.join(f'{each:.2f}' for each in result['ratios'])}; failed or wrong among all "
-        f"{result['requests_of_all']:,} requests: {counts(result['errors_of_all']) or 'none'}. "
-        f"One of two models, each under {rate / 2:.0f} requests/s: "
-        f"{_told(beside_it, ' of the other model')}.{GROUPED if result['autogroup'] else ''} "
+        f"A server with one model, under {rate:.0f} requests/s: {_told(result, '')}. This is "
+        f"the run with the median ratio of {len(result['ratios'])} runs "
+        f"({', '.join(f'{each:.2f}' for each in result['ratios'])}); failed or wrong responses in "
+        f"all {result['requests_of_all']:,} requests: {counts(result['errors_of_all']) or 'none'}. "
+        f"A server with two models, each under {rate / 2:.0f} requests/s; one is deployed: "
+        f"{_told(beside_it, ' latency of the other model')}."
+        f"{GROUPED if result['autogroup'] else ''} "
         f"{document.measured('deploys', result['machine'])}\n"
     )
 
@@ -152,11 +153,11 @@ def _ratio(found: dict[str, Any]) -> float:
 def _told(found: dict[str, Any], of: str) -> str:
     seconds = [ended - began for began, ended in found["spans"]]
     ratio = _ratio(found)
-    missed = "" if ratio <= AIMED_AT else f", **not the {AIMED_AT:g}** aimed at"
+    missed = "" if ratio <= AIMED_AT else f", **above the target of {AIMED_AT:g}**"
     return (
         f"{len(seconds)} deploys of {median(seconds):.0f} s (median), {found['requests']:,} "
-        f"requests; failed or wrong: {counts(found['errors']) or 'none'}; p99{of} during a "
-        f"deploy {ratio:.2f} times that between them{missed}"
+        f"requests; failed or wrong responses: {counts(found['errors']) or 'none'}; the p99{of} "
+        f"during a deploy is {ratio:.2f} times that between deploys{missed}"
     )
 
 

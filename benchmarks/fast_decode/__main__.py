@@ -71,12 +71,19 @@ def page(result: dict[str, Any]) -> str:
         shares = (row[name] / row["images"] for name in ("exact", "fast", "same_label"))
         size, difference = f"{row['side']} x {row['side']}", f"{row['mean_difference']:.2f}"
         rows.append([size, str(row["shrunk_by"]), *(f"{each:.2%}" for each in shares), difference])
-    head = ["JPEG of", "shrunk by", "exact", "fast", "same label", "mean difference of a byte"]
+    head = [
+        "JPEG of",
+        "reduced by",
+        "accuracy, exact",
+        "accuracy, fast",
+        "same label",
+        "mean difference of a byte",
+    ]
     count = result["rows"][0]["images"]
     return f"""{table(head, rows)}
 
 The {count:,} test images of CIFAR-10, enlarged with Lanczos and saved as JPEG of quality
-{QUALITY}, classified by the weights that come along, which see 32 x 32 pixels. Measured once by
+{QUALITY}, classified by the included model, whose input has 32 x 32 pixels. Measured once by
 `{document.command("fast_decode")}` on {result["machine"]}.
 """
 

@@ -23,27 +23,28 @@ class Promise(NamedTuple):
     kept: bool
 
     def row(self) -> list[str]:
-        return [self.what, self.aim, f"{self.found}{'' if self.kept else ', **not kept**'}"]
+        return [self.what, self.aim, f"{self.found}{'' if self.kept else ', **missed**'}"]
 
 
 def page(result: Result) -> str:
-    rows = table(["promise", "aimed at", "reached"], (each.row() for each in promises(result)))
+    rows = table(["promise", "target", "measured"], (each.row() for each in promises(result)))
     overload, hostile = result["overload"], result["neighbours"]
     before, after = hostile["memory"]
     beside = float(np.median([each["capacity"] for each in overload["rounds"]]))
     refusal = float(np.median([each["refusal_cpu_seconds"] for each in overload["rounds"]]))
     bare = overload["bare_refusal_cpu_seconds"]
     return (
-        f"{rows}\n\nThrough the gateway with its usual limits, every answer's label checked. "
-        f"Capacity is {overload['capacity']['throughput']:.0f} right answers/s; the load "
-        f"generator, on the same cores, takes {overload['generator_cores']:.2f} of a core to send "
-        f"{overload['sent']:.0f} requests/s, and beside a process that spins for what that is "
-        f"more, capacity is {beside:.0f}, which goodput is compared with, the two in turn "
-        f"(median and range of {len(overload['rounds'])} rounds). A refusal takes nginx "
-        f"{refusal * 1e6:.0f} µs of CPU time (median), and {bare * 1e6:.0f} µs an nginx that does "
-        "nothing but refuse, without keys, models, limits and a log. Hostile requests: "
-        f"{hostile['hostile']:,}, of {len(hostile['statuses'])} kinds; workers had "
-        f"{before['workers'] / 1e6:.0f} MB before and {after['workers'] / 1e6:.0f} MB after "
+        f"{rows}\n\nRequests go through the gateway with its default limits; the label of every "
+        f"response is checked. The capacity is {overload['capacity']['throughput']:.0f} correct "
+        "responses/s. The load generator runs on the same cores, and takes "
+        f"{overload['generator_cores']:.2f} of a core to send {overload['sent']:.0f} requests/s. "
+        "While another process uses the CPU time that the generator needs in addition, the "
+        f"capacity is {beside:.0f}. Goodput is divided by this capacity; both are measured in turn "
+        f"(median and range of {len(overload['rounds'])} rounds). To reject a request, nginx takes "
+        f"{refusal * 1e6:.0f} µs of CPU time (median); an nginx that only rejects requests takes "
+        f"{bare * 1e6:.0f} µs, without keys, models, limits and a log. Hostile requests: "
+        f"{hostile['hostile']:,}, of {len(hostile['statuses'])} kinds; the memory of the workers "
+        f"was {before['workers'] / 1e6:.0f} MB before and {after['workers'] / 1e6:.0f} MB after "
         f"them. {measured('faults', result['machine'])}\n"
     )
 
@@ -52,27 +53,27 @@ def promises(result: Result) -> Iterator[Promise]:
     worker = result["worker"]
     kills = worker["kills"]
     most = max(each["lost"] for each in kills)
-    lost = f"{most} at most, in all {_kinds(worker['lost'])}; n={len(kills)}"
+    lost = f"at most {most}, in total {_kinds(worker['lost'])}; n={len(kills)}"
     yield Promise(
-        f"a worker is killed under {worker['rate']:.0f} requests/s: lost",
-        f"<= {BATCH} in its hands",
+        f"a worker is killed under {worker['rate']:.0f} requests/s: lost requests",
+        f"<= {BATCH}, one batch",
         lost,
         most <= BATCH and not worker["lost_before"],
     )
     java, unclear = result["java"], worker["unclear"]
-    yield Promise("of those, without a clear 5xx", "0", str(unclear), unclear == 0)
+    yield Promise("lost requests without a clear status 5xx", "0", str(unclear), unclear == 0)
     back = max(each["back"] for each in kills)
     yield Promise("seconds until all workers are back", "<= 10", f"{back:.1f}", back <= 10)
     yield Promise(
-        "Java is killed: requests not told so by a clear 5xx or 429",
+        "Java is killed: failed requests without a clear status 5xx or 429",
         "0",
         f"{java['unclear']}; {_kinds(java['lost'])}",
         java["unclear"] == 0 and java["lost_before"] == 0,
     )
     yield Promise(
-        "started again, it serves what was deployed",
+        "after a restart, it serves the deployed version",
         java["served"][0],
-        f"{java['served'][1]}, after {java['first']:.1f} s, all back after {java['back']:.1f} s",
+        f"{java['served'][1]}, after {java['first']:.1f} s; all workers after {java['back']:.1f} s",
         java["served"][0] == java["served"][1] and not java["orphans"],
     )
     overload = result["overload"]
@@ -80,14 +81,14 @@ def promises(result: Result) -> Iterator[Promise]:
     ratio = float(np.median(ratios))
     times = overload["sent"] / overload["capacity"]["throughput"]
     yield Promise(
-        f"{times:.1f} times the capacity: goodput by capacity",
+        f"{times:.1f} times the capacity: goodput divided by capacity",
         ">= 0.9",
         f"{ratio:.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
         ratio >= 0.9,
     )
     otherwise = overload["refused_otherwise"]
     yield Promise(
-        "refused otherwise than by 429 with Retry-After",
+        "requests rejected without status 429 and Retry-After",
         "0",
         f"{otherwise}; {_kinds(overload['refused'])}",
         otherwise == 0,
@@ -97,13 +98,13 @@ def promises(result: Result) -> Iterator[Promise]:
     hostile = result["neighbours"]
     failed = sum(hostile["failed"].values())
     yield Promise(
-        f"{hostile['hostile']:,} hostile requests: good ones failed",
+        f"{hostile['hostile']:,} hostile requests: valid requests that failed",
         "0",
         f"{failed} of {hostile['good']:,}",
         failed == 0,
     )
     yield Promise(
-        "workers that died; hostile ones not told what is wrong",
+        "workers that died; hostile requests without a message about their error",
         "0; 0",
         f"{hostile['died']}; {hostile['unfair']}",
         not hostile["died"] and not hostile["unfair"] and hostile["ready"],
@@ -112,11 +113,11 @@ def promises(result: Result) -> Iterator[Promise]:
     failed = sum(slow["during"]["failed"].values())
     before, during = (1e3 * slow[when]["p99"] for when in ("before", "during"))
     yield Promise(
-        f"{slow['clients']} slow clients and {slow['never_reading']} that never read: good "
-        "requests failed",
+        f"{slow['clients']} slow clients and {slow['never_reading']} that never read: valid "
+        "requests that failed",
         "0",
         f"{failed} of {slow['during']['requests']:,}; p99 {before:.0f} ms before, {during:.0f} ms "
-        "meanwhile",
+        "with them",
         failed == 0,
     )
 

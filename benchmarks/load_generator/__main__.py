@@ -123,7 +123,7 @@ def page(result: dict[str, Any]) -> str:
         rows.append([f"{row['server']}, {row['connections']}", row["generator"], *cells])
     head = ["server, connections", "generator", "requests/s", "p50, ms", "p99, ms"]
     return (
-        f"{table(head, rows)}\n\nMedians, with the lowest and highest, of {ROUNDS} rounds of "
+        f"{table(head, rows)}\n\nMedians, with minimum and maximum, of {ROUNDS} rounds of "
         f"{SECONDS} s each, in shuffled order, each generator in one thread. "
         f"{result['versions']}. {document.measured('load_generator', result['machine'])}\n"
     )

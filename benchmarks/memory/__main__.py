@@ -60,9 +60,9 @@ def page(result: dict[str, Any]) -> str:
     head = ["MB", f"after {SETTLED:,} requests", "highest after that", "at the end"]
     rows = [[name, *growth(result["samples"], name)] for name in ("worker", "java")]
     return (
-        f"{table([*head, 'per 100,000 more'], rows)}\n\n{result['requests']:,} requests on "
-        f"{CONNECTIONS} connections; {counts(result['errors']) or 'all answers right'}. Memory "
-        f"that is a process's alone, every {SECONDS:.0f} s. "
+        f"{table([*head, 'growth per 100,000 requests'], rows)}\n\n{result['requests']:,} requests "
+        f"on {CONNECTIONS} connections; {counts(result['errors']) or 'all responses correct'}. "
+        f"Private memory of the process, measured every {SECONDS:.0f} s. "
         f"{document.measured('memory', result['machine'])}\n"
     )
 

@@ -80,23 +80,24 @@ def page(result: dict[str, Any]) -> str:
                 f"{each['logit_difference']:.1e}",
                 f"{each['same_top1']} of {of}",
                 str(each["classes_named"]),
-                {"auto": "bfloat16 where it is fast"}.get(each["precision"], each["precision"]),
+                {"auto": "bfloat16 if it is fast"}.get(each["precision"], each["precision"]),
             ]
         )
     heads = ["model", "resized / cropped to", "same bytes", "input", "logits", "same class"]
-    heads += ["different classes predicted", "served in"]
+    heads += ["different classes predicted", "precision"]
     taken = sum("error" not in each for each in result["models"])
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     measured = document.measured("models", result["machine"])
     return (
-        f"{table(heads, rows)}\n\n{taken} of {len(rows)} were taken over. Input: the largest "
-        "difference of two values; logits: of two of them, as a share of the largest. "
+        f"{table(heads, rows)}\n\n{taken} of {len(rows)} models were imported. Input: the "
+        "largest difference between two input values; logits: the largest difference between two "
+        "logits, as a share of the largest logit. "
         f"{measured} {versions}.\n\n{_migrations(result['migrations'])}\n"
     )
 
 
 def _migrations(found: list[dict[str, Any]]) -> str:
-    heads = ["archive", "same answer", "largest difference", "gained", "read as other colors"]
+    heads = ["archive", "same response", "largest difference", "gained", "read as other colors"]
     heads += ["requests/s, old", "new"]
     rows = [
         [
@@ -110,8 +111,8 @@ def _migrations(found: list[dict[str, Any]]) -> str:
         for each in found
     ]
     return (
-        f"{table(heads, rows)}\n\nGained: images that the old handler fails on. Requests one after "
-        "another, both handlers in turn, without the server, float32, in "
+        f"{table(heads, rows)}\n\nGained: images on which the old handler fails. Requests one "
+        "after another, both handlers in turn, without the server, in float32, with "
         f"{found[0]['threads'] if found else 0} threads."
     )
 

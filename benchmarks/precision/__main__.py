@@ -158,12 +158,12 @@ def page(result: dict[str, Any]) -> str:
     heads = ["network", "layers in int8", *PRECISIONS, "same class as float32: bfloat16, int8"]
     heads += ["largest change of a probability"]
     rounds = max(len(v["one"]) for n in result["networks"] for v in n["precisions"].values())
-    timed = ["network", "images at once", *PRECISIONS, "`auto`", "to the fastest"]
+    timed = ["network", "batch size", *PRECISIONS, "`auto`", "its time divided by the shortest"]
     return (
-        f"{table(heads, accuracy)}\n\nTop-1 of {images} test images of CIFAR-10, at 224x224.\n\n"
-        f"{table(timed, times)}\n\nMilliseconds an image, the network alone, one thread: medians, "
-        f"with the lowest and highest, of up to {rounds} rounds in turn. The choice of `auto` "
-        f"takes at most {worst:.2f} times as long as the fastest. "
+        f"{table(heads, accuracy)}\n\nTop-1 accuracy on {images} test images of CIFAR-10, at "
+        f"224x224.\n\n{table(timed, times)}\n\nMilliseconds per image, only the network, one "
+        f"thread: medians, with minimum and maximum, of up to {rounds} rounds in turn. The precision that `auto` "
+        f"selects takes at most {worst:.2f} times as long as the fastest one. "
         f"{document.measured('precision', result['machine'])}\n"
     )
 

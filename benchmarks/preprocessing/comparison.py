@@ -10,7 +10,7 @@ Jobs = list[dict[str, Any]]
 def comparison(jobs: Jobs, first: str = "", columns: list[str] | None = None) -> str:
     """A row for each contender, a column for each job, and how far the bytes are from Pillow's."""
     names = list(dict.fromkeys(row["name"] for job in jobs for row in job["contenders"]))
-    head = [first, *(columns or [size(job) for job in jobs]), "bytes unlike Pillow's"]
+    head = [first, *(columns or [size(job) for job in jobs]), "bytes that differ from Pillow's"]
     rows = []
     for name in names:
         found = [_find(job, name) for job in jobs]

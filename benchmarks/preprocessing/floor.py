@@ -68,10 +68,10 @@ def build(folder: Path) -> Path:
 def page(result: dict[str, Any]) -> str:
     times = ("products_us", "bytes_us", "kernels_us", "whole_us")
     rows = [[row["size"], *(f"{row[name]:.0f} µs" for name in times)] for row in result["rows"]]
-    head = ["image", "products alone", "bytes alone", "both passes, all in L1"]
+    head = ["image", "products only", "bytes only", "both passes, data in L1"]
     clock = 1 / result["nanoseconds_per_cycle"]
     return (
-        f"{table([*head, 'the whole, measured'], rows)}\n\n"
+        f"{table([*head, 'whole preprocessing, measured'], rows)}\n\n"
         f"Measured by `{document.command('preprocessing.floor')}` at {clock:.2f} GHz and "
         f"{result['bandwidth'] / 1e9:.0f} GB/s, on {result['machine']}.\n"
     )

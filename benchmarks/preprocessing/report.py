@@ -16,14 +16,14 @@ def page(result: Result) -> str:
     sections = [
         ("Targets", [_targets(result["targets"]), _faster(jobs)]),
         ("One thread, one image", [_batches(jobs, 1)]),
-        ("The same with cold caches", [comparison(_of(jobs, "batch", cold=True), "bilinear")]),
-        ("Every size new", [comparison(_of(jobs, "new sizes"), "bilinear")]),
+        ("Cold caches", [comparison(_of(jobs, "batch", cold=True), "bilinear")]),
+        ("A new size for every image", [comparison(_of(jobs, "new sizes"), "bilinear")]),
         ("Normalization alone", [comparison(_of(jobs, "normalize"))]),
         ("Resizing alone", [_resizing(jobs)]),
         ("Decoding alone", [_files(_of(jobs, "decode"))]),
         ("From JPEG to the batch", [_files(_of(jobs, "from JPEG"))]),
         ("Memory", [_memory(result["memory"])]),
-        ("Every shape", [_shapes(result["shapes"])]),
+        ("All shapes", [_shapes(result["shapes"])]),
         ("Measured on", [_machine(result)]),
     ]
     if _of(jobs, "batch", threads=2):
@@ -59,7 +59,7 @@ def _targets(targets: list[dict[str, Any]]) -> str:
                 "yes" if target["reached"] else "**no**",
             ]
         )
-    return table(["one thread", "meant", "measured", "reached"], rows)
+    return table(["one thread", "target", "measured", "reached"], rows)
 
 
 def _faster(jobs: Jobs) -> str:
@@ -82,7 +82,13 @@ def _faster(jobs: Jobs) -> str:
             )
     if not rows:
         return "No peer was faster than Falconet in any of these jobs."
-    head = ["faster than Falconet", "at", "its time to ours", "bytes unlike Pillow's", "why"]
+    head = [
+        "faster than Falconet",
+        "case",
+        "its time / Falconet's",
+        "bytes that differ from Pillow's",
+        "reason",
+    ]
     return table(head, rows)
 
 
@@ -128,7 +134,7 @@ def _shapes(shapes: list[dict[str, Any]]) -> str:
     """The extremes alone; all are in the file."""
     ordered = sorted(shapes, key=lambda shape: shape["ratio"]["median"])
     slower = [shape for shape in ordered if shape["ratio"]["high"] < 1]
-    head = ["image (height, width, channels)", "to", "filter", "time", "plain C++ takes"]
+    head = ["image (height, width, channels)", "to", "filter", "time", "time of plain C++"]
     rows = []
     for shape in [*ordered[:5], *ordered[-3:]]:
         target = "x".join(str(side) for side in shape["target"])

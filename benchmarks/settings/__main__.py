@@ -20,8 +20,8 @@ ONE, MANY = 1, 32  # connections
 ROUNDS, SECONDS = 5, 1.5
 COLUMNS = {
     "throughput": f"throughput, {MANY} connections",
-    "p99": "p99 there",
-    "alone": "p50 of one connection",
+    "p99": f"p99 latency, {MANY} connections",
+    "alone": "p50 latency, one connection",
     "memory": "memory",
 }
 
@@ -58,9 +58,9 @@ def page(result: dict[str, Any]) -> str:
         cells = [spread(row[key], ".2f") for key in COLUMNS]
         rows.append([f"{row['name']}{wrong}", row["why"], *cells])
     return (
-        f"{table(['changed', 'why one might', *COLUMNS.values()], rows)}\n\nRatios to what is "
-        "shipped: above 1 is more. Medians, with the lowest and highest, of "
-        f"{ROUNDS} rounds of {SECONDS:g} s each; every answer checked. Load before: "
+        f"{table(['change', 'possible reason', *COLUMNS.values()], rows)}\n\nRatios to the "
+        "shipped settings; above 1 means more. Medians, with minimum and maximum, of "
+        f"{ROUNDS} rounds of {SECONDS:g} s each; every response is checked. Load average before: "
         f"{result['load']:.2f}, {result['date']}. "
         f"{document.measured('settings', result['machine'])}\n"
     )

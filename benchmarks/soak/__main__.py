@@ -43,9 +43,9 @@ def report(result: dict[str, Any]) -> str:
         ("requests", f"{result['requests']:,}", ""),
         ("deploys and rollbacks", f"{result['deploys']}", ""),
         ("workers killed", f"{result['kills']}", ""),
-        ("lost in a killed worker", f"{result['lost_in_killed_workers']}", "<= 16 each"),
-        ("lost otherwise", f"{result['lost_otherwise']}", "0"),
-        ("refused with status 429", f"{result['refused']}", ""),
+        ("requests lost in a killed worker", f"{result['lost_in_killed_workers']}", "<= 16 each"),
+        ("requests lost otherwise", f"{result['lost_otherwise']}", "0"),
+        ("requests rejected with status 429", f"{result['refused']}", ""),
         ("hostile requests", f"{result['hostile']:,}", ""),
         ("hostile requests that got a wrong status", f"{result['unfair']}", "0"),
     ]
@@ -59,9 +59,10 @@ def report(result: dict[str, Any]) -> str:
             f"{result['seconds'] / 60:.0f} minutes through `falconet gateway`: {RATE:.0f} "
             f"requests/s, a deploy or a rollback every {DEPLOY_SECONDS:.0f} s, a worker killed "
             f"every {KILL_SECONDS:.0f} s, hostile requests and slow clients. The label of every "
-            "response is compared with the one found offline; not answered: "
-            f"{counts(result['lost']) or 'none'}. Memory is what a process has for itself: the "
-            "median of the second fifth of the time, and of the last fifth. "
+            "response is compared with the label that was computed offline; requests without "
+            f"predictions, by status: {counts(result['lost']) or 'none'}. Memory is the private "
+            "memory of a process: the median of the second fifth of the time, and of the last "
+            "fifth. "
             f"{document.measured('soak', result['machine'])}",
         ]
     )

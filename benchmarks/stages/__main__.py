@@ -128,7 +128,7 @@ def page(result: dict[str, Any]) -> str:
     names = dict.fromkeys(name for each in batches.values() for name in each)
     rows = [[name, *(f"{1e6 * each[name]:.0f}" for each in batches.values())] for name in names]
     rows.append([JAVA, "", f"{1e6 * result['java']:.0f}"])
-    head = ["microseconds of one core for a request", *(f"batches of {size}" for size in batches)]
+    head = ["microseconds of one core per request", *(f"batches of {size}" for size in batches)]
     return (
         f"{table(head, rows)}\n\nMedians of {ROUNDS} batches, in one thread; Java's is the CPU "
         f"time of its process over {SECONDS:.0f} s with {CONNECTIONS} connections and "

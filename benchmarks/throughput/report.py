@@ -15,7 +15,7 @@ BUSY = 0.95  # of a core: more than this of a generator in one thread, and it wa
 
 def page(result: Result) -> str:
     """All tables, for docs/serving.md."""
-    parts = [f"## What was aimed at\n\n{targets.rows(result)}\n"]
+    parts = [f"## Targets\n\n{targets.rows(result)}\n"]
     for task in result["tasks"]:
         parts.append(f"## {task['title']}\n\n{_about(task)}\n")
         if task["peers"]:
@@ -52,17 +52,24 @@ def alone(task: Result) -> str:
         found = rounds_of(task, name, least)
         ratio = f"{own / p50_alone(task, name):.2f}x" if name != systems[0] else ""
         rows.append([name, *(_ms(found, q, ".2f") for q in ("p50", "p99")), ratio])
-    return table(["one connection", "p50", "p99", "p50, ours by theirs"], rows)
+    return table(["one connection", "p50", "p99", "p50, Falconet / other"], rows)
 
 
 def opened(task: Result) -> str:
     """Latency at fixed rates, from when a request was due."""
     names = ("p50", "p90", "p99", "p99.9")
-    head = ["system", "of its highest", "requests/s", *names, "sent late, p99", "server's cores"]
+    head = [
+        "system",
+        "share of its highest",
+        "requests/s",
+        *names,
+        "sent late, p99",
+        "cores of the server",
+    ]
     rows = []
     for each in task["open"]:
         found = each["rounds"]
-        share = f"{each['share']:.0%}" if each["share"] else "70 % of ours"
+        share = f"{each['share']:.0%}" if each["share"] else "70 % of Falconet's"
         # Latency counts that lateness; where the generator has no time left it is all there is.
         limited = any(one["generator_cores"] > BUSY for one in found)
         name = each["system"] + (" (limited by the generator)" if limited else "")
@@ -70,7 +77,7 @@ def opened(task: Result) -> str:
         cores = spread((one["server_cores"] for one in found), ".2f", ends=".3g")
         times = [_ms(found, q, ".1f") for q in names]
         rows.append([name, share, f"{each['rate']:.0f}", *times, late, cores])
-    late = "Sent late, at the 99th percentile; latency counts that as well."
+    late = "Sent late: delay of the load generator, 99th percentile; latency includes it."
     return f"{table(head, rows)}\n\n{late} {_errors(task['open'])}"
 
 
@@ -83,20 +90,20 @@ def others(task: Result) -> str:
         ours, theirs = systems_of(pair)
         ratio = f"**{best_of(pair, ours) / best_of(pair, theirs):.2f}x**"
         rows.append([theirs, *_throughput(pair, theirs, counts), ratio])
-        rows.append(["beside it: ours", *_throughput(pair, ours, counts), ""])
+        rows.append(["Falconet, in the same rounds", *_throughput(pair, ours, counts), ""])
     return f"{table(_by_connections(counts), rows)}\n\n{_errors(chain(*task['peers']))}"
 
 
 def machine(result: Result) -> str:
     """How each task was measured, and on which machine."""
     tasks = [
-        f"{each['name']}: {each['how']}, {each['date']}, load of the machine before: "
-        f"{each['load']:.2f}."
+        f"{each['name']}: {each['how']}, {each['date']}, load average before: {each['load']:.2f}."
         for each in result["tasks"]
     ]
     return (
-        "The systems take turns, in shuffled order; given are the median and the lowest and "
-        "highest round. Another server runs beside ours alone. "
+        "The systems are measured in turn, in shuffled order. The tables show the median, with the "
+        "lowest and highest round in brackets. Each of the other servers is measured in turn with "
+        "Falconet only. "
         f"{' '.join(tasks)} {measured('throughput', '; and '.join(_machines(result)))}"
     )
 
@@ -107,14 +114,14 @@ def _machines(result: Result) -> list[str]:
 
 def _about(task: Result) -> str:
     return (
-        f"{task['images']} different JPEG files. In the precision served here, "
+        f"{task['images']} different JPEG files. In the served precision, "
         f"{task.get('precision', 'bfloat16')}, "
         f"{task['rounded_differently']} of them get another class than in float32."
     )
 
 
 def _by_connections(counts: Sequence[int]) -> list[str]:
-    return ["requests/s, by connections", *map(str, counts), "highest, ours by theirs"]
+    return ["requests/s, by connections", *map(str, counts), "highest, Falconet / other"]
 
 
 def _throughput(task: Result, system: str, counts: Sequence[int]) -> list[str]:
@@ -134,6 +141,6 @@ def _errors(found: Iterable[Result]) -> str:
             total += one["requests"]
             kinds.update({f"{each['system']}: {kind}": n for kind, n in one["errors"].items()})
     if not kinds:
-        return f"{total:,} requests; all answers right."
+        return f"{total:,} requests; all responses correct."
     listed = "; ".join(f"{name} {count:,}" for name, count in sorted(kinds.items()))
-    return f"{total:,} requests. Not answered, or wrongly: {listed}."
+    return f"{total:,} requests. Missing or wrong responses: {listed}."

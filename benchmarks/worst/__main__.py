@@ -120,10 +120,10 @@ def page(result: dict[str, Any]) -> str:
     ]
     batch = max(result["batches"], key=lambda each: each["memory"])
     return (
-        f"{table(['request', 'body', 'CPU', 'memory', 'answer'], rows)}\n\n"
-        f"The dearest by CPU time of {len(result['requests'])} requests of {len(worst)} kinds, "
-        f"each at its largest and then at sizes drawn at random, in one process with one thread. "
-        f"The batch of {BATCH} that took most memory, {batch['kind']}, took "
+        f"{table(['request', 'body', 'CPU', 'memory', 'status'], rows)}\n\n"
+        f"The most expensive by CPU time of {len(result['requests'])} requests of {len(worst)} "
+        f"kinds, each at its largest size and then at random sizes, in one process with one "
+        f"thread. The batch of {BATCH} that took most memory, {batch['kind']}, took "
         f"{batch['memory'] / 1e6:.0f} MB. {document.measured('worst', result['machine'])}\n"
     )
 

@@ -54,7 +54,9 @@ def examples(
     return found
 
 
-def test_the_python_runs(examples: dict[str, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_runs(
+    examples: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     one, batch, coroutines, errors = examples["python"]
     names: dict[str, object] = {}
     exec(one, names)

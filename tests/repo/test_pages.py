@@ -31,7 +31,7 @@ def test_commands_and_options_exist(repository: Path) -> None:
 
 
 def test_broken_links_are_found(tmp_path: Path) -> None:
-    (tmp_path / "other.md").write_text("# A `heading`, here\n\n```\n# not one\n```\n\n## Two\n\n## Two\n")
+    (tmp_path / "other.md").write_text("# A `heading`, here\n```\n# not one\n```\n## Two\n## Two\n")
     assert anchors((tmp_path / "other.md").read_text()) == {"a-heading-here", "two", "two-1"}
     page = tmp_path / "page.md"
     page.write_text(
