@@ -12,7 +12,7 @@ SOAK_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test test-long test-versions bench soak check format sanitize fuzz arm archive dist clean
+.PHONY: help setup serve test test-long test-versions bench soak check format sanitize fuzz arm docs archive dist clean
 
 help: ## print this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,17 @@ arm: ## compare the kernels for Arm with the scalar ones, in an emulator
 	@mkdir -p build/arm
 	aarch64-linux-gnu-g++ -std=c++17 -O3 -Wall -Wextra -ffp-contract=off -static -Icsrc -o build/arm/fuzz tests/native/fuzz.cpp $(KERNELS)
 	qemu-aarch64 build/arm/fuzz
+
+# The same folders as in the repository, so that links between the pages work.
+docs: $(VENV)/.dev ## build the documentation as a website in build/site
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	@mkdir -p build/docs/api build/types/falconet
+	@ln -sfn "$(CURDIR)/docs" build/docs/docs
+	@ln -sf "$(CURDIR)"/*.md build/docs/
+	@ln -sfn "$(CURDIR)/csrc" build/types/falconet/native
+	@ln -sfn "$(CURDIR)/client" build/types/falconet/client
+	@for module in client native; do printf '# falconet.%s\n\n::: falconet.%s\n' $$module $$module > build/docs/api/$$module.md; done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 archive: $(ARCHIVE) ## export the shipped weights and pack them into a .mar
 

@@ -162,8 +162,8 @@ def page(result: dict[str, Any]) -> str:
     return (
         f"{table(heads, accuracy)}\n\nTop-1 accuracy on {images} test images of CIFAR-10, at "
         f"224x224.\n\n{table(timed, times)}\n\nMilliseconds per image, only the network, one "
-        f"thread: medians, with minimum and maximum, of up to {rounds} rounds in turn. The precision that `auto` "
-        f"selects takes at most {worst:.2f} times as long as the fastest one. "
+        f"thread: medians, with minimum and maximum, of up to {rounds} rounds in turn. The "
+        f"precision that `auto` selects takes at most {worst:.2f} times the shortest time. "
         f"{document.measured('precision', result['machine'])}\n"
     )
 
