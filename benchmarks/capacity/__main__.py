@@ -28,7 +28,7 @@ ZONES = 3
 HOURS = 730  # of a month
 IMAGES: dict[str, Callable[[], list[bytes]]] = {
     "cifar": small_images,
-    "resnet": large_images,
+    "resnet18": large_images,
 }
 
 

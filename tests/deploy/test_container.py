@@ -76,7 +76,7 @@ def test_the_options_exist(image: Any, tmp_path: Path) -> None:
     parsed = command.make_context(name, [*entry, *here]).params
     assert parsed["host"] == "0.0.0.0"
     assert parsed["state"] == Path(STATE)
-    assert parsed["keys"] == tmp_path / "keys"
+    assert parsed["api_keys"] == tmp_path / "keys"
 
 
 def test_everything_that_is_installed_is_copied(image: Any, repository: Path) -> None:

@@ -209,7 +209,7 @@ def test_probes_ask_what_the_gateway_answers(
         assert probe["httpGet"] == {
             "path": path,
             "port": "gateway",
-            "scheme": "HTTP" if parsed["plain"] else "HTTPS",
+            "scheme": "HTTP" if parsed["no_tls"] else "HTTPS",
         }
         assert f"location = {path} {{" in text
     startup = container["startupProbe"]
@@ -220,7 +220,7 @@ def test_there_is_time_to_end(resources: Resources, pod: Resource, parsed: dict[
     """Notice, nginx's answers, the server's, and then what processes may take to stop."""
     longest = (
         parsed["notice_seconds"]
-        + parsed["answer"]
+        + parsed["timeout"]
         + gateway.GRACE_SECONDS
         + parsed["drain_seconds"]
         + processes.STOP_SECONDS

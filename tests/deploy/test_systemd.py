@@ -73,7 +73,7 @@ def test_it_ends_in_order(unit: Unit, parsed: dict[str, Any]) -> None:
     assert unit["KillSignal"] == ["SIGTERM"]
     longest = (
         parsed["notice_seconds"]
-        + parsed["answer"]
+        + parsed["timeout"]
         + gateway.GRACE_SECONDS
         + parsed["drain_seconds"]
         + processes.STOP_SECONDS
@@ -86,7 +86,7 @@ def test_it_is_started_again_with_what_was_deployed(unit: Unit, parsed: dict[str
     assert unit["Restart"] == ["always"]
     assert unit["StartLimitIntervalSec"] == ["0"]
     assert parsed["state"] == Path("/var/lib", unit["StateDirectory"][0])
-    assert not parsed["plain"]
+    assert not parsed["no_tls"]
 
 
 def test_it_has_no_rights_it_does_not_need(unit: Unit) -> None:
