@@ -11,7 +11,7 @@ def resize(
     image: Image,
     size: Sequence[int],
     filter: str,
-    reference: str,
+    exact_as: str,
     implementation: str | None,
 ) -> npt.NDArray[np.uint8]: ...
 
@@ -48,7 +48,7 @@ class Preprocessor:
         crop: str,
         fill: int | Sequence[int],
         filter: str,
-        reference: str,
+        exact_as: str,
         mean: Sequence[float],
         std: Sequence[float],
         layout: str,

@@ -150,16 +150,15 @@ py::tuple implementations_bound() {
 }
 
 py::array resize_bound(py::handle image, py::handle size_argument, py::handle filter_argument,
-                       py::handle reference_argument, py::handle implementation) {
+                       py::handle exact_as_argument, py::handle implementation) {
   const HeldImage held = image_from(image, 0, [] { return std::string("image"); });
   const Size size = size_from(size_argument);
   const Filter filter = filter_from_name(string_from(filter_argument, "filter"));
-  const Reference reference = reference_from_name(string_from(reference_argument, "reference"));
-  if (reference == Reference::torch) check_torch_filter(filter);
-  if (std::max(size.height, size.width) > longest_side(reference)) {
+  const Reference exact_as = reference_from_name(string_from(exact_as_argument, "exact_as"));
+  if (exact_as == Reference::torch) check_torch_filter(filter);
+  if (std::max(size.height, size.width) > longest_side(exact_as)) {
     throw py::value_error("size: expected sides of at most " +
-                          std::to_string(longest_side(reference)) +
-                          " pixels with the reference 'torch'");
+                          std::to_string(longest_side(exact_as)) + " pixels with exact_as='torch'");
   }
   const Kernels& kernels = kernels_from(implementation);
   std::vector<py::ssize_t> shape = {size.height, size.width};
@@ -170,7 +169,7 @@ py::array resize_bound(py::handle image, py::handle size_argument, py::handle fi
                          nullptr};
   {
     const py::gil_scoped_release release;
-    run(held.image, {size, {0, 0, size.height, size.width}, filter, reference}, kernels, target);
+    run(held.image, {size, {0, 0, size.height, size.width}, filter, exact_as}, kernels, target);
   }
   return out;
 }
@@ -228,7 +227,7 @@ std::vector<std::uint8_t> fill_from(py::handle value, std::size_t channels) {
 
 Preprocessor::Options options_from(py::handle size_argument, py::handle resize, py::handle fit,
                                    py::handle crop, py::handle fill, py::handle filter,
-                                   py::handle reference, const std::vector<double>& mean,
+                                   py::handle exact_as, const std::vector<double>& mean,
                                    const std::vector<double>& std, py::handle layout,
                                    py::handle dtype, py::handle implementation) {
   Preprocessor::Options options;
@@ -240,7 +239,7 @@ Preprocessor::Options options_from(py::handle size_argument, py::handle resize, 
       choice_from(crop, "crop", "center", "center_floor") == 0 ? Crop::center : Crop::center_floor;
   options.fill = fill_from(fill, mean.size());
   options.filter = filter_from_name(string_from(filter, "filter"));
-  options.reference = reference_from_name(string_from(reference, "reference"));
+  options.exact_as = reference_from_name(string_from(exact_as, "exact_as"));
   options.mean = mean;
   options.std = std;
   options.layout = choice_from(layout, "layout", "NCHW", "NHWC") == 0 ? Layout::nchw : Layout::nhwc;
@@ -253,11 +252,11 @@ Preprocessor::Options options_from(py::handle size_argument, py::handle resize, 
 class BoundPreprocessor {
  public:
   BoundPreprocessor(py::handle size, py::handle resize, py::handle fit, py::handle crop,
-                    py::handle fill, py::handle filter, py::handle reference,
+                    py::handle fill, py::handle filter, py::handle exact_as,
                     const std::vector<double>& mean, const std::vector<double>& std,
                     py::handle layout, py::handle dtype, py::handle threads,
                     py::handle implementation, py::handle min_parallel_bytes)
-      : preprocessor_(options_from(size, resize, fit, crop, fill, filter, reference, mean, std,
+      : preprocessor_(options_from(size, resize, fit, crop, fill, filter, exact_as, mean, std,
                                    layout, dtype, implementation)),
         threads_(integer_from(threads, 1, kMaxThreads, "threads")),
         min_parallel_bytes_(integer_from(min_parallel_bytes, 0, std::numeric_limits<int>::max(),
@@ -397,13 +396,13 @@ PYBIND11_MODULE(_core, module) {
   module.def("implementations", &falconet::implementations_bound);
   falconet::bind_quantization(module);
   module.def("resize", &falconet::resize_bound, py::arg("image"), py::arg("size"),
-             py::arg("filter"), py::arg("reference"), py::arg("implementation"));
+             py::arg("filter"), py::arg("exact_as"), py::arg("implementation"));
   py::class_<BoundPreprocessor>(module, "Preprocessor")
       .def(py::init<py::handle, py::handle, py::handle, py::handle, py::handle, py::handle,
                     py::handle, const std::vector<double>&, const std::vector<double>&, py::handle,
                     py::handle, py::handle, py::handle, py::handle>(),
            py::arg("size"), py::arg("resize"), py::arg("fit"), py::arg("crop"), py::arg("fill"),
-           py::arg("filter"), py::arg("reference"), py::arg("mean"), py::arg("std"),
+           py::arg("filter"), py::arg("exact_as"), py::arg("mean"), py::arg("std"),
            py::arg("layout"), py::arg("dtype"), py::arg("threads"), py::arg("implementation"),
            py::arg("min_parallel_bytes") = BoundPreprocessor::kMinParallelBytes)
       .def("__call__", &BoundPreprocessor::call, py::arg("images"), py::arg("out"))

@@ -82,21 +82,23 @@ int rounded_up(int number, int multiple) { return (number + multiple - 1) / mult
 Reference reference_from_name(const std::string& name) {
   if (name == "pillow") return Reference::pillow;
   if (name == "torch") return Reference::torch;
-  throw std::invalid_argument("reference: expected 'pillow' or 'torch', got '" + name + "'");
+  throw std::invalid_argument("exact_as: expected 'pillow' or 'torch', got '" + name + "'");
 }
 
 void check_torch_filter(Filter filter) {
   if (filter == Filter::box || filter == Filter::hamming) {
     throw std::invalid_argument(
-        "reference: 'torch' resizes with the filters 'bilinear', 'bicubic' and 'lanczos' only");
+        "exact_as: expected 'pillow' for the filters 'box' and 'hamming', which torch does not "
+        "have, "
+        "got 'torch'");
   }
 }
 
-int longest_side(Reference reference) { return reference == Reference::torch ? 1 << 16 : kMaxSide; }
+int longest_side(Reference exact_as) { return exact_as == Reference::torch ? 1 << 16 : kMaxSide; }
 
 bool Coefficients::Key::operator==(const Key& other) const {
   return in_size == other.in_size && out_size == other.out_size && filter == other.filter &&
-         reference == other.reference && begin == other.begin && end == other.end &&
+         exact_as == other.exact_as && begin == other.begin && end == other.end &&
          kernels == other.kernels;
 }
 
@@ -108,7 +110,7 @@ Coefficients::Coefficients(const Key& key) : key_(key) {
   std::vector<double> all;
   double largest = 0.0;
   std::vector<double> weights;
-  const bool whole = key.reference == Reference::torch;
+  const bool whole = key.exact_as == Reference::torch;
   for (int out = whole ? 0 : key.begin; out < (whole ? key.out_size : key.end); ++out) {
     resampling.weights(out, &weights);
     for (const double weight : weights) largest = std::max(largest, weight);

@@ -23,7 +23,7 @@ void check_torch_filter(Filter filter);
 // The longest side, in pixels, that an image is resized to: kMaxSide, or for torch, whose
 // precision depends on the weights of the whole side, however little of it is kept, what takes
 // milliseconds.
-int longest_side(Reference reference);
+int longest_side(Reference exact_as);
 
 // The weights of one axis of a resize from `in_size` to `out_size` samples, for the output samples
 // [begin, end).
@@ -33,7 +33,7 @@ class Coefficients {
     int in_size;
     int out_size;
     Filter filter;
-    Reference reference;
+    Reference exact_as;
     int begin;
     int end;
     const Kernels* kernels;  // whose form the weights are in

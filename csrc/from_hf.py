@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .resize import Reference
+from .resize import Reference, renamed
 
 # Those of other steps than these have a rule of their own, and are refused.
 PROCESSORS = (
@@ -17,16 +17,19 @@ FILTERS = {1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 SQUASHED = 384
 
 
-def arguments(config: Any, reference: Reference | None = None) -> dict[str, Any]:
+def arguments(
+    config: Any, exact_as: Reference | None = None, *, reference: Reference | None = None
+) -> dict[str, Any]:
     """The arguments for ``Preprocessor`` that equal an image processor.
 
     Args:
         config: an image processor, what its ``to_dict()`` returns, or the contents of
             ``preprocessor_config.json``.
-        reference: ``"pillow"`` for processors of the PIL backend (``ViTImageProcessorPil``),
+        exact_as: ``"pillow"`` for processors of the PIL backend (``ViTImageProcessorPil``),
             ``"torch"`` for those of torchvision's. ``None`` is what an image processor says of
             itself; for its contents, which do not say it, ``"torch"``, the default of
             transformers 5.
+        reference: deprecated, the earlier name of ``exact_as``.
 
     Raises:
         TypeError: it is none of those.
@@ -36,6 +39,8 @@ def arguments(config: Any, reference: Reference | None = None) -> dict[str, Any]
     Follows ``image_processing_backends.py`` in transformers 5.24. Images are expected as they are
     after ``do_convert_rgb``.
     """
+    if reference is not None:
+        exact_as = renamed(reference)
     if not isinstance(config, Mapping):
         if not hasattr(config, "to_dict"):
             raise TypeError(
@@ -43,20 +48,20 @@ def arguments(config: Any, reference: Reference | None = None) -> dict[str, Any]
                 f"got {type(config).__name__}"
             )
         backend = {"pil": "pillow", "torchvision": "torch"}.get(getattr(config, "backend", ""))
-        return arguments(config.to_dict(), reference or backend)  # type: ignore[arg-type]
+        return arguments(config.to_dict(), exact_as or backend)  # type: ignore[arg-type]
     kind = _kind(config)
     _refuse(config)
-    reference = reference or "torch"
+    exact_as = exact_as or "torch"
     mean, std = _normalization(config)
     return {
         "fit": "shorter",
         "crop": "center",
         "fill": 0,
-        **_geometry(config, kind, reference),
+        **_geometry(config, kind, exact_as),
         "filter": _filter(config),
         "mean": mean,
         "std": std,
-        "reference": reference,
+        "exact_as": exact_as,
     }
 
 
@@ -131,7 +136,7 @@ def _numbers(value: Any) -> tuple[float, ...]:
     return tuple(float(each) for each in value)
 
 
-def _geometry(config: Mapping[str, Any], kind: str, reference: Reference) -> dict[str, Any]:
+def _geometry(config: Mapping[str, Any], kind: str, exact_as: Reference) -> dict[str, Any]:
     resize = _resize(_field(config, "size"), kind, config.get("default_to_square"))
     if kind == "ConvNext":
         if not isinstance(resize, int):
@@ -156,7 +161,7 @@ def _geometry(config: Mapping[str, Any], kind: str, reference: Reference) -> dic
         return {"size": resize, "resize": None}
     size = _crop_size(_field(config, "crop_size"))
     smallest = (resize, resize) if isinstance(resize, int) else resize
-    if reference == "torch" and (smallest[0] < size[0] or smallest[1] < size[1]):
+    if exact_as == "torch" and (smallest[0] < size[0] or smallest[1] < size[1]):
         raise ValueError(
             f"hf: expected a size of at least the crop's, {size[0]}x{size[1]}, got "
             f"{config['size']!r}: with torchvision, transformers pads in another way than it crops"

@@ -48,7 +48,7 @@ def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         "filter": config["interpolation"],
         "mean": mean,
         "std": std,
-        "reference": "pillow",
+        "exact_as": "pillow",
     }
 
 

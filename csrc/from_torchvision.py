@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .resize import Reference
+from .resize import Reference, renamed
 
 # How torchvision crops and pads.
 CENTER = {"fit": "shorter", "crop": "center", "fill": 0}
@@ -13,7 +13,9 @@ TO_BYTES = ("PILToTensor", "ToImage")
 NOTHING = ("Identity", "ToPureTensor")
 
 
-def arguments(transform: Any, reference: Reference | None = None) -> dict[str, Any]:
+def arguments(
+    transform: Any, exact_as: Reference | None = None, *, reference: Reference | None = None
+) -> dict[str, Any]:
     """The arguments for ``Preprocessor`` that equal a transform of torchvision.
 
     Args:
@@ -22,9 +24,10 @@ def arguments(transform: Any, reference: Reference | None = None) -> dict[str, A
             (``ToTensor``, or ``PILToTensor`` or ``ToImage`` and ``ConvertImageDtype`` or
             ``ToDtype(scale=True)``), and ``Normalize``. There are as many channels as numbers in
             the mean: torchvision would spread a single one over all.
-        reference: ``"pillow"`` where the transform is given PIL images, ``"torch"`` where it is
+        exact_as: ``"pillow"`` where the transform is given PIL images, ``"torch"`` where it is
             given uint8 tensors. ``None``: by whether it resizes before it makes tensors; as
             Pillow where that does not tell.
+        reference: deprecated, the earlier name of ``exact_as``.
 
     Raises:
         ValueError: a step that a Preprocessor cannot do, or in another order, or no fixed size; or
@@ -33,17 +36,19 @@ def arguments(transform: Any, reference: Reference | None = None) -> dict[str, A
 
     Tested with torchvision 0.29.
     """
+    if reference is not None:
+        exact_as = renamed(reference)
     steps = list(_flat(transform))
     if [type(step).__name__ for step in steps] == ["ImageClassification"]:
-        return _preset(steps[0], reference or "pillow")
+        return _preset(steps[0], exact_as or "pillow")
     pipeline = _Pipeline()
     for step in steps:
         pipeline.add(step)
-    return pipeline.arguments(reference)
+    return pipeline.arguments(exact_as)
 
 
-def _preset(preset: Any, reference: Reference) -> dict[str, Any]:
-    if reference == "torch":
+def _preset(preset: Any, exact_as: Reference) -> dict[str, Any]:
+    if exact_as == "torch":
         _refuse_floats(preset)
     return {
         "size": _pair(preset.crop_size),
@@ -52,7 +57,7 @@ def _preset(preset: Any, reference: Reference) -> dict[str, Any]:
         "filter": _filter(preset.interpolation),
         "mean": tuple(preset.mean),
         "std": tuple(preset.std),
-        "reference": reference,
+        "exact_as": exact_as,
     }
 
 
@@ -66,7 +71,7 @@ class _Pipeline:
         self.tensor = False
         self.floats = False
         # What is resized, if the steps tell: a tensor, unless one is made afterwards.
-        self.reference: Reference | None = "torch"
+        self.exact_as: Reference | None = "torch"
 
     def add(self, step: Any) -> None:
         name = type(step).__name__
@@ -78,7 +83,7 @@ class _Pipeline:
             self.crop = step
         elif name in (*TO_BYTES, "ToTensor") and not self.tensor and not self.floats:
             if self.resize is not None:
-                self.reference = None if name == "ToImage" else "pillow"
+                self.exact_as = None if name == "ToImage" else "pillow"
             self.tensor = True
             self.floats = name == "ToTensor"
         elif name in ("ConvertImageDtype", "ToDtype") and not self.floats:
@@ -92,18 +97,18 @@ class _Pipeline:
                 f"once each and in this order, got {step}"
             )
 
-    def arguments(self, reference: Reference | None) -> dict[str, Any]:
+    def arguments(self, exact_as: Reference | None) -> dict[str, Any]:
         if self.resize is None or not self.floats:
             what = "a Resize" if self.resize is None else "a conversion to floats from 0 to 1"
             raise ValueError(f"torchvision: expected {what} among the steps, got none")
-        known = self.reference
-        if reference is not None and known is not None and reference != known:
+        known = self.exact_as
+        if exact_as is not None and known is not None and exact_as != known:
             raise ValueError(
-                f"torchvision: expected the reference {known!r}, as the transform resizes "
-                f"{'PIL images' if known == 'pillow' else 'tensors'}, got {reference!r}"
+                f"torchvision: expected exact_as={known!r}, as the transform resizes "
+                f"{'PIL images' if known == 'pillow' else 'tensors'}, got {exact_as!r}"
             )
-        reference = reference or known or "pillow"
-        if reference == "torch":
+        exact_as = exact_as or known or "pillow"
+        if exact_as == "torch":
             _check_resize(self.resize)
         if getattr(self.resize, "max_size", None) is not None:
             raise ValueError(
@@ -132,7 +137,7 @@ class _Pipeline:
             "filter": _filter(self.resize.interpolation),
             "mean": mean,
             "std": std,
-            "reference": reference,
+            "exact_as": exact_as,
         }
 
 

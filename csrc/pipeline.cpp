@@ -81,13 +81,13 @@ class Pipeline {
  private:
   const Coefficients& columns() {
     return workspace_.coefficients({image_.width, geometry_.size.width, geometry_.filter,
-                                    geometry_.reference, window_.left, window_.left + window_.width,
+                                    geometry_.exact_as, window_.left, window_.left + window_.width,
                                     &kernels_});
   }
 
   const Coefficients& rows() {
     return workspace_.coefficients({image_.height, geometry_.size.height, geometry_.filter,
-                                    geometry_.reference, window_.top, window_.top + window_.height,
+                                    geometry_.exact_as, window_.top, window_.top + window_.height,
                                     &kernels_});
   }
 
@@ -95,7 +95,7 @@ class Pipeline {
   // horizontal one takes off columns. The order shows in the result, because each pass rounds. It
   // is decided on the whole image, not on the window. torch never does.
   bool vertical_first() const {
-    if (geometry_.reference == Reference::torch) return false;
+    if (geometry_.exact_as == Reference::torch) return false;
     const int shrink_height = image_.height - geometry_.size.height;
     const int shrink_width = image_.width - geometry_.size.width;
     return shrink_height > 0 && shrink_height > 2 * static_cast<std::int64_t>(shrink_width);

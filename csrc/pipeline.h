@@ -11,7 +11,7 @@ struct Geometry {
   Size size;
   Window window;
   Filter filter;
-  Reference reference;
+  Reference exact_as;
 };
 
 // Where the window's pixels go, and as what.

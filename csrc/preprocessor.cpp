@@ -54,12 +54,12 @@ void check(const Preprocessor::Options& options) {
                                 std::to_string(options.fill.size()) + " for " +
                                 std::to_string(mean.size()));
   }
-  if (options.reference == Reference::torch) check_torch_filter(options.filter);
-  const int longest = longest_side(options.reference);
+  if (options.exact_as == Reference::torch) check_torch_filter(options.filter);
+  const int longest = longest_side(options.exact_as);
   if (std::max({options.size.height, options.size.width, options.resize.height,
                 options.resize.width}) > longest) {
     throw std::invalid_argument("size and resize: expected at most " + std::to_string(longest) +
-                                " pixels with the reference 'torch'");
+                                " pixels with exact_as='torch'");
   }
 }
 
@@ -101,7 +101,7 @@ Size Preprocessor::resized(Size image) const {
   const int longer = portrait ? image.height : image.width;
   const double length =
       static_cast<double>(static_cast<std::int64_t>(shorter_side) * longer) / shorter;
-  const int longest = longest_side(options_.reference);
+  const int longest = longest_side(options_.exact_as);
   if (length > longest) {
     throw std::invalid_argument("an image of " + std::to_string(image.height) + "x" +
                                 std::to_string(image.width) + " with its shorter side resized to " +
@@ -127,7 +127,7 @@ void Preprocessor::run(const Image& image, void* out) const {
   const Destination first_row = {static_cast<char*>(out) + start * bytes_of(options_.element),
                                  options_.element, options_.layout,
                                  static_cast<std::ptrdiff_t>(size.height) * size.width};
-  falconet::run(image, {full, window, options_.filter, options_.reference}, *options_.kernels,
+  falconet::run(image, {full, window, options_.filter, options_.exact_as}, *options_.kernels,
                 {first_row, size.width * per_pixel, &normalization_});
 }
 

@@ -29,7 +29,7 @@ class Preprocessor {
     Crop crop;
     std::vector<std::uint8_t> fill;  // what is padded, a byte per channel
     Filter filter;
-    Reference reference;
+    Reference exact_as;
     // Per channel, in units of the pixel range [0, 1].
     std::vector<double> mean;
     std::vector<double> std;

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from . import _core, from_hf, from_timm, from_torchvision
 from .cores import available_cores
 from .image import Image, list_of
-from .resize import Filter, Reference
+from .resize import Filter, Reference, renamed
 
 Layout = Literal["NCHW", "NHWC"]
 DType = Literal["float32", "bfloat16"]
@@ -33,7 +33,7 @@ class Preprocessor:
 
     Equal to torchvision's ``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize`` on PIL images:
     the resized bytes exactly, the normalized values to 1e-6 with the usual mean and std. With
-    ``reference="torch"``, equal to the same on uint8 tensors. :meth:`from_torchvision`,
+    ``exact_as="torch"``, equal to the same on uint8 tensors. :meth:`from_torchvision`,
     :meth:`from_timm` and :meth:`from_hf` take over what a model of theirs expects.
 
     The arguments can be read as attributes, and not changed. Equal ones are of equal arguments. It
@@ -64,8 +64,9 @@ class Preprocessor:
             this process may use. A batch that reads and writes less than 1 MiB is not worth waking
             them up, and is done by the calling thread.
         dtype: of the batch: ``"float32"``, or ``"bfloat16"``, the nearest to it.
-        reference: see :func:`falconet.native.resize`.
+        exact_as: see :func:`falconet.native.resize`.
         implementation: one of :func:`falconet.native.implementations`, or ``None`` for the fastest.
+        reference: deprecated, the earlier name of ``exact_as``.
 
     The normalized value of a byte is ``fma(byte, 1 / (255 * std), -mean / std)``, in float32.
 
@@ -84,7 +85,7 @@ class Preprocessor:
     layout: Layout
     threads: int
     dtype: DType
-    reference: Reference
+    exact_as: Reference
     implementation: str
     _engine: _core.Preprocessor = field(init=False, repr=False, compare=False)
     # As they were given, before they were decided for this process.
@@ -104,9 +105,12 @@ class Preprocessor:
         layout: Layout = "NCHW",
         threads: int = 0,
         dtype: DType = "float32",
-        reference: Reference = "pillow",
+        exact_as: Reference = "pillow",
         implementation: str | None = None,
+        reference: Reference | None = None,
     ) -> None:
+        if reference is not None:
+            exact_as = renamed(reference)
         means, stds = _numbers("mean", mean), _numbers("std", std)
         workers = available_cores() if threads == 0 else threads
         engine = _core.Preprocessor(
@@ -116,7 +120,7 @@ class Preprocessor:
             crop,
             fill,
             filter,
-            reference,
+            exact_as,
             means,
             stds,
             layout,
@@ -138,7 +142,7 @@ class Preprocessor:
             layout=layout,
             threads=workers,
             dtype=dtype,
-            reference=reference,
+            exact_as=exact_as,
             implementation=engine.implementation,
         )
 
@@ -164,12 +168,12 @@ class Preprocessor:
             raise ValueError(f"spec: expected the field {min(missing)!r}, got {sorted(spec)}")
         return cls(
             size=tuple(spec["size"]),
-            # Specs of earlier versions have not all of these.
+            # Specs of earlier versions lack some of these, and have exact_as as reference.
             resize=spec.get("resize"),
             fit=spec.get("fit", "shorter"),
             crop=spec.get("crop", "center"),
             fill=spec.get("fill", 0),
-            reference=spec.get("reference", "pillow"),
+            exact_as=spec.get("exact_as", spec.get("reference", "pillow")),
             filter=spec["filter"],
             mean=spec["mean"],
             std=spec["std"],
@@ -183,13 +187,16 @@ class Preprocessor:
         cls,
         transform: Any,
         *,
-        reference: Reference | None = None,
+        exact_as: Reference | None = None,
         threads: int = 0,
         layout: Layout = "NCHW",
         dtype: DType = "float32",
+        reference: Reference | None = None,
     ) -> "Preprocessor":
         """What a torchvision transform does; see ``from_torchvision.arguments``."""
-        arguments = from_torchvision.arguments(transform, reference)
+        if reference is not None:
+            exact_as = renamed(reference)
+        arguments = from_torchvision.arguments(transform, exact_as)
         return cls(**arguments, threads=threads, layout=layout, dtype=dtype)
 
     @classmethod
@@ -210,13 +217,16 @@ class Preprocessor:
         cls,
         config: Any,
         *,
-        reference: Reference | None = None,
+        exact_as: Reference | None = None,
         threads: int = 0,
         layout: Layout = "NCHW",
         dtype: DType = "float32",
+        reference: Reference | None = None,
     ) -> "Preprocessor":
         """What an image processor of Hugging Face does; see ``from_hf.arguments``."""
-        arguments = from_hf.arguments(config, reference)
+        if reference is not None:
+            exact_as = renamed(reference)
+        arguments = from_hf.arguments(config, exact_as)
         return cls(**arguments, threads=threads, layout=layout, dtype=dtype)
 
     @overload

@@ -1,5 +1,6 @@
 """Resizing one image."""
 
+import warnings
 from typing import Literal, get_args
 
 import numpy as np
@@ -25,13 +26,25 @@ def implementations() -> tuple[str, ...]:
     return _core.implementations()
 
 
+def renamed(reference: Reference) -> Reference:
+    """The value of ``exact_as`` from a call that still names it ``reference``.
+
+    Warns the caller of the function that calls this one.
+    """
+    warnings.warn(
+        "reference= is now exact_as=, and will be removed", DeprecationWarning, stacklevel=3
+    )
+    return reference
+
+
 def resize(
     image: Image,
     size: tuple[int, int],
     *,
     filter: Filter = "bilinear",
-    reference: Reference = "pillow",
+    exact_as: Reference = "pillow",
     implementation: str | None = None,
+    reference: Reference | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Resize an image exactly as Pillow 13's ``Image.resize`` does, to the last bit.
 
@@ -46,11 +59,13 @@ def resize(
             the channels.
         size: ``(height, width)`` of the result, in pixels.
         filter: one of :data:`FILTERS`. All of them antialias when shrinking.
-        reference: ``"pillow"``, or ``"torch"`` for the bytes of
+        exact_as: the library whose resize is reproduced bit for bit: ``"pillow"``, or ``"torch"``
+            for the bytes of
             ``torch.nn.functional.interpolate(..., antialias=True)`` on uint8 tensors, on a CPU with
             AVX2, and of torchvision's ``Resize`` on tensors; for models trained with those. It has
             no ``"box"`` and no ``"hamming"``, and sides of at most 65,536 pixels.
         implementation: one of :func:`implementations`, or ``None`` for the fastest.
+        reference: deprecated, the earlier name of ``exact_as``.
 
     Returns:
         A new uint8 array of shape ``(height, width, channels)``, or ``(height, width)`` for a
@@ -59,7 +74,7 @@ def resize(
     Raises:
         TypeError: an argument of the wrong type or dtype.
         ValueError: a wrong shape or PIL mode, an empty image, a side over 16,777,216 pixels, an
-            unknown filter, reference or implementation.
+            unknown filter, exact_as or implementation.
         MemoryError: the result does not fit.
 
     The arithmetic is that of ``src/libImaging/Resample.c`` in Pillow 13.0.0: 22-bit fixed-point
@@ -67,4 +82,6 @@ def resize(
     height shrinks by more than twice what the width does. torch's has weights of 16 bits, and the
     horizontal pass first always. Tested on x86-64, against both.
     """
-    return _core.resize(image, size, filter, reference, implementation)
+    if reference is not None:
+        exact_as = renamed(reference)
+    return _core.resize(image, size, filter, exact_as, implementation)

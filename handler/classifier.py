@@ -24,7 +24,7 @@ from .quantization import Quantization
 
 logger = logging.getLogger(__name__)
 
-READABLE = (1, 2)  # formats of spec.json
+READABLE = (1, 2, 3)  # formats of spec.json
 
 # Shrinking while decoding leaves this many times the sides that the image is resized to, so that
 # the resize has something to filter.

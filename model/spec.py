@@ -19,8 +19,8 @@ from falconet.native.decode import Decoder, Orientation, check_decoding
 from falconet.native.formats import DEFAULT
 from falconet.native.output import Output, check_output
 
-FORMAT = 2
-READABLE = (1, 2)  # whose fields are a part of those of today
+FORMAT = 3  # earlier ones lack fields, and have exact_as as reference
+READABLE = (1, 2, 3)
 FILE_NAME = "spec.json"
 
 
@@ -43,8 +43,8 @@ class Spec:
         filter: one of :data:`falconet.native.FILTERS`.
         mean: per channel, for pixels in the range 0 to 1; subtracted first.
         std: per channel; divided by.
-        reference: whose resize the bytes are equal to: ``"pillow"``, or ``"torch"`` for a model
-            trained on tensors.
+        exact_as: the library whose resize is reproduced bit for bit: ``"pillow"``, or ``"torch"``
+            for a model trained on tensors.
         decode: ``"exact"``, or ``"fast"``: a JPEG more than twice too large is shrunk in passing
             while it is decoded. Faster, and not quite the same pixels.
         orientation: ``"exif"`` turns photographs as their Exif says, ``"ignore"`` leaves them as
@@ -70,7 +70,7 @@ class Spec:
     filter: Filter = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    reference: Reference = "pillow"
+    exact_as: Reference = "pillow"
     decode: Literal["exact", "fast"] = "exact"
     orientation: Orientation = "ignore"
     formats: tuple[str, ...] = DEFAULT
@@ -133,6 +133,7 @@ class Spec:
         Raises:
             ValueError: a missing or an unknown field, or one that does not fit.
         """
+        data = _renamed(data)
         known = {field.name for field in fields(cls)}
         if unknown := data.keys() - known:
             raise ValueError(f"spec: unknown field {min(unknown)!r}; known are {sorted(known)}")
@@ -151,7 +152,7 @@ class Spec:
         """
         stated = json.loads(self.to_json())
         del stated["format"]
-        return Spec.of({**stated, **values})
+        return Spec.of({**stated, **_renamed(values)})
 
     def save(self, folder: Path) -> Path:
         """Write ``spec.json`` into a folder and return its path."""
@@ -163,6 +164,11 @@ class Spec:
     def load(cls, folder: Path) -> "Spec":
         """Read ``spec.json`` from a folder."""
         return cls.from_json((folder / FILE_NAME).read_text(encoding="utf-8"))
+
+
+def _renamed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields under their current names."""
+    return {"exact_as" if name == "reference" else name: each for name, each in data.items()}
 
 
 def _frozen(value: Any) -> Any:

@@ -52,7 +52,7 @@ def imported(source: str) -> dict[str, Any]:
             trial = try_out(Path(temporary), Serving())
         except (RuntimeError, ValueError) as error:
             return {"source": source, "error": str(error).splitlines()[0]}
-    fields = ("size", "resize", "filter", "reference")
+    fields = ("size", "resize", "filter", "exact_as")
     spec = {name: getattr(model.spec, name) for name in fields}
     return {"source": source, **spec, **asdict(proof), "precision": trial.serving.precision}
 

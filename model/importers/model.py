@@ -17,7 +17,8 @@ from .state import read_state
 
 RANDOM_BATCHES = 4
 # Fields of a spec that change what a network is given.
-PREPROCESSING = {"size", "resize", "fit", "crop", "fill", "filter", "mean", "std", "reference"}
+PREPROCESSING = {"size", "resize", "fit", "crop", "fill", "filter", "mean", "std", "exact_as"}
+PREPROCESSING |= {"reference"}  # the earlier name of exact_as
 
 
 @dataclass(frozen=True)

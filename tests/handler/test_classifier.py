@@ -161,9 +161,9 @@ def test_a_model_of_gray_images_sees_gray(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_said_before_serving(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"expected a format of \(1, 2\), got 3; the archive was made by"
+        ValueError, match=r"expected a format of \(1, 2, 3\), got 4; the archive was made by"
     ):
-        Classifier(folder_with(tmp_path, Mean(), format=3))
+        Classifier(folder_with(tmp_path, Mean(), format=4))
     with pytest.raises(ValueError, match=r"expected output to be one of logits, .*got 'scores'"):
         Classifier(folder_with(tmp_path, Mean(), output="scores"))
     with pytest.raises(ValueError, match="expected answer to be one of falconet, torchserve, "):

@@ -122,7 +122,7 @@ def test_a_folder_of_hugging_face_s(
     folder = write_hugging_face(tmp_path / "given", name, classes=7, **config)
     model = load(f"hf:{folder}:{backend}", RANDOM)
     spec = model.spec
-    assert (spec.size, spec.resize, spec.filter, spec.reference) == stated
+    assert (spec.size, spec.resize, spec.filter, spec.exact_as) == stated
     assert spec.classes == tuple(f"LABEL_{i}" for i in range(7))
     assert (spec.output, spec.orientation) == ("logits", "exif")
     proof = write(model, tmp_path)

@@ -19,7 +19,7 @@ SPEC = Spec(
     mean=(0.1, 0.2, 0.3),
     std=(0.4, 0.5, 0.6),
     top_k=1,
-    reference="torch",
+    exact_as="torch",
     decode="fast",
     orientation="exif",
     formats=("JPEG", "AVIF"),
@@ -45,7 +45,10 @@ def test_the_specs_of_earlier_versions_are_read() -> None:
     content = json.loads(SPEC.to_json())
     for new in ("output", "answer"):
         del content[new]
+    content["reference"] = content.pop("exact_as")
     assert Spec.from_json(json.dumps({**content, "format": 1})) == SPEC
+    assert Preprocessor.from_spec(content) == SPEC.preprocessor()
+    assert SPEC.changed({"reference": "pillow"}) == replace(SPEC, exact_as="pillow")
 
 
 def test_labels_may_repeat_only_where_torchserve_has_answered_so() -> None:
@@ -63,7 +66,7 @@ def test_preprocesses_as_it_says() -> None:
         filter="bicubic",
         mean=(0.1, 0.2, 0.3),
         std=(0.4, 0.5, 0.6),
-        reference="torch",
+        exact_as="torch",
     )
     np.testing.assert_array_equal(SPEC.preprocessor()([image]), expected([image]))
 
@@ -75,11 +78,11 @@ def changed(**fields: object) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "expected an object with a format of .1, 2., got 'list'"),
-        ("{}", "format of .1, 2., got None"),
+        ("[]", "expected an object with a format of .1, 2, 3., got 'list'"),
+        ("{}", "format of .1, 2, 3., got None"),
         ("not json", "Expecting value"),
         (changed(output="logit"), "expected output to be one of logits, probabilities, sigmoid"),
-        (changed(format=3), "format of .1, 2., got 3"),
+        (changed(format=4), "format of .1, 2, 3., got 4"),
         (changed(colour="RGB"), "unknown field 'colour'"),
         ('{"format": 1, "classes": ["a"]}', "the field 'size' is missing"),
         (changed(classes="ab"), "expected classes to be a list, got 'ab'"),
@@ -90,7 +93,7 @@ def changed(**fields: object) -> str:
         (changed(top_k=0), "top_k to be a whole number from 1"),
         (changed(filter="nearest"), "got 'nearest'"),
         (changed(crop="left"), "crop: expected 'center' or 'center_floor', got 'left'"),
-        (changed(reference="cv2"), "'pillow' or 'torch', got 'cv2'"),
+        (changed(exact_as="cv2"), "'pillow' or 'torch', got 'cv2'"),
         (changed(decode="quick"), "decode to be 'exact' or 'fast', got 'quick'"),
         (changed(orientation="right"), "spec: expected orientation .*, got 'right'"),
         (changed(formats=["JPEG", "PCX"]), "formats to be some of JPEG, .*, got JPEG, PCX"),
@@ -109,10 +112,10 @@ def test_what_earlier_specs_leave_out_is_as_it_was() -> None:
     earlier = {
         name: value
         for name, value in json.loads(SPEC.to_json()).items()
-        if name not in ("reference", "decode", "orientation", "formats")
+        if name not in ("exact_as", "decode", "orientation", "formats")
     }
     spec = Spec.from_json(json.dumps(earlier))
-    assert (spec.reference, spec.decode, spec.orientation) == ("pillow", "exact", "ignore")
+    assert (spec.exact_as, spec.decode, spec.orientation) == ("pillow", "exact", "ignore")
     assert spec.formats == DEFAULT
     assert Decoder.from_spec(earlier) == Decoder()
-    assert Preprocessor.from_spec(earlier).reference == "pillow"
+    assert Preprocessor.from_spec(earlier).exact_as == "pillow"

@@ -201,7 +201,7 @@ struct Job {
   Crop crop;
   std::vector<std::uint8_t> fill;
   Filter filter;
-  Reference reference;
+  Reference exact_as;
   std::vector<double> mean;
   std::vector<double> std;
   Element element;
@@ -216,8 +216,8 @@ struct Job {
 };
 
 Preprocessor::Options options_of(const Job& job, const Kernels& kernels) {
-  return {job.size,      job.fit,  job.resize, job.crop,   job.fill,    job.filter,
-          job.reference, job.mean, job.std,    job.layout, job.element, &kernels};
+  return {job.size,     job.fit,  job.resize, job.crop,   job.fill,    job.filter,
+          job.exact_as, job.mean, job.std,    job.layout, job.element, &kernels};
 }
 
 // Where the crop begins: torchvision's CenterCrop, or Python's (available - wanted) // 2.
@@ -251,7 +251,7 @@ Job job_from(Choices* choices, Size image, int channels) {
   Job job = {};
   job.whole_preprocessor = choices->one_in(3);
   job.filter = static_cast<Filter>(choices->up_to(4));
-  job.reference = Reference::pillow;
+  job.exact_as = Reference::pillow;
   for (int c = 0; c < channels; ++c) {
     job.mean.push_back(choices->byte() / 255.0);
     job.std.push_back((1 + choices->byte()) / 64.0);
@@ -285,7 +285,7 @@ Job job_from(Choices* choices, Size image, int channels) {
     job.top = centered(job.full.height, job.size.height, job.crop);
     job.left = centered(job.full.width, job.size.width, job.crop);
   }
-  if (choices->one_in(3) && torch_can(job)) job.reference = Reference::torch;
+  if (choices->one_in(3) && torch_can(job)) job.exact_as = Reference::torch;
   if (job.element == Element::uint8) job.layout = Layout::nhwc;
   const bool gaps = !job.whole_preprocessor && choices->one_in(2);
   const int per_pixel = job.layout == Layout::nchw ? 1 : channels;
@@ -329,7 +329,7 @@ void run_job(const Job& job, const Image& image, const Kernels& kernels, void* o
     normalization.bias[i] = bias_of(job, i % channels);
   }
   const Window window = {job.top, job.left, job.size.height, job.size.width};
-  run(image, {job.full, window, job.filter, job.reference}, kernels,
+  run(image, {job.full, window, job.filter, job.exact_as}, kernels,
       {{out, job.element, job.layout, job.plane}, job.row_stride, &normalization});
 }
 
@@ -390,7 +390,7 @@ Expected expected(const Job& job, const TestImage& source) {
   }
   std::vector<std::uint8_t> resized(static_cast<std::size_t>(window.height) * window.width *
                                     channels);
-  run(plain, {job.full, window, job.filter, job.reference}, kScalarKernels,
+  run(plain, {job.full, window, job.filter, job.exact_as}, kScalarKernels,
       {{resized.data(), Element::uint8, Layout::nhwc, 0},
        static_cast<std::ptrdiff_t>(window.width) * channels,
        nullptr});
@@ -437,7 +437,7 @@ std::optional<Job> almost_the_same(Choices* choices, const Job& job) {
   if (choices->one_in(2) || !torch_can(job)) {
     other.filter = job.filter == Filter::bicubic ? Filter::lanczos : Filter::bicubic;
   } else {
-    other.reference = job.reference == Reference::torch ? Reference::pillow : Reference::torch;
+    other.exact_as = job.exact_as == Reference::torch ? Reference::pillow : Reference::torch;
   }
   return other;
 }
@@ -445,12 +445,12 @@ std::optional<Job> almost_the_same(Choices* choices, const Job& job) {
 void describe(const Job& job, const Image& image) {
   std::fprintf(stderr,
                "image %dx%dx%d, strides %td %td %td\n"
-               "resized to %dx%d, %dx%d from %d, %d, with filter %d, reference %d\n"
+               "resized to %dx%d, %dx%d from %d, %d, with filter %d, exact_as %d\n"
                "element %d, layout %d, row stride %td, plane %td, Preprocessor %d\n",
                image.height, image.width, image.channels, image.row_stride, image.pixel_stride,
                image.channel_stride, job.full.height, job.full.width, job.size.height,
                job.size.width, job.top, job.left, static_cast<int>(job.filter),
-               static_cast<int>(job.reference), static_cast<int>(job.element),
+               static_cast<int>(job.exact_as), static_cast<int>(job.element),
                static_cast<int>(job.layout), job.row_stride, job.plane, job.whole_preprocessor);
 }
 

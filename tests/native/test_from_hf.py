@@ -67,9 +67,9 @@ def assert_same(preprocess: Preprocessor, processor: Any) -> None:
 def test_equals_the_pil_backend(name: str, changes: dict[str, Any]) -> None:
     processor = getattr(transformers, f"{name}ImageProcessorPil")(**changes)
     preprocess = Preprocessor.from_hf(processor)
-    assert preprocess.reference == "pillow"
+    assert preprocess.exact_as == "pillow"
     assert_same(preprocess, processor)
-    assert preprocess == Preprocessor.from_hf(processor.to_dict(), reference="pillow")
+    assert preprocess == Preprocessor.from_hf(processor.to_dict(), exact_as="pillow")
 
 
 @torch_avx2
@@ -79,7 +79,7 @@ def test_equals_the_torchvision_backend(name: str, changes: dict[str, Any]) -> N
         pytest.skip("instead of lanczos, transformers would take bicubic")
     processor = getattr(transformers, f"{name}ImageProcessor")(**changes)
     preprocess = Preprocessor.from_hf(processor)
-    assert preprocess.reference == "torch"
+    assert preprocess.exact_as == "torch"
     assert_same(preprocess, processor)
     assert preprocess == Preprocessor.from_hf(processor.to_dict())
 
@@ -115,7 +115,7 @@ def test_a_config_of_earlier_versions() -> None:
     ("changes", "message"),
     [
         ({"resample": 0}, r"expected resample to be 1 \(lanczos\), .* got 0"),
-        ({"resample": 4}, "reference: 'torch' resizes with the filters"),
+        ({"resample": 4}, "exact_as: expected 'pillow' for the filters"),
         ({"resample": None}, "expected the field 'resample'"),
         ({"do_resize": False}, "expected do_resize to be True, got False, for images of any size"),
         ({"do_pad": True}, "do_pad to be False, got True, for padding"),

@@ -54,7 +54,7 @@ def test_the_arguments_are_all_that_a_spec_says() -> None:
     """Whose names a spec has as well: the same for all three libraries."""
     squash = v2.Compose([v2.Resize((8, 8)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
     hf = {"size": 8, "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    names = {"size", "resize", "fit", "crop", "fill", "filter", "mean", "std", "reference"}
+    names = {"size", "resize", "fit", "crop", "fill", "filter", "mean", "std", "exact_as"}
     for read in (
         from_timm.arguments(CONFIG),
         from_torchvision.arguments(squash),

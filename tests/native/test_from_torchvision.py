@@ -89,7 +89,7 @@ MAKES_TENSORS = v2.Compose(
 )
 def test_on_pil_images(transform: Any) -> None:
     preprocess = Preprocessor.from_torchvision(transform)
-    assert preprocess.reference == "pillow"
+    assert preprocess.exact_as == "pillow"
     assert_same(preprocess, transform, Image.fromarray)
 
 
@@ -97,7 +97,7 @@ def test_on_pil_images(transform: Any) -> None:
 @pytest.mark.parametrize("transform", [GIVEN_TENSORS, MAKES_TENSORS])
 def test_on_tensors_by_itself(transform: Any) -> None:
     preprocess = Preprocessor.from_torchvision(transform)
-    assert preprocess.reference == "torch"
+    assert preprocess.exact_as == "torch"
     assert_same(preprocess, transform, as_tensor)
 
 
@@ -106,7 +106,7 @@ def test_on_tensors_by_itself(transform: Any) -> None:
 def test_on_tensors_where_it_is_said() -> None:
     steps = [v2.Resize(64), v2.CenterCrop(56), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
     transform = v2.Compose(steps)
-    assert_same(Preprocessor.from_torchvision(transform, reference="torch"), transform, as_tensor)
+    assert_same(Preprocessor.from_torchvision(transform, exact_as="torch"), transform, as_tensor)
     assert_same(Preprocessor.from_torchvision(transform), transform, Image.fromarray)
 
 
@@ -119,7 +119,7 @@ def test_tensors_are_resized_as_floats_without_v2() -> None:
     preset = Swin_V2_T_Weights.DEFAULT.transforms()
     for transform in (first, preset):
         with pytest.raises(ValueError, match=r"expected the Resize of transforms\.v2 for tensors"):
-            Preprocessor.from_torchvision(transform, reference="torch")
+            Preprocessor.from_torchvision(transform, exact_as="torch")
 
 
 def test_how_the_batch_lies_is_chosen_here() -> None:
@@ -132,7 +132,7 @@ TO_FLOAT = v2.ToDtype(torch.float32, scale=True)
 
 
 @pytest.mark.parametrize(
-    ("steps", "reference", "message"),
+    ("steps", "exact_as", "message"),
     [
         ([tv.ToTensor(), NORMALIZE], None, "expected a Resize among the steps, got none"),
         ([tv.Resize(8), tv.CenterCrop(8)], None, "expected a conversion to floats from 0 to 1"),
@@ -146,14 +146,14 @@ TO_FLOAT = v2.ToDtype(torch.float32, scale=True)
         ([tv.Resize((8, 8), MODES.NEAREST), tv.ToTensor()], None, "with a filter, .* got nearest"),
         ([tv.Resize(8, max_size=9), tv.CenterCrop(8), tv.ToTensor()], None, "without max_size"),
         ([v2.Resize(None, max_size=9), tv.CenterCrop(8), tv.ToTensor()], None, "max_size"),
-        ([v2.ToImage(), v2.Resize((8, 8)), TO_FLOAT], "pillow", "expected the reference 'torch'"),
-        ([tv.Resize((8, 8)), tv.ToTensor()], "torch", "expected the reference 'pillow'"),
+        ([v2.ToImage(), v2.Resize((8, 8)), TO_FLOAT], "pillow", "expected exact_as='torch'"),
+        ([tv.Resize((8, 8)), tv.ToTensor()], "torch", "expected exact_as='pillow'"),
         ([v2.Resize((8, 8)), v2.ToDtype(torch.float32)], None, "that scales bytes to 0 to 1"),
         ([v2.Resize((8, 8)), v2.ToDtype(torch.float16, True)], None, "to torch.float32"),
         ([v2.Resize((8, 8), antialias=False), TO_FLOAT], None, "expected antialias=True"),
-        ([v2.Resize((8, 8), MODES.BOX), TO_FLOAT], None, "reference: 'torch' resizes with"),
+        ([v2.Resize((8, 8), MODES.BOX), TO_FLOAT], None, "exact_as: expected 'pillow'"),
     ],
 )
-def test_what_cannot_be_stated_is_refused(steps: list[Any], reference: Any, message: str) -> None:
+def test_what_cannot_be_stated_is_refused(steps: list[Any], exact_as: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Preprocessor.from_torchvision(tv.Compose(steps), reference=reference)
+        Preprocessor.from_torchvision(tv.Compose(steps), exact_as=exact_as)

@@ -200,7 +200,7 @@ def test_arguments_can_be_read() -> None:
         ({"fill": 0.5}, TypeError, "fill: expected a byte, or one per channel, got 0.5"),
         ({"fill": (0.5, 0, 0)}, TypeError, "fill: expected an integer, got float"),
         (
-            {"reference": "torch", "resize": (8, 70_000)},
+            {"exact_as": "torch", "resize": (8, 70_000)},
             ValueError,
             "size and resize: expected at most 65536",
         ),

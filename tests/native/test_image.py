@@ -221,7 +221,7 @@ MANY = Preprocessor(
     layout="NHWC",
     threads=3,
     dtype="bfloat16",
-    reference="torch",
+    exact_as="torch",
     implementation="scalar",
 )
 

@@ -67,9 +67,9 @@ def test_equals_torchvision_to_1e_6(
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("reference", ["pillow", "torch"])
+@pytest.mark.parametrize("exact_as", ["pillow", "torch"])
 def test_every_implementation_gives_the_same_bytes(
-    implementation: str, channels: int, layout: Any, dtype: Any, reference: Any
+    implementation: str, channels: int, layout: Any, dtype: Any, exact_as: Any
 ) -> None:
     images = [noise(20, 30 + i, channels, i) for i in range(3)]
     images += [noise(25, 27, channels)]  # as it comes, but for the crop
@@ -85,7 +85,7 @@ def test_every_implementation_gives_the_same_bytes(
                 std=std,
                 layout=layout,
                 dtype=dtype,
-                reference=reference,
+                exact_as=exact_as,
                 implementation=name,
             )(images)
             for name in (implementation, "scalar")
@@ -133,7 +133,7 @@ def test_equals_torchvision_on_tensors(filter: Any, shape: tuple[int, int]) -> N
         ]
     )
     expected = pipeline(torch.from_numpy(image).permute(2, 0, 1))
-    (got,) = Preprocessor((224, 224), resize=256, filter=filter, reference="torch")([image])
+    (got,) = Preprocessor((224, 224), resize=256, filter=filter, exact_as="torch")([image])
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
 
 
@@ -310,8 +310,8 @@ def test_images_come_as_a_list_or_one_array(images: Any) -> None:
             ValueError,
             "'bfloat16', got 'float16'",
         ),
-        ({"size": (8, 8), "reference": "cv2"}, ValueError, "'pillow' or 'torch', got 'cv2'"),
-        ({"size": (8, 8), "reference": "torch", "filter": "box"}, ValueError, "reference: 'torch'"),
+        ({"size": (8, 8), "exact_as": "cv2"}, ValueError, "'pillow' or 'torch', got 'cv2'"),
+        ({"size": (8, 8), "exact_as": "torch", "filter": "box"}, ValueError, "got 'torch'"),
         ({"size": (8, 8), "implementation": "mmx"}, ValueError, "implementation: expected one"),
         ({"size": (8, 8), "threads": -1}, ValueError, "threads: expected 1 to 1024, got -1"),
         ({"size": (8, 8), "threads": 2**40}, ValueError, "threads: expected 1 to 1024"),
@@ -339,9 +339,9 @@ def test_from_spec_reads_what_a_model_states() -> None:
     image = noise(50, 40)
     np.testing.assert_array_equal(Preprocessor.from_spec(spec)([image]), expected([image]))
     other = Preprocessor.from_spec(
-        {**spec, "reference": "torch"}, threads=2, layout="NHWC", dtype="bfloat16"
+        {**spec, "exact_as": "torch"}, threads=2, layout="NHWC", dtype="bfloat16"
     )
-    assert other.reference == "torch"
+    assert other.exact_as == "torch"
     assert (other.threads, other.layout, other.dtype) == (2, "NHWC", "bfloat16")
     with pytest.raises(ValueError, match=r"crop: expected 'center' .* got 'left'"):
         Preprocessor.from_spec({**spec, "crop": "left"})

@@ -5,6 +5,7 @@ import mmap
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import PIL
@@ -14,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import interpolate
+from torchvision.transforms import v2
 
 from falconet.native import FILTERS, Preprocessor, implementations, resize
 
@@ -136,7 +138,7 @@ def test_equals_torch(
     if filter == "lanczos" and not TORCH_HAS_LANCZOS:
         filter = "bicubic"
     image = random_image(*shape, channels, seed)
-    resized = resize(image, size, filter=filter, reference="torch", implementation=implementation)
+    resized = resize(image, size, filter=filter, exact_as="torch", implementation=implementation)
     np.testing.assert_array_equal(resized, torch_resize(image, size, filter))
 
 
@@ -144,7 +146,7 @@ def test_equals_torch(
 def test_the_references_differ() -> None:
     """Each test above could tell one from the other."""
     image = random_image(375, 500, 3, 2)
-    with_pillow, with_torch = (resize(image, (256, 341), reference=r) for r in ("pillow", "torch"))
+    with_pillow, with_torch = (resize(image, (256, 341), exact_as=r) for r in ("pillow", "torch"))
     differing = with_pillow != with_torch
     assert 0 < differing.mean() < 0.02
     assert np.abs(with_pillow.astype(int) - with_torch).max() == 1
@@ -337,23 +339,39 @@ def test_the_environment_chooses_an_implementation(name: str | None) -> None:
 
 def test_torch_has_neither_box_nor_hamming() -> None:
     image = random_image(20, 30, 3, 8)
-    with pytest.raises(ValueError, match="reference: 'torch' resizes with the filters 'bilinear'"):
-        resize(image, (4, 4), filter="box", reference="torch")
-    with pytest.raises(ValueError, match="reference: expected 'pillow' or 'torch', got 'pil'"):
-        resize(image, (4, 4), reference="pil")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="exact_as: expected 'pillow' for the filters 'box'"):
+        resize(image, (4, 4), filter="box", exact_as="torch")
+    with pytest.raises(ValueError, match="exact_as: expected 'pillow' or 'torch', got 'pil'"):
+        resize(image, (4, 4), exact_as="pil")  # type: ignore[arg-type]
 
 
 def test_what_torch_would_take_seconds_for_is_refused() -> None:
     """Its precision depends on the weights of all outputs, however few the crop keeps."""
     strip = random_image(1, 4000, 3, 8)
-    with pytest.raises(
-        ValueError, match=r"size: .* at most 65536 pixels with the reference 'torch'"
-    ):
-        resize(strip, (1, 70_000), reference="torch")
-    preprocess = Preprocessor((8, 8), resize=20, reference="torch")
+    with pytest.raises(ValueError, match=r"size: .* at most 65536 pixels with exact_as='torch'"):
+        resize(strip, (1, 70_000), exact_as="torch")
+    preprocess = Preprocessor((8, 8), resize=20, exact_as="torch")
     with pytest.raises(
         ValueError, match=r"images\[0\]: an image of 1x4000 .* more than 65536 long"
     ):
         preprocess([strip])
     with pytest.raises(ValueError, match="size and resize: expected at most 65536 pixels"):
-        Preprocessor((8, 70_000), reference="torch")
+        Preprocessor((8, 70_000), exact_as="torch")
+
+
+STEPS = v2.Compose([v2.Resize((8, 8)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda **options: resize(random_image(40, 30, 3, seed=0), (12, 17), **options).tobytes(),
+        lambda **options: Preprocessor((8, 8), **options),
+        lambda **options: Preprocessor.from_torchvision(STEPS, **options),
+    ],
+)
+def test_the_earlier_name_of_exact_as_is_accepted_with_a_warning(call: Any) -> None:
+    with pytest.warns(DeprecationWarning, match="reference= is now exact_as=") as warned:
+        earlier = call(reference="torch")
+    assert warned[0].filename == __file__
+    assert earlier == call(exact_as="torch") != call()
