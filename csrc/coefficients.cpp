@@ -140,17 +140,17 @@ Coefficients::Coefficients(const Key& key) : key_(key) {
                          tap_groups + static_cast<std::size_t>(group) * padded_size + i);
     }
   }
-  int reach2 = 0;
-  int reach4 = 0;
-  int reach5 = 0;
+  int span_of_2 = 0;
+  int span_of_4 = 0;
+  int span_of_5 = 0;
   for (int i = 0; i < padded_size; i += 4) {
     const int* first = &first_[i];
-    reach2 = std::max({reach2, first[1] - first[0], first[3] - first[2]});
-    reach4 = std::max(reach4, first[3] - first[0]);
+    span_of_2 = std::max({span_of_2, first[1] - first[0], first[3] - first[2]});
+    span_of_4 = std::max(span_of_4, first[3] - first[0]);
   }
-  for (int i = 0; i + 4 < size; ++i) reach5 = std::max(reach5, first_[i + 4] - first_[i]);
-  axis_ = {size,   padded_size, first_.data(), count_.data(), groups,
-           reach2, reach4,      reach5,        tap_groups,    precision};
+  for (int i = 0; i + 4 < size; ++i) span_of_5 = std::max(span_of_5, first_[i + 4] - first_[i]);
+  axis_ = {size,      padded_size, first_.data(), count_.data(), groups,
+           span_of_2, span_of_4,   span_of_5,     tap_groups,    precision};
 }
 
 std::size_t Coefficients::bytes() const {

@@ -37,11 +37,11 @@ struct Axis {
   const int* first;  // by output sample: the first tap's place in the input
   const int* count;  // by output sample: how many taps
   int groups;        // tap groups of each output sample; weights past `count` are zero
-  // The largest distance between the places of successive outputs: of 0 and 1, 2 and 3, ...; of 0
-  // and 3, 4 and 7, ...; and of any one and the fourth after it.
-  int reach2;
-  int reach4;
-  int reach5;
+  // The largest distance, in input samples, between the first taps of the first and the last of so
+  // many successive outputs: of 0 and 1, 2 and 3, ...; of 0 to 3, 4 to 7, ...; of any five.
+  int span_of_2;
+  int span_of_4;
+  int span_of_5;
   const TapGroup* weights;
   int precision;
 

@@ -68,14 +68,14 @@ AVX512 inline __m512i to_bytes(const __m512i sum[4], __m128i precision) {
   return _mm512_packus_epi16(low, high);
 }
 
-// How a vector of sixteen 32-bit sums is shared out among P neighboring output pixels, as many as
-// find their taps within one load of 64 bytes. VNNI adds up four taps of a channel in each sum.
+// Which of the sixteen 32-bit sums of a vector belong to which of P neighboring output pixels. The
+// taps of all P lie within one load of 64 bytes. VNNI adds up four taps of a channel in each sum.
 //
 //     P = 5: three sums to a pixel, for images of three channels
 //     P = 4: four sums, a 128-bit lane, to a pixel, with one of them idle for three channels
 //     P = 2, 1: two, or all four lanes to a pixel, for as many successive groups of taps
 template <int P>
-struct Sharing {
+struct SumLayout {
   static constexpr int kPixelsAtATime = P == 5 ? 5 : 4;
   static constexpr int kSums = P == 5 ? 3 : 4;         // to a group
   static constexpr int kGroups = P == 5 ? 1 : 4 / P;   // to a pixel
@@ -84,12 +84,12 @@ struct Sharing {
   static constexpr int group(int sum) { return sum / kSums % kGroups; }
 };
 
-// Where in the loaded bytes each sum finds its pixels.
+// The indices of the bytes, in the loaded 64, that each sum multiplies.
 template <int C, int P>
-class Places {
+class PixelIndices {
  public:
-  AVX512 Places() {
-    using S = Sharing<P>;
+  AVX512 PixelIndices() {
+    using S = SumLayout<P>;
     alignas(64) std::uint8_t by_channel[64];
     alignas(64) std::uint8_t by_pixel[64];
     for (int i = 0; i < 64; ++i) {
@@ -101,7 +101,7 @@ class Places {
     by_pixel_ = _mm512_load_si512(by_pixel);
   }
 
-  // `first` are the places of the output pixels in the input. The load begins at the first of them.
+  // `first` are the input samples of the output pixels' first taps. The load begins at the first.
   AVX512 __m512i of(const int* first) const {
     const __m256i pixels = _mm256_sub_epi32(
         _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first)), _mm256_set1_epi32(*first));
@@ -165,7 +165,7 @@ AVX512 inline __m512i add_lanes(__m512i a, __m512i b) {
 template <int C, int P>
 AVX512 void horizontal_rows(const std::uint8_t* const in[4], const Upcoming& next, int left,
                             const Axis& axis, std::uint8_t* const out[4]) {
-  using S = Sharing<P>;
+  using S = SumLayout<P>;
   alignas(64) std::int8_t by_row[64] = {};
   for (int r = 0; r < 4; ++r) {
     for (int i = 0; i < S::kPixelsAtATime * C; ++i) {
@@ -178,7 +178,7 @@ AVX512 void horizontal_rows(const std::uint8_t* const in[4], const Upcoming& nex
   constexpr __mmask16 kFirstGroups = S::kGroups == 1 ? 0xffff : S::kGroups == 2 ? 0x0f0f : 0x000f;
   const __m512i half = _mm512_maskz_set1_epi32(kFirstGroups, 1 << (axis.precision - 1));
   const __m128i precision = _mm_cvtsi32_si128(axis.precision);
-  const Places<C, P> places;
+  const PixelIndices<C, P> indices;
   const int size = axis.size;
   const int groups = axis.groups;
   const std::ptrdiff_t stride = axis.padded_size;
@@ -194,7 +194,7 @@ AVX512 void horizontal_rows(const std::uint8_t* const in[4], const Upcoming& nex
     __m512i value[S::kVectors][4];
     for (int v = 0; v < S::kVectors; ++v) {
       const int* const first = axis.first + x + P * v;
-      const __m512i place = places.of(first);
+      const __m512i place = indices.of(first);
       std::ptrdiff_t at = static_cast<std::ptrdiff_t>(*first - left) * C;
       const TapGroup* group = axis.weights + x + P * v;
       __m512i sum[4][3];
@@ -243,12 +243,12 @@ void horizontal_channels(const std::uint8_t* const in[4], const Upcoming& next, 
   constexpr int kLoaded = 64 / C;  // input pixels
   if constexpr (C == 3) {
     // For more groups, collecting the weights of five costs more than is gained.
-    if (axis.size >= 5 && axis.groups <= 3 && axis.reach5 + 4 <= kLoaded) {
+    if (axis.size >= 5 && axis.groups <= 3 && axis.span_of_5 + 4 <= kLoaded) {
       return horizontal_rows<C, 5>(in, next, left, axis, out);
     }
   }
-  if (axis.reach4 + 4 <= kLoaded) return horizontal_rows<C, 4>(in, next, left, axis, out);
-  if (axis.reach2 + 8 <= kLoaded) return horizontal_rows<C, 2>(in, next, left, axis, out);
+  if (axis.span_of_4 + 4 <= kLoaded) return horizontal_rows<C, 4>(in, next, left, axis, out);
+  if (axis.span_of_2 + 8 <= kLoaded) return horizontal_rows<C, 2>(in, next, left, axis, out);
   return horizontal_rows<C, 1>(in, next, left, axis, out);
 }
 
