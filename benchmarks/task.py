@@ -16,7 +16,7 @@ from falconet.cli.calibration import calibrate
 from falconet.handler.classifier import Classifier
 from falconet.handler.fastest import available
 from falconet.handler.network import Precision, can_quantize
-from falconet.model.archive import INT8, MODEL, beside
+from falconet.model.archive import INT8, MODEL, calibration_file
 from falconet.model.export import export
 from falconet.model.spec import Spec
 from falconet.model.weights import PRETRAINED, Weights
@@ -89,8 +89,8 @@ def cifar() -> Iterator[Task]:
     """The shipped model, and 32x32 images."""
     with TemporaryDirectory(prefix="falconet-") as folder:
         export(Weights.load(), Path(folder))
-        if beside(PRETRAINED).is_file():
-            shutil.copyfile(beside(PRETRAINED), Path(folder, INT8))
+        if calibration_file(PRETRAINED).is_file():
+            shutil.copyfile(calibration_file(PRETRAINED), Path(folder, INT8))
         yield Task.of("cifar", Path(folder), small_images())
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 import click
 
 from falconet.handler import ENTRY
-from falconet.model.archive import INT8, Serving, beside, check
+from falconet.model.archive import INT8, Serving, calibration_file, check
 from falconet.model.archive import archive as pack
 from falconet.model.samples import FOLDER
 from falconet.native.formats import DEFAULT, FORMATS
@@ -34,22 +34,24 @@ allow_option = click.option(
     "--allow",
     type=click.Choice([name for name in FORMATS if name not in DEFAULT], case_sensitive=False),
     multiple=True,
-    help="An image format to decode besides the usual ones; may be repeated. HEIC needs "
-    "falconet[heic] where the model is served.",
+    help="Image format to decode besides the default ones; repeatable. HEIC needs falconet[heic] "
+    "on the server.  [default: none]",
 )
 
 
 def _serving_options(command: Any) -> Any:
     """One option for each field of Serving, with its default."""
     helps = {
-        "workers": "Processes, each with a copy of the model; 0: as the server's profile says.",
-        "batch_size": "Most requests answered by one forward pass.",
-        "max_batch_delay": "Milliseconds a batch waits to fill.",
-        "response_timeout": "Seconds after which a worker that does not answer is restarted.",
-        "startup_timeout": "Seconds a worker may take to load the model.",
-        "threads": "Compute threads per worker; 0: likewise, or the cores shared out.",
-        "max_pixels": "Largest image accepted, height times width.",
-        "precision": "Precision of the computation. auto: a worker measures, at its first start, "
+        "workers": "Number of worker processes, each with a copy of the model; 0: chosen by the "
+        "server's profile.",
+        "batch_size": "Maximum number of requests in one forward pass.",
+        "max_batch_delay": "Milliseconds that a worker waits for a batch to fill.",
+        "response_timeout": "Seconds without a response after which a worker is restarted.",
+        "startup_timeout": "Maximum seconds for a worker to load the model.",
+        "threads": "Compute threads per worker; 0: chosen by the server's profile, or the cores "
+        "divided by the number of workers.",
+        "max_pixels": "Maximum size of an image in pixels, height times width.",
+        "precision": "Precision of the computation. auto: a worker measures at its first start "
         "which allowed precision is the fastest on its CPU. int8 needs --calibrate.",
     }
     hints = get_type_hints(Serving)
@@ -81,7 +83,7 @@ def _serving_options(command: Any) -> Any:
 @allow_option
 @_serving_options
 @calibration_options
-@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def archive(
     source: Path | None,
     output: Path | None,
@@ -93,20 +95,20 @@ def archive(
     as_json: bool,
     **serving: Any,
 ) -> None:
-    """Pack a model into a .mar archive for TorchServe.
+    """Packs a model into a .mar archive for TorchServe.
 
     \b
     SOURCE is one of
       a weights file of a training run, which is exported first;
-      a folder with model.pt, any TorchScript image classifier, spec.json, and some of its
+      a folder with model.pt (any TorchScript image classifier), spec.json, and example
       images in samples/;
-      left out: the CIFAR-10 weights that come along.
+      by default, the included CIFAR-10 weights.
     """
     output = output or STORE / f"{name or DEFAULT_OUTPUT.stem}.mar"
     if name is not None and output.name != f"{name}.mar":
         raise click.UsageError(
-            f"expected --output with the file name {name}.mar, as --name is {name}: a server takes "
-            f"the name of the model from the file; got {output.name}"
+            f"expected --output with the file name {name}.mar, as a server takes the model's name "
+            f"({name}) from the file name; got {output.name}"
         )
     quantize = None
     if calibrate is not None:
@@ -124,7 +126,9 @@ def archive(
         click.echo(f"exported: {made.exported}")
     for precision, rounded in made.rounded.items():
         kept = precision in made.serving.precisions
-        click.echo(f"in {precision}: {rounded}{'' if kept else '; left out, as too few are'}")
+        click.echo(
+            f"in {precision}: {rounded}{'' if kept else '; not served: too few classes agree'}"
+        )
     if made.rounded:
         served: str = made.serving.precision
         if served == "auto":
@@ -164,7 +168,7 @@ def make_archive(
     allow: Sequence[str] = (),
     quantize: "Callable[[Path], Calibration] | None" = None,
 ) -> Made:
-    """Pack an exported folder, weights, or with ``None`` the weights that come along.
+    """Pack an exported folder, weights, or with ``None`` the included weights.
 
     The model is tried before: see :func:`falconet.cli.trial.try_out`.
 
@@ -185,7 +189,7 @@ def make_archive(
 
             folder, weights = Path(temporary), load_weights(source)
             exported, images = export(weights, folder), weights.samples
-            kept = beside(source or PRETRAINED)
+            kept = calibration_file(source or PRETRAINED)
             if quantize is None and kept.is_file():
                 shutil.copyfile(kept, folder / INT8)
         check(folder, output, version)

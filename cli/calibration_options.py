@@ -18,15 +18,15 @@ def calibration_options(command: Any) -> Any:
         type=click.FloatRange(0, 1),
         default=0.99,
         show_default=True,
-        help="Least share of images, not used for calibration, whose top-1 class must be the same "
-        "in int8 and float32. Below it, the command fails.",
+        help="Minimum share of images, not used for calibration, with the same top-1 class in int8 "
+        "and float32. Below it, the command fails.",
     )(command)
     return click.option(
         "--calibrate",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Folder of at least 64 images like the training images, without labels, to quantize "
-        "the model to int8. Writes int8.json beside the model. CPUs without AVX512-VNNI serve "
-        "another precision.",
+        "the model to int8. The result is int8.json, next to the model. CPUs without AVX512-VNNI "
+        "serve another precision.  [default: no quantization]",
     )(command)
 
 

@@ -28,6 +28,6 @@ data_option = click.option(
     default="cifar10",
     show_default=True,
     metavar="DIR|cifar10|cifar100",
-    help="Folder with train/<class>/<image> and test/<class>/<image>, or what is to be "
-    "downloaded into data/.",
+    help="Folder with train/<class>/<image> and test/<class>/<image>, or the name of a data set to "
+    "download into data/.",
 )

@@ -13,11 +13,11 @@ from falconet.serving.canary import Trial
 from falconet.serving.canary import canary as try_out
 from falconet.serving.errors import ServerError
 from falconet.serving.memory import Need, check_fits
-from falconet.serving.record import Record, alone
+from falconet.serving.record import Record, lock_models
 from falconet.serving.server import Server
 
 from .option import RenamedOption
-from .serve import STATE, catch_endings, say, state_option
+from .serve import STATE, handle_stop_signals, say, state_option
 
 ARCHIVE = click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
 TRIAL = Trial()
@@ -52,7 +52,7 @@ def deploy(archive: Path, states: Sequence[Path]) -> None:
     requests and is stopped. If a step before that fails, the current version continues to serve. If
     the command is interrupted, repeat it: it completes or reverts the change.
     """
-    catch_endings()
+    handle_stop_signals()
     release = rollout.deploy([running(state) for state in states], archive, say)
     say(f"deployed {release.version} ({release.file})")
 
@@ -67,7 +67,7 @@ def undeploy(model: str, states: Sequence[Path]) -> None:
     before its workers are stopped. The last model of a server and the default model of its gateway
     cannot be removed.
     """
-    catch_endings()
+    handle_stop_signals()
     rollout.undeploy([running(state) for state in states], model, say)
 
 
@@ -87,7 +87,7 @@ def rollback(model: str | None, to: str | None, states: Sequence[Path]) -> None:
     replaced until the next deploy. MODEL is required if several models run. The
     replacement works as in `falconet deploy`.
     """
-    catch_endings()
+    handle_stop_signals()
     servers = [running(state) for state in states]
     release = rollout.rollback(servers, servers[0].named(model), say, to)
     say(f"deployed {release.version} ({release.file})")
@@ -143,7 +143,7 @@ def canary(archive: Path, state: Path, **trial: Any) -> None:
     The gateway, which has to run, selects these requests. If ARCHIVE fails, is too slow, or gets
     too few requests for a decision, the current version continues to serve all of them.
     """
-    catch_endings()
+    handle_stop_signals()
     release = try_out(running(state), archive, Trial(**trial), say)
     say(f"deployed {release.version} ({release.file})")
 
@@ -185,7 +185,7 @@ def scale(workers: int, model: str | None, state: Path) -> None:
     """
     server = running(state)
     model = server.named(model)
-    with alone(server.folder):
+    with lock_models(server.folder):
         more = workers - len(server.client.describe(model)["workers"])
         release = Record.load(server.folder)[model].serving
         check_fits([Need(model, max(0, more), server.store / release.file)])

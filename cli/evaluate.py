@@ -22,8 +22,8 @@ CONNECTIONS = 16
 @click.argument("model", required=False, type=click.Path(exists=True, path_type=Path))
 @data_option
 @url_options(
-    "Send every image to this server as well, like "
-    "http://127.0.0.1:8080/predictions/cifar10, and compare the labels."
+    "Server that classifies every image as well, like "
+    "http://127.0.0.1:8080/predictions/cifar10; the labels are compared."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def evaluate(
@@ -34,12 +34,11 @@ def evaluate(
     cacert: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure top-1 accuracy on the test set, as it is served.
+    """Measures the top-1 accuracy of a MODEL on the test set.
 
-    Every image goes as a file through the handler's decoding, its preprocessing and the
-    TorchScript model. MODEL is an archive, an exported folder, or weights; without it, the CIFAR-10
-    weights that come along. With --url, ends with status 1 unless the server gave every image
-    the same label as this process.
+    Decodes, preprocesses and classifies every image file as the server does. MODEL is an archive,
+    an exported folder, or weights; the default is the included CIFAR-10 weights. With --url, the
+    exit status is 1 unless the server's label is the same for every image.
     """
     from falconet.native.errors import ImageError
 
@@ -50,7 +49,10 @@ def evaluate(
         dataset = datasets.load(data, "test", classifier.decoder.formats)
         names = [dataset.classes[label] for label in dataset.labels]
         if missing := set(dataset.classes) - set(classifier.classes):
-            raise ValueError(f"the model does not know the class {min(missing)!r} of the test set")
+            raise ValueError(
+                f"expected a test set of the model's classes, got {min(missing)!r}; the model has "
+                f"{', '.join(sorted(classifier.classes))}"
+            )
         starts = range(0, len(names), BATCH)
         for start in track(starts, "evaluating"):
             pixels = []
@@ -90,7 +92,7 @@ def _score(names: Sequence[str], found: Sequence[str | None]) -> dict[str, Any]:
 def _ask(
     url: str, images: Sequence[datasets.Image], api_key: str | None, cacert: Path | None
 ) -> list[str | None]:
-    """The label a server gives each image, ``None`` where it gave an error."""
+    """The label of each image from a server; ``None`` if the response is an error."""
     from falconet.client import Client, ResponseError
 
     def label(image: datasets.Image) -> str | None:

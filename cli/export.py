@@ -17,14 +17,14 @@ import click
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("build/cifar10"),
     show_default=True,
-    help="Folder to write into.",
+    help="Output folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def export(weights: Path | None, output: Path, as_json: bool) -> None:
-    """Turn WEIGHTS into a TorchScript file, model.pt, and its spec.json.
+    """Exports WEIGHTS to a TorchScript file, model.pt, and its spec.json.
 
-    WEIGHTS is the weights.pt of a training run; without it, the CIFAR-10 weights that come along.
-    The file is compared with the network on real images, and not written if they disagree.
+    WEIGHTS is the weights.pt of a training run; the default is the included CIFAR-10 weights. The
+    command compares the file with the network on real images, and fails if they disagree.
     """
     from falconet.model.export import export as export_weights  # imports torch
 

@@ -25,7 +25,7 @@ from falconet.serving.supervisor import ServerLocator, supervise
 
 from .deploy import running
 from .option import RenamedOption
-from .serve import catch_endings, ignore_endings, say, state_option, stopped_at_the_end
+from .serve import handle_stop_signals, ignore_stop_signals, say, state_option, stop_on_exit
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LIMITS = Limits()
@@ -213,14 +213,14 @@ def gateway(
     if background:
         _begin(server)
         return
-    catch_endings()
+    handle_stop_signals()
     reload = reloading(**options)
     with (
         hold_pid_lock(server.gateway, "gateway"),
         serve_metrics(server.gateway, gateway_metrics_port) as metrics,
     ):
         started = open_gateway(server, **options)
-        with stopped_at_the_end(started.stop):
+        with stop_on_exit(started.stop):
             watch(ServerLocator(server), state, started, notice_seconds, reload, metrics)
 
 
@@ -353,8 +353,8 @@ def watch(
     try:
         supervise(state, find, started, example(), say, reload, metrics)
     except KeyboardInterrupt:
-        ignore_endings()
-        started.admit(False)
+        ignore_stop_signals()
+        started.set_ready(False)
         metrics.update_ready(False)
         time.sleep(notice_seconds)
         raise

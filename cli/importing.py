@@ -60,41 +60,43 @@ class Size(click.ParamType[tuple[int, int]]):
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder for model.pt, spec.json, proof.json, samples/, and int8.json with --calibrate.",
+    help="Output folder: model.pt, spec.json, proof.json, samples/; with --calibrate, int8.json.",
 )
 @click.option(
     "--weights",
-    help="State dict of your model (.pth), or `random`.  [default: the published weights]",
+    help="State dict of the model (.pth), or `random`.  [default: the published weights]",
 )
 @click.option(
     "--size",
     type=Size(),
-    help="Input size of the network in pixels, like 299 or 240x320.  [default: its own]",
+    help="Input size of the network in pixels, like 299 or 240x320.  [default: the source's]",
 )
 @click.option(
     "--spec",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help='JSON file; its fields replace those of spec.json, like {"mean": [0.5], "std": [0.5]}.',
+    help="JSON file with fields that replace those of spec.json, like "
+    '{"mean": [0.5], "std": [0.5]}.  [default: the source\'s]',
 )
 @click.option(
     "--labels",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A line for each output; or JSON: a list, index_to_name.json, id2label.",
+    help="File with a label per output: one per line, or JSON (a list, index_to_name.json, "
+    "id2label).  [default: the source's]",
 )
 @click.option(
     "--samples",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of images like those that the model was trained on. They are compared now, and "
-    "sent as test requests at every deploy.  [default: those in OUTPUT/samples]",
+    help="Folder of images like the training images. This command compares the predictions on "
+    "them, and every deploy sends them as test requests.  [default: OUTPUT/samples]",
 )
 @click.option(
     "--outputs",
     type=click.Choice(OUTPUTS),
-    help="Meaning of the outputs, where it cannot be detected. sigmoid: logits, of which several "
-    "labels may be true at once.",
+    help="Meaning of the outputs. sigmoid: logits of labels of which several may apply.  "
+    "[default: detected]",
 )
 @calibration_options
-@click.option("--json", "as_json", is_flag=True, help="Print the proof as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def import_model(
     source: str,
     output: Path,
@@ -108,7 +110,7 @@ def import_model(
     least_agreement: float,
     as_json: bool,
 ) -> None:
-    """Convert a trained model, and check that it predicts as the original does.
+    """Converts a trained model, and checks that it predicts as the original does.
 
     \b
     falconet import torchvision:resnet50 --output resnet --samples images/
@@ -121,12 +123,12 @@ def import_model(
     """
     from falconet.model.importers import load
     from falconet.model.importers.labels import read_labels
-    from falconet.model.importers.model import Wanted
+    from falconet.model.importers.model import ImportOptions
     from falconet.model.importing import write
     from falconet.model.samples import FOLDER, in_folder
     from falconet.native.formats import DEFAULT, suffixes
 
-    wanted = Wanted(
+    wanted = ImportOptions(
         weights=Path(weights) if weights not in (None, "random") else None,
         random=weights == "random",
         size=size,
@@ -137,7 +139,7 @@ def import_model(
     images = in_folder(samples or output / FOLDER, DEFAULT)
     if samples and not images:
         kinds = ", ".join(sorted(suffixes(DEFAULT)))
-        raise click.UsageError(f"{samples}: expected images ({kinds})")
+        raise click.UsageError(f"{samples}: expected images ({kinds}), found none")
     model = load(source, wanted)
     (output / INT8).unlink(missing_ok=True)  # of another model
     proof = write(model, output, images)
@@ -157,4 +159,7 @@ def import_model(
     click.echo(f"preprocessing: {described(model.spec)}")
     click.echo(str(proof))
     if proof.same_bytes is None:
-        click.echo(f"compare {output / 'spec.json'} with your training; change it with --spec")
+        click.echo(
+            f"the original preprocessing is not known: compare {output / 'spec.json'} with your "
+            "training, and change it with --spec"
+        )

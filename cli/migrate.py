@@ -17,7 +17,7 @@ from falconet.handler import ENTRY
 from falconet.model.archive import PROOF
 from falconet.model.archive import archive as pack
 from falconet.model.migration import MigrationError
-from falconet.model.samples import in_folder, keep, lying, made_images, paths
+from falconet.model.samples import generated_images, in_folder, keep, paths, rotated_exif
 from falconet.native import available_cores
 from falconet.native.formats import DEFAULT
 
@@ -50,29 +50,31 @@ MOST, FIRST, KEPT = 10_000, 96, 16
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="The archive; its name without .mar is the model's.",
+    help="Archive to write; the name without .mar is the model's name.",
 )
-@click.option("--version", help="Version of the model.  [default: the old one's]")
+@click.option("--version", help="Version of the model.  [default: that of OLD]")
 @click.option(
     "--samples",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Images that the model knows: to compare on, and for deploys.",
+    help="Folder of images like the training images. This command compares the predictions on "
+    "them, and every deploy sends some as test requests.  [default: generated images]",
 )
 @click.option(
     "--size",
     type=click.IntRange(1),
-    help="Side of the network's input in pixels, for a handler that does not resize.",
+    help="Side of the network's square input in pixels, for a handler that does not resize.  "
+    "[default: that of OLD]",
 )
 @click.option(
     "--threads",
     type=click.IntRange(1),
-    help="With which both handlers compute here.  [default: one for each core]",
+    help="Compute threads of each handler in the comparison.  [default: one per core]",
 )
 @allow_option
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
-    help="Most requests answered by one forward pass.  [default: the old archive's, else 16]",
+    help="Maximum number of requests in one forward pass.  [default: that of OLD, or 16]",
 )
 @calibration_options
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
@@ -89,15 +91,15 @@ def migrate(
     least_agreement: float,
     as_json: bool,
 ) -> None:
-    """Take over an archive of TorchServe's image_classifier, and prove that it answers the same.
+    """Converts an archive of TorchServe's image_classifier, and checks that the responses agree.
 
     \b
     falconet migrate old.mar --samples images/ --output build/model_store/resnet.mar
 
-    The new archive answers as the old one does, {"tabby": 0.41, ...}, computed in float32. Both
-    run side by side here, each in a process of its own; the code in OLD is run. The
-    comparison is in float32. With --calibrate, the new archive may be served in int8 or bfloat16;
-    its probabilities then differ slightly from the old ones.
+    The new archive responds in the form of the old one, {"tabby": 0.41, ...}, and is served in
+    float32. The command runs both handlers, each in its own process, with the code in OLD, and
+    compares their responses in float32. With --calibrate, the new archive may be served in int8 or
+    bfloat16; its probabilities then differ slightly from the old ones.
     """
     import torchvision  # noqa: F401, which the old handler needs; its absence names the extra
 
@@ -107,7 +109,7 @@ def migrate(
     shape = None if size is None else (size, size)
     files = paths(samples, (*DEFAULT, *allow), MOST) if samples else []
     if samples and not files:
-        raise click.UsageError(f"{samples}: expected images in it")
+        raise click.UsageError(f"{samples}: expected a folder with images, found none")
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
         folder, packed = Path(temporary, "model"), Path(temporary, output.name)
         old_folder, new_folder = Path(temporary, "old"), Path(temporary, "new")
@@ -115,7 +117,7 @@ def migrate(
         with ArchiveProcess(old_folder, threads or available_cores()) as process:
             images: Sequence[Path | bytes] = files
             if not files:
-                images = made_files(shape or UNKNOWN_SIZE, same_size=shape is not None)
+                images = generated_files(shape or UNKNOWN_SIZE, same_size=shape is not None)
             take_over(was, process, folder, read(images[:FIRST]), shape, allow)
             if samples:
                 keep(in_folder(samples, (*DEFAULT, *allow), KEPT), folder)
@@ -137,7 +139,9 @@ def migrate(
             with ArchiveProcess(new_folder, threads or available_cores()) as new_process:
                 agreement = compared(process, new_process, images, quiet=as_json)
         if not agreement.holds:
-            raise MigrationError(f"the new archive does not answer as the old one: {agreement}")
+            raise MigrationError(
+                f"the responses of the new archive differ from the old ones: {agreement}"
+            )
         (folder / PROOF).write_text(json.dumps(agreement.to_json(), indent=2) + "\n")
         calibration = None
         if calibrate is not None:
@@ -152,9 +156,9 @@ def migrate(
         return
     click.echo(str(agreement))
     if was.ignored:
-        click.echo(f"of the old model-config.yaml left out: {', '.join(was.ignored)}")
+        click.echo(f"ignored fields of the old model-config.yaml: {', '.join(was.ignored)}")
     if not files:
-        click.echo("images were made for this; name some of the model's with --samples")
+        click.echo("compared on generated images; to compare on real ones, use --samples")
     click.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -165,7 +169,7 @@ def compared(
     *,
     quiet: bool,
 ) -> "Agreement":
-    """Ask two handlers about the same images, in turns."""
+    """Compare the responses of two handlers to the same images, in alternating batches."""
     from falconet.model.agreement import Agreement
 
     agreement = Agreement()
@@ -179,12 +183,12 @@ def compared(
 
 
 def read(images: "Sequence[Path | bytes]") -> list[bytes]:
-    """Image files, which are read from the disk as they are needed."""
+    """Image files, read from the disk when they are needed."""
     return [each.read_bytes() if isinstance(each, Path) else each for each in images]
 
 
 def kind(file: bytes) -> str:
-    """Format and mode of an image, as Pillow calls them."""
+    """Format and mode of an image, in Pillow's names."""
     try:
         with Image.open(io.BytesIO(file)) as image:
             return f"{image.format} {image.mode}"
@@ -192,16 +196,16 @@ def kind(file: bytes) -> str:
         return "damaged"
 
 
-def made_files(size: tuple[int, int], count: int = MADE, *, same_size: bool) -> list[bytes]:
-    """Made images in the formats and modes that clients send.
+def generated_files(size: tuple[int, int], count: int = MADE, *, same_size: bool) -> list[bytes]:
+    """Generated images in the formats and modes that clients send.
 
     Args:
         size: ``(height, width)``.
         count: how many.
-        same_size: all have it; else many around it.
+        same_size: whether all have this size, or various sizes around it.
     """
     files = []
-    for i, pixels in enumerate(made_images(size, count)):
+    for i, pixels in enumerate(generated_images(size, count)):
         format, mode = KINDS[i % len(KINDS)]
         image = Image.fromarray(pixels)
         if same_size:
@@ -209,7 +213,7 @@ def made_files(size: tuple[int, int], count: int = MADE, *, same_size: bool) -> 
         if mode.endswith("A"):  # from clear to opaque
             image = image.convert("RGBA")
             image.putalpha(Image.linear_gradient("L").resize(image.size))
-        exif = Image.Exif() if i % TURNED else lying()
+        exif = Image.Exif() if i % TURNED else rotated_exif()
         file = io.BytesIO()
         image.convert(mode).save(file, format, exif=exif)
         files.append(file.getvalue())

@@ -27,9 +27,13 @@ BAR_WIDTH = 40
 @click.option(
     "--model",
     type=click.Path(exists=True, path_type=Path),
-    help="Archive, folder or weights to use here.  [default: the CIFAR-10 weights that come along]",
+    help="Archive (.mar), exported folder or weights to classify with.  [default: the included "
+    "CIFAR-10 weights]",
 )
-@url_options("Ask a server instead, like http://127.0.0.1:8080/predictions/cifar10.")
+@url_options(
+    "Server that classifies the images instead of this process, like "
+    "http://127.0.0.1:8080/predictions/cifar10."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def predict(
     images: tuple[Path, ...],
@@ -39,12 +43,13 @@ def predict(
     cacert: Path | None,
     as_json: bool,
 ) -> None:
-    """Say what is in each IMAGE, with probabilities.
+    """Classifies each IMAGE and prints the most probable classes.
 
-    Needs no server. Ends with status 1 if an image could not be read.
+    Runs the model in this process; with --url, a server does. The exit status is 1 if an image
+    cannot be read.
     """
     if model is not None and url is not None:
-        raise click.UsageError("--model predicts here and --url elsewhere: name one")
+        raise click.UsageError("expected either --model, which classifies here, or --url, got both")
     answers = _asked(images, url, api_key, cacert) if url else _here(images, model)
     for image, answer in zip(images, answers, strict=True):
         if as_json:

@@ -11,16 +11,16 @@ from rich.table import Table
 from falconet.training import results
 from falconet.training.recipe import Recipe
 
-from .words import load
+from .recipe_arguments import load_recipe
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the recipes as JSON.")
 def recipes(as_json: bool) -> None:
-    """List the recipes, with what was published and what they reached here.
+    """Lists the recipes, with their published accuracy and the accuracy measured here.
 
-    Accuracies here are top-1 on the test set, one view of each image; of the published ones,
-    `falconet show` says on which images they are.
+    The accuracy here is top-1 on the test set, from one view of each image. `falconet show` names
+    the images of a published accuracy.
     """
     from falconet.training import recipes as all_recipes
 
@@ -56,8 +56,8 @@ def recipes(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print the fields as JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show all there is to a recipe: its fields, what was published, what was assumed."""
-    recipe = load(name)
+    """Shows a recipe: its fields, its published accuracy, and the assumptions."""
+    recipe = load_recipe(name)
     row = _row(recipe)
     if as_json:
         click.echo(json.dumps({**row, "fields": json.loads(recipe.to_json())}, indent=2))
@@ -92,7 +92,7 @@ def _words(changed: dict[str, Any]) -> str:
 
 
 def _row(recipe: Recipe) -> dict[str, Any]:
-    """What is known about a recipe, as plain values."""
+    """A recipe and its results, as plain values."""
     ((_, cost, result),) = results.entries([recipe], results.FOLDER)
     reference = recipe.reference
     return {

@@ -6,28 +6,34 @@ from pathlib import Path
 import click
 
 from .data import data_option
-from .words import separate
+from .recipe_arguments import split_assignments
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]... [FIELD=VALUE]...")
 @data_option
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Runs of each.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of runs of each recipe.",
+)
 @click.option(
     "--runs",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("runs/reproduce"),
     show_default=True,
-    help="Folder of the runs. What is finished there is not run again.",
+    help="Folder of the runs. Finished runs in it are not repeated.",
 )
 @click.option(
     "--page",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default=Path("docs/training.md"),
     show_default=True,
-    help="The page whose table is rewritten, and whose plot beside it, as .svg.",
+    help="Markdown page whose table is rewritten, with its plot, a .svg file of the same name.",
 )
-@click.option("--only-page", is_flag=True, help="Run nothing; rewrite the page from what is kept.")
+@click.option("--only-page", is_flag=True, help="Only rewrite the page, from the stored results.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def reproduce(
     names: tuple[str, ...],
@@ -38,15 +44,15 @@ def reproduce(
     only_page: bool,
     as_json: bool,
 ) -> None:
-    """Run recipes in full, look at the test set once for each, and rewrite the page of results.
+    """Runs recipes in full, evaluates each on the test set once, and rewrites the page of results.
 
     \b
     falconet reproduce                            all recipes
     falconet reproduce elu lenet --seeds 3
-    falconet reproduce vgg1 vgg2 vgg3 epochs=10   shorter, which the page says
+    falconet reproduce vgg1 vgg2 vgg3 epochs=10   shorter, as the page then states
 
-    For a checkout of the repository. What is found for CIFAR-10 is kept in training/measured/; for
-    other data it is only printed.
+    Needs a checkout of the repository. Results for CIFAR-10 are stored in training/measured/;
+    results for other data are only printed.
     """
     from dataclasses import asdict
 
@@ -54,7 +60,7 @@ def reproduce(
     from falconet.training.data import is_cifar10
     from falconet.training.reproduce import reproduce as run
 
-    chosen, overrides = separate(names)
+    chosen, overrides = split_assignments(names)
     published = [recipes.load(name) for name in chosen or recipes.names()]
     wanted = []
     for recipe in published:  # all of them before the first run

@@ -117,7 +117,7 @@ def start(
             click.echo(f"packing the model that comes along into {DEFAULT_ARCHIVE}")
             make_archive(None, DEFAULT_ARCHIVE)
     check_ours(archives)
-    catch_endings()
+    handle_stop_signals()
     return Server.start(archives, state, configuration, resources)
 
 
@@ -160,7 +160,7 @@ def serve(
     """
     began = time.monotonic()
     server = start(archives, port, management_port, metrics_port, config, profile, workers, state)
-    with stopped_at_the_end(server.stop):
+    with stop_on_exit(server.stop):
         image = image or written_example(state)
         server.wait_ready(image.read_bytes(), start_timeout)
         click.echo(f"ready: {what(server)}, after {time.monotonic() - began:.1f} s. Try:")
@@ -218,20 +218,20 @@ def status(state: Path, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def catch_endings() -> None:
+def handle_stop_signals() -> None:
     """Have each of :data:`ENDINGS` raise KeyboardInterrupt; under nohup, SIGHUP stays ignored."""
     for number in ENDINGS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupt)
 
 
-def ignore_endings() -> None:
+def ignore_stop_signals() -> None:
     for number in ENDINGS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def interrupt(*_: object) -> NoReturn:
-    ignore_endings()  # a second one would leave processes behind
+    ignore_stop_signals()  # a second one would leave processes behind
     raise KeyboardInterrupt
 
 
@@ -242,12 +242,12 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def stopped_at_the_end(stop: Callable[[], None]) -> Iterator[None]:
+def stop_on_exit(stop: Callable[[], None]) -> Iterator[None]:
     """Whatever ends the block early, it is stopped undisturbed; Ctrl-C is no error."""
     try:
         yield
     except BaseException as error:
-        ignore_endings()
+        ignore_stop_signals()
         stop()
         if not isinstance(error, KeyboardInterrupt):
             raise

@@ -7,5 +7,5 @@ import click
 teacher_option = click.option(
     "--teacher",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Weights whose answers are learned, for a recipe that has a teacher.",
+    help="Weights file of the teacher network, for a recipe with distillation.",
 )

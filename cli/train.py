@@ -9,27 +9,28 @@ from pathlib import Path
 import click
 
 from .data import data_option
+from .recipe_arguments import load_recipe, single_name, split_assignments
 from .teacher import teacher_option
-from .words import load, only, separate
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[RECIPE] [FIELD=VALUE]...")
+@click.argument("arguments", nargs=-1, metavar="[RECIPE] [FIELD=VALUE]...")
 @data_option
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the run.  [default: runs/RECIPE-TIME]",
+    help="Output folder of the run.  [default: runs/RECIPE-TIME]",
 )
 @click.option(
     "--resume",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of a run to go on with, by the recipe it began with.",
+    help="Folder of an interrupted run to continue, with its own recipe.",
 )
 @click.option(
     "--init-from",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Weights to begin with. Layers of another shape begin afresh.",
+    help="Weights file to start from. Layers of another shape are initialized at random.  "
+    "[default: none]",
 )
 @teacher_option
 @click.option(
@@ -37,12 +38,16 @@ from .words import load, only, separate
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Runs, each with a seed of its own; repeated, it goes on where it was.",
+    help="Number of runs, each with its own seed. The same command continues interrupted runs.",
 )
-@click.option("--tensorboard", is_flag=True, help="Write for TensorBoard as well, if installed.")
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Write logs for TensorBoard as well; needs the package tensorboard.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(
-    words: tuple[str, ...],
+    arguments: tuple[str, ...],
     data: Path | str,
     output: Path | None,
     resume: Path | None,
@@ -52,7 +57,7 @@ def train(
     tensorboard: bool,
     as_json: bool,
 ) -> None:
-    """Train a network by a RECIPE, some of its fields replaced.
+    """Trains a network with a RECIPE; FIELD=VALUE replaces a field of it.
 
     \b
     falconet train fast94
@@ -60,8 +65,8 @@ def train(
     falconet train --resume runs/fast94-20260101-120000
     torchrun --nproc-per-node 4 -m falconet.cli train champion --output runs/big
 
-    `falconet recipes` lists the recipes, `falconet show RECIPE` the fields. Leaves weights.pt in
-    the run's folder, for: falconet report runs/..., falconet archive runs/.../weights.pt
+    `falconet recipes` lists the recipes, `falconet show RECIPE` the fields. The run's folder then
+    has weights.pt, for: falconet report runs/..., falconet archive runs/.../weights.pt
     """
     from falconet.training import recipes
     from falconet.training.distributed import require_one
@@ -69,16 +74,16 @@ def train(
     from falconet.training.tensorboard import tensorboard_writer
     from falconet.training.train import train as run
 
-    names, overrides = separate(words)
+    names, overrides = split_assignments(arguments)
     if resume is not None:
-        if words or output or init_from or seeds > 1:
+        if arguments or output or init_from or seeds > 1:
             raise click.UsageError(
-                "--resume goes on with a run by its own recipe: name no other, no --output, "
-                "--init-from or --seeds"
+                "--resume continues a run with its own recipe; expected no RECIPE, --output, "
+                "--init-from or --seeds with it"
             )
         recipe = recipes.begun(Run(resume))
     else:
-        recipe = load(only(names), overrides)
+        recipe = load_recipe(single_name(names), overrides)
 
     first = resume or output or Path("runs", f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     if seeds > 1:
@@ -97,11 +102,11 @@ def train(
             on_epoch=tensorboard_writer(folder) if tensorboard else None,
         )
         if weights is None:
-            return  # another process of several speaks
+            return  # only one of several processes prints the result
         accuracy = weights.card["validation_accuracy"]
         found.append({"folder": str(folder), "seed": seed, "validation_accuracy": accuracy})
         if not as_json:
-            held_out = "" if accuracy is None else f", {accuracy:.2%} on the images held out"
+            held_out = "" if accuracy is None else f", {accuracy:.2%} on the validation images"
             click.echo(f"{folder / 'weights.pt'}{held_out}")
     accuracies = [one["validation_accuracy"] for one in found if one["validation_accuracy"]]
     if as_json:
@@ -110,4 +115,4 @@ def train(
         mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
         click.echo(f"{mean:.2%}, standard deviation {deviation:.2%}, n = {len(accuracies)}")
     elif seeds > 1:
-        click.echo("nothing was held out to compare them on; add validation=5000")
+        click.echo("no validation images to compare the runs on; add validation=5000")

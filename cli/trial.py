@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falconet.model.archive import INT8, MODEL, Serving
-from falconet.model.samples import FOLDER, Sample, in_folder, made_images, png
+from falconet.model.samples import FOLDER, Sample, generated_images, in_folder, png
 from falconet.model.spec import Spec
 from falconet.native.output import probabilities
 
@@ -72,7 +72,7 @@ def try_out(folder: Path, serving: Serving, images: "Sequence[Pixels]" = ()) -> 
         *in_folder(folder / FOLDER, spec.formats).values()
     ]
     made = not files
-    files = files or [png(pixels) for pixels in made_images(spec.size)]
+    files = files or [png(pixels) for pixels in generated_images(spec.size)]
     said = partial(probabilities, spec.output)
     model = _Model(folder, spec, "float32")
     exact = model.logits(files)

@@ -23,10 +23,10 @@ from .serve import (
     PORT_DEFAULT,
     START_TIMEOUT,
     drain_option,
-    ignore_endings,
+    ignore_stop_signals,
     server_options,
     start,
-    stopped_at_the_end,
+    stop_on_exit,
     what,
     written_example,
 )
@@ -71,7 +71,7 @@ def up(
             archives, inference_port, management_port, metrics_port, config, profile, workers, state
         )
         reload = reloading(**options)
-        with stopped_at_the_end(server.stop):
+        with stop_on_exit(server.stop):
             server.wait_ready((image or written_example(state)).read_bytes(), start_timeout)
             for record in Record.load(state).values():
                 smoke_test(
@@ -84,7 +84,7 @@ def up(
                     find = partial(_alive, server)
                     watch(find, state, gateway, notice_seconds, reload, metrics)
                 except BaseException as error:
-                    ignore_endings()
+                    ignore_stop_signals()
                     gateway.stop()
                     if isinstance(error, KeyboardInterrupt):
                         server.drain(drain_seconds)

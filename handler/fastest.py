@@ -31,7 +31,7 @@ TIME_LIMIT = 6.0  # seconds, after which no round begins
 # Of the environment, what changes how fast oneDNN computes.
 _SETTINGS = ("ONEDNN_", "DNNL_", "OMP_", "KMP_")
 # Of the fastest, after one round: what takes longer is measured no further.
-HOPELESS = 1.5
+MAX_TIME_RATIO = 1.5
 
 
 def available(precisions: Sequence[str]) -> list[Precision]:
@@ -114,7 +114,7 @@ def measure(classifiers: Mapping[Precision, Classifier], batch_size: int) -> dic
                     taken.append((perf_counter() - start) / size)
         if turn == 0:
             quick = {each: _mean(times[each]) for each in left}
-            limit = HOPELESS * min(quick.values())
+            limit = MAX_TIME_RATIO * min(quick.values())
             left = {each: left[each] for each in left if quick[each] <= limit}
         if turn >= 0 and perf_counter() - began > TIME_LIMIT:
             break

@@ -20,7 +20,7 @@ def load(context: Any) -> "Service":
     """
     service = at_low_priority(lambda: _load(context))
     # What it starts from now on gets this thread's priority.
-    service.settle()
+    service.set_torch_threads()
     return service
 
 

@@ -1,4 +1,4 @@
-"""What a TorchServe worker runs: a batch of requests in, an answer to each out."""
+"""What a TorchServe worker runs: it takes a batch of requests and returns a response to each."""
 
 import logging
 import os
@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """An image that waits to be decoded.
+class PendingImage:
+    """An image of the current batch, not yet decoded.
 
     Attributes:
         request: the index in the batch of the request that it came with.
@@ -59,7 +59,7 @@ Outcome = tuple[Request | None, list[list[Prediction]] | RequestError]
 
 
 class Service:
-    """Loads an archive's model and answers batches.
+    """Loads an archive's model and responds to batches of requests.
 
     Args:
         context: TorchServe's; names the unpacked archive and holds its ``model-config.yaml``.
@@ -70,7 +70,7 @@ class Service:
         options = config.get("falconet", {})
         self.max_pixels: int = options.get("max_pixels", PIXELS)
         self.batch_size: int = context.system_properties["batch_size"]
-        self.threads: int = options.get("threads") or _share(config.get("maxWorkers"))
+        self.threads: int = options.get("threads") or _threads_per_worker(config.get("maxWorkers"))
         torch.set_num_threads(self.threads)
         # Pillow's say what clients wrote, and each text is kept.
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -89,7 +89,7 @@ class Service:
         self._rows = self.classifier.batch(self.batch_size)
         # Now, while the worker is not READY yet, rather than on somebody's request.
         self.classifier.warm_up(self.batch_size)
-        # Who asks how much is in hand is told: nothing.
+        # Publish the metric of current requests, as 0, before the first request.
         self._metrics.began(0)
         network = self.classifier.network
         logger.info(
@@ -130,12 +130,12 @@ class Service:
             return load(wanted)
         return load_fastest(load, allowed, folder, self.batch_size)
 
-    def settle(self) -> None:
-        """Answer in the calling thread from now on, with as many threads as were asked for."""
-        torch.set_num_threads(self.threads)  # is remembered for each thread on its own
+    def set_torch_threads(self) -> None:
+        """Have torch compute with the configured number of threads in the calling thread."""
+        torch.set_num_threads(self.threads)  # torch keeps one number for each thread
 
     def handle(self, batch: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
-        """Answer every request of a batch, each with its own status; raises nothing."""
+        """Respond to every request of a batch, each with its own status; raises nothing."""
         began = perf_counter()
         self._metrics.began(len(batch))
         answers, statuses, images = [], [], 0
@@ -144,7 +144,7 @@ class Service:
         try:
             outcomes, images = self._outcomes(batch, context)
         except Exception:  # TorchServe would give it to all of the batch, without a status
-            outcomes = [(None, _failed("a batch could not be answered"))] * len(batch)
+            outcomes = [(None, _internal_error("a batch could not be answered"))] * len(batch)
         # The only place where outcomes become responses.
         for i, (request, outcome) in enumerate(outcomes):
             status, body = _response(request, outcome, self._served)
@@ -173,7 +173,7 @@ class Service:
             self._trace = self._tracer.began(headers)
         requests: list[Request | None] = [None] * len(batch)
         errors: dict[int, RequestError] = {}
-        waiting: list[Waiting] = []
+        waiting: list[PendingImage] = []
         for i, fields in enumerate(batch):
             try:
                 if context.get_request_header(i, "explain") == "True":
@@ -186,7 +186,7 @@ class Service:
             except RequestError as error:
                 errors[i] = error
             except Exception:  # a bug, or no memory: this request's alone
-                errors[i] = _failed("a request could not be read")
+                errors[i] = _internal_error("a request could not be read")
 
         predictions: list[list[list[Prediction]]] = [[] for _ in batch]
         # One pass, but for KServe requests with so many instances that memory has to be bounded.
@@ -199,22 +199,22 @@ class Service:
         ]
         return outcomes, len(waiting)
 
-    def _open(self, index: int, request: Request) -> list[Waiting]:
+    def _open(self, index: int, request: Request) -> list[PendingImage]:
         """The request's images, which share its limit of pixels."""
-        opened: list[Waiting] = []
+        opened: list[PendingImage] = []
         left = self.max_pixels
         for i, data in enumerate(request.images()):
             try:
                 image = self.classifier.open(data, left)
             except ImageError as error:
-                raise _named(request_error(error), request.name(i)) from error
+                raise _with_image_name(request_error(error), request.name(i)) from error
             left -= image.height * image.width
-            opened.append(Waiting(index, request.name(i), image))
+            opened.append(PendingImage(index, request.name(i), image))
         return opened
 
     def _predict(
-        self, waiting: list[Waiting], errors: dict[int, RequestError]
-    ) -> list[tuple[Waiting, list[Prediction]]]:
+        self, waiting: list[PendingImage], errors: dict[int, RequestError]
+    ) -> list[tuple[PendingImage, list[Prediction]]]:
         """What images show. Requests that fail are left out, and noted in ``errors``."""
         rows = self._rows[: len(waiting)]
         row_of_each = [rows[i : i + 1] for i in range(len(waiting))]
@@ -229,10 +229,10 @@ class Service:
             rows = rows[good]
         return self._predict_rows([waiting[i] for i in good], rows, errors)
 
-    def _prepare(self, item: Waiting, row: Rows) -> RequestError | None:
+    def _prepare(self, item: PendingImage, row: Rows) -> RequestError | None:
         """Decode and preprocess an image into its row of the batch, or say what is wrong."""
         try:
-            with self._room_for(item.image):
+            with self._limit_decoded_memory(item.image):
                 began = perf_counter()
                 pixels = self.classifier.decode(item.image)
                 decoded = perf_counter()
@@ -240,14 +240,14 @@ class Service:
             self._took("decode", began, decoded, [item])
             self._took("preprocess", decoded, perf_counter(), [item])
         except ImageError as error:
-            return _named(request_error(error), item.name)
+            return _with_image_name(request_error(error), item.name)
         except Exception:  # a bug, or no memory: this request's alone
-            return _failed("a request could not be read")
+            return _internal_error("a request could not be read")
         return None
 
     @contextmanager
-    def _room_for(self, image: Encoded | Decoded) -> Iterator[None]:
-        """Waits, so that all images held decoded have at most twice ``max_pixels``."""
+    def _limit_decoded_memory(self, image: Encoded | Decoded) -> Iterator[None]:
+        """Wait for memory: all decoded images together have at most twice ``max_pixels``."""
         if image.height * image.width <= self.max_pixels // self.threads:
             yield
         else:
@@ -255,8 +255,8 @@ class Service:
                 yield
 
     def _predict_rows(
-        self, items: list[Waiting], rows: Rows, errors: dict[int, RequestError]
-    ) -> list[tuple[Waiting, list[Prediction]]]:
+        self, items: list[PendingImage], rows: Rows, errors: dict[int, RequestError]
+    ) -> list[tuple[PendingImage, list[Prediction]]]:
         """Predict images together; if that fails, each by itself."""
         try:
             began = perf_counter()
@@ -265,14 +265,14 @@ class Service:
             return list(zip(items, found, strict=True))
         except Exception:
             if len(items) == 1:
-                errors[items[0].request] = _failed("a request could not be predicted")
+                errors[items[0].request] = _internal_error("a request could not be predicted")
                 return []
             each = (
                 self._predict_rows([item], rows[i : i + 1], errors) for i, item in enumerate(items)
             )
             return [pair for alone in each for pair in alone]
 
-    def _took(self, stage: str, began: float, ended: float, items: Sequence[Waiting]) -> None:
+    def _took(self, stage: str, began: float, ended: float, items: Sequence[PendingImage]) -> None:
         """Count, and trace, the time that a stage of these images took."""
         self._metrics.took(stage, ended - began)
         requests = [item.request for item in items]
@@ -281,7 +281,7 @@ class Service:
             self._trace.took(stage, began, ended, requests)
 
 
-def _share(workers: int | None) -> int:
+def _threads_per_worker(workers: int | None) -> int:
     """Threads of a worker, whose archive may say how many workers there are."""
     if workers is not None:
         return max(1, available_cores() // (workers * int(os.environ.get(MODELS, 1))))
@@ -303,17 +303,17 @@ def _response(
             assert request is not None
             return HTTPStatus.OK, answer.encode(request.success(outcome, served))
         except Exception:
-            outcome = _failed("a request could not be answered")
+            outcome = _internal_error("a request could not be answered")
     failure = answer.failure if request is None else request.failure
     return outcome.status, answer.encode(failure(outcome))
 
 
-def _named(error: RequestError, name: str) -> RequestError:
+def _with_image_name(error: RequestError, name: str) -> RequestError:
     """The error with what its image is called, where a request may have several."""
     return RequestError(error.status, name + error.message)
 
 
-def _failed(what: str) -> RequestError:
+def _internal_error(what: str) -> RequestError:
     """Log the exception that is being handled, and keep it to ourselves."""
     logger.exception(what)
     return RequestError(

@@ -171,12 +171,12 @@ def archive(
         Path(temporary, "stored").replace(output)
 
 
-def beside(weights: Path) -> Path:
+def calibration_file(weights: Path) -> Path:
     """Where ``int8.json`` of the exported weights is kept."""
     return weights.with_suffix(f".{INT8}")
 
 
-def stated_workers(archive: Path) -> int:
+def archive_workers(archive: Path) -> int:
     """How many workers an archive names; 0 where it leaves that to the server."""
     with zipfile.ZipFile(archive) as mar:
         config = yaml.safe_load(mar.read(CONFIG)) if CONFIG in mar.namelist() else {}

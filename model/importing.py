@@ -18,7 +18,7 @@ from falconet.native.output import probabilities
 from .archive import MODEL, PROOF
 from .export import write_script
 from .importers.model import Model
-from .samples import keep, made_images, png
+from .samples import generated_images, keep, png
 
 # Of sums in another order, in float32.
 MOST_MOVED = 1e-3
@@ -91,7 +91,7 @@ def write(model: Model, folder: Path, files: Mapping[str, bytes] | None = None) 
         ValueError: an image cannot be decoded.
     """
     images = files or {
-        f"made {i}": png(each) for i, each in enumerate(made_images(model.spec.size, 32))
+        f"made {i}": png(each) for i, each in enumerate(generated_images(model.spec.size, 32))
     }
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{MODEL}.partial"

@@ -17,7 +17,7 @@ from falconet.native.formats import DEFAULT
 
 from .archive import MANIFEST, MODEL, Serving
 from .archive_process import Answer, ArchiveProcess, ArchiveProcessError
-from .samples import lying
+from .samples import rotated_exif
 from .spec import Spec
 
 # In TorchServe's model-config.yaml, and what they are in ours.
@@ -166,7 +166,7 @@ def _orientation(process: ArchiveProcess, arguments: dict[str, Any]) -> Orientat
     upright = Image.linear_gradient("L").resize((width, height)).convert(mode)
     turned = upright.transpose(Image.Transpose.ROTATE_90)
     answers = []
-    for image, said in ((upright, Image.Exif()), (turned, lying()), (turned, Image.Exif())):
+    for image, said in ((upright, Image.Exif()), (turned, rotated_exif()), (turned, Image.Exif())):
         file = io.BytesIO()
         image.save(file, "PNG", exif=said)
         answers += process.ask([file.getvalue()])

@@ -47,7 +47,7 @@ def png(pixels: npt.NDArray[np.uint8], **options: int) -> bytes:
     return file.getvalue()
 
 
-def lying() -> Image.Exif:
+def rotated_exif() -> Image.Exif:
     """The Exif of a photograph that has to be turned by 90 degrees, as phones store them."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -83,10 +83,10 @@ def keep(files: Mapping[str, bytes], folder: Path) -> None:
 
 def example() -> bytes:
     """A file with an image of nothing in particular."""
-    return png(made_images((64, 64), 1)[0])
+    return png(generated_images((64, 64), 1)[0])
 
 
-def made_images(size: tuple[int, int], count: int = 8) -> list[npt.NDArray[np.uint8]]:
+def generated_images(size: tuple[int, int], count: int = 8) -> list[npt.NDArray[np.uint8]]:
     """Soft random colors, of several shapes around a model's ``(height, width)``, the same always.
 
     Returns:

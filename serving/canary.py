@@ -1,4 +1,4 @@
-"""A new version on trial: some of the requests, until it is clear whether it is as good."""
+"""Trials: a new version gets some of the requests before it becomes the current version."""
 
 import contextlib
 import json
@@ -13,14 +13,14 @@ from .errors import ServerError
 from .gateway import ACCESS_LOG
 from .log_reader import LogReader
 from .package import Package
-from .record import Release, alone
+from .record import Release, lock_models
 from .response_stats import ResponseStats
 from .rollout import all_or_none
 from .server import Server
 from .store import identify
 
 POLL_SECONDS = 1.0
-# So many answers that all failed are enough to say that a version always does.
+# If so many responses have all failed, a version is taken to fail always.
 ENOUGH = 20
 # nginx writes whole milliseconds; less than a few of them is no difference.
 SLACK_SECONDS = 0.005
@@ -28,7 +28,7 @@ SLACK_SECONDS = 0.005
 
 @dataclass(frozen=True)
 class Trial:
-    """What a version gets, and what it has to be like.
+    """The requests that a new version gets, and the criteria of the trial.
 
     Attributes:
         percent: share of the requests that name no version.
@@ -47,24 +47,24 @@ class Trial:
 
 
 def canary(server: Server, archive: Path, trial: Trial, say: Say = lambda _: None) -> Release:
-    """Deploy an archive if it stands a trial under the requests that come by the gateway.
+    """Deploy an archive if it passes a trial with requests from the gateway.
 
     Returns:
-        what serves now.
+        the current version.
 
     Raises:
-        ServerError: as :func:`.rollout.deploy`; or no gateway runs, or the version has not stood
-            the trial. Then the old one serves as before, and nothing of the new one is left.
+        ServerError: as :func:`.rollout.deploy`; or no gateway runs, or the version has failed the
+            trial. Then the current version is unchanged, and the new one is removed.
     """
     package = Package.verify(archive)
     deployment = Deployment(server, package.model, say)
-    with alone(server.folder):
+    with lock_models(server.folder):
         record = deployment.recover()
         if record is None:
             raise ServerError(
-                f"no model {package.model} runs here, but {', '.join(server.models)}; a model's "
-                "name is that of the archive when it is made (falconet archive --output "
-                "MODEL.mar); to add one, use: falconet deploy"
+                f"no model {package.model} on this server; it has {', '.join(server.models)}; a "
+                "model's name is the file name that falconet archive wrote (--output MODEL.mar); "
+                "to add a model, use: falconet deploy"
             )
         serving = record.serving
         release = identify(archive)
@@ -116,7 +116,7 @@ def _judge(deployment: Deployment, version: str, trial: Trial) -> None:
     if new.count < trial.min_requests:
         raise ServerError(
             f"expected at least {trial.min_requests} responses of version {version} for a "
-            f"decision, got {new.count}; give it more time, or more of the requests"
+            f"decision, got {new.count}; use a longer --duration or a larger --percent"
         )
     # What fails no more often than what serves, under the same load, is not worse; but nothing is
     # known of what never answered.

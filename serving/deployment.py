@@ -4,7 +4,7 @@ Those of adding one, or of taking one from a server, are the same as far as ther
 
 TorchServe kills workers at once when a version is unregistered, so the old one goes last, when it
 has nothing left to answer. What is done is written down before and after each step
-(:mod:`.record`); whoever comes next finishes or undoes what was left half done.
+(:mod:`.record`), so that the next command completes or reverts an interrupted change.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event
 from typing import Literal
 
-from falconet.model.archive import stated_workers
+from falconet.model.archive import archive_workers
 
 from .client import Client
 from .drain import POLL_SECONDS, Drain
@@ -30,12 +30,12 @@ from .routes import FOLLOW_SECONDS, Routes, await_gateway
 from .server import Server
 from .smoke import answered, smoke_test
 from .split import Split
-from .store import prune, put
+from .store import copy_archive, prune
 
 START_SECONDS = 180.0
-# How long a model that is to go may still be asked, by those who do so past the gateway.
+# How long a model that is removed may still get requests that bypass the gateway.
 ASKED_SECONDS = 60.0
-# How long a version that is to go may need: a full queue of a slow model, or clients that name it.
+# How long a previous version may take to finish: a full queue, or clients that name the version.
 DRAIN_SECONDS = 600.0
 
 Say = Callable[[str], None]
@@ -48,8 +48,8 @@ class Deployment:
     Args:
         server: that runs.
         model: its name there.
-        say: is told each step.
-        interrupted: has whatever waits give up, with an error.
+        say: called with the text of each step.
+        interrupted: once set, every wait ends with an error.
     """
 
     server: Server
@@ -58,44 +58,52 @@ class Deployment:
     interrupted: Event = field(default_factory=Event, compare=False, repr=False)
 
     def record(self) -> Record:
-        """What is written down of the model.
+        """The stored record of the model.
 
         Raises:
             ServerError: there is no such model.
         """
-        record = self.found()
+        record = self.find_record()
         if record is None:
             raise ServerError(
-                f"no model {self.model} runs here, but {', '.join(self.server.models)}"
+                f"no model {self.model} on this server; it has {', '.join(self.server.models)}"
             )
         return record
 
-    def found(self) -> Record | None:
-        """Likewise; ``None`` if there is no such model."""
+    def find_record(self) -> Record | None:
+        """The stored record of the model; ``None`` if there is no such model."""
         return Record.load(self.server.folder).get(self.model)
 
     def recover(self) -> Record | None:
-        """Finish or undo what was interrupted, and say what serves."""
-        record = self.found()
+        """Complete or revert an interrupted change; returns the record after that."""
+        record = self.find_record()
         if record is None:
             return None
         if not record.admitted:
             added = record.purpose == "add"
-            self.say(f"{'undoing' if added else 'finishing'} what was interrupted: {self.model}")
-            self.undo() if added else self.leave()
+            self.say(
+                f"{'reverting' if added else 'completing'} an interrupted change of {self.model}"
+            )
+            self.undo() if added else self.remove_model()
         elif record.coming is not None:
             default = self._client.describe(self.model)["modelVersion"]
             if record.coming.same_version(default):
-                self.say(f"finishing what was interrupted: {record.coming.version} serves already")
+                self.say(
+                    f"completing an interrupted deployment: version {record.coming.version} is "
+                    "already the current version"
+                )
                 self.switch()
                 self.drain()
             else:
-                self.say(f"undoing what was interrupted: {record.coming.version}")
+                self.say(f"reverting an interrupted deployment of version {record.coming.version}")
                 self.undo()
         elif record.leaving is not None:
-            self.say(f"finishing what was interrupted: {record.leaving.version} leaves")
+            self.say(
+                "completing an interrupted deployment: stopping the previous version "
+                f"{record.leaving.version}"
+            )
             self.drain()
-        return self.found()
+        return self.find_record()
 
     def prepare(
         self,
@@ -104,33 +112,35 @@ class Deployment:
         archive: Path,
         purpose: Literal["deploy", "rollback"],
     ) -> None:
-        """Start a release beside what serves, and try it.
+        """Start a release beside the current version, and test it.
 
         Raises:
-            ServerError: there is no memory for it, it does not start, or does not answer as
-                recorded; it is to be undone then.
+            ServerError: there is not enough memory, it does not start, or its predictions differ
+                from those in the archive; then call :meth:`undo`.
         """
         if any(release.same_version(each) for each in self._versions()):
             raise ServerError(
-                f"{self.model}: another archive serves as version {release.version}; give this "
-                "one its own: falconet archive --version"
+                f"{self.model}: another archive is deployed as version {release.version}; pack "
+                "this one with another version: falconet archive --version"
             )
-        record = self.found()
-        workers = stated_workers(archive) or self._workers()
+        record = self.find_record()
+        workers = archive_workers(archive) or self._workers()
         check_fits([Need(self.model, workers, archive)])
         if record is None:
-            self.say(f"{self.model} is added to {', '.join(self.server.models)}")
+            self.say(
+                f"adding the model {self.model}; the server has {', '.join(self.server.models)}"
+            )
             self._note(Record(serving=release, purpose="add"))
         else:
             self._note(replace(record, coming=release, purpose=purpose))
         if archive.parent != self.server.store:
-            put(archive, release, self.server.store)
+            copy_archive(archive, release, self.server.store)
         self._start(release, package, workers)
 
     def _workers(self) -> int:
-        """As many as the model has; of one that is added, what one of so many models gets."""
-        if self.found() is None:
-            return self.server.workers_among(len(self.server.models) + 1)
+        """The number of workers of the model, or for a new one its share among all models."""
+        if self.find_record() is None:
+            return self.server.workers_per_model(len(self.server.models) + 1)
         return max(1, len(self._client.describe(self.model)["workers"]))
 
     def _start(self, release: Release, package: Package, workers: int) -> None:
@@ -138,7 +148,7 @@ class Deployment:
             self._client.register(release.file, self.model, workers)
             self.say(f"starting version {release.version} (workers: {workers})")
             deadline = time.monotonic() + START_SECONDS
-            while not self._patiently(
+            while not self._ask_or_false(
                 lambda: self._client.workers_ready(self.model, release.version), deadline
             ):
                 if deaths.of(self.model, release.version):
@@ -156,22 +166,22 @@ class Deployment:
         self.say(f"version {release.version} {answered(package)}")
 
     def share(self, percent: int) -> None:
-        """Have the gateway give the coming version so many percent of the requests.
+        """Have the gateway send this percentage of the requests to the new version.
 
-        For some seconds only; :meth:`renew` is to be called again and again.
+        The share expires after some seconds, unless :meth:`renew` is called regularly.
 
         Raises:
-            ServerError: no gateway runs, or it does not follow.
+            ServerError: no gateway runs, or it does not apply the share.
         """
         lease = Lease.for_now(FOLLOW_SECONDS + LEASE_SECONDS)
         record = replace(self.record(), percent=percent, lease=lease)
         self._note(record)
         await_gateway(self.server.gateway, self.model, record.split)
         self.renew()
-        self.say(f"{record.split.version} gets {percent} % of the requests")
+        self.say(f"version {record.split.version} gets {percent} % of the requests")
 
     def renew(self) -> None:
-        """Have the share go on for some seconds more.
+        """Renew the share of the requests for some seconds.
 
         Raises:
             ServerError: the server has ended.
@@ -184,37 +194,37 @@ class Deployment:
         self._note(replace(self.record(), lease=Lease.for_now()))
 
     def switch(self) -> None:
-        """The coming version answers from now on, and the old one, if there is one, is to leave."""
+        """Make the new version the current one; :meth:`drain` then stops the previous one."""
         record = self.record()
         if not record.admitted:
             self._note(replace(record, purpose="deploy"))
-            self.say(f"{self.model} {record.serving.version} serves")
+            self.say(f"{self.model} {record.serving.version} is now served")
             return
         assert record.coming is not None
         self._client.set_default(self.model, record.coming.version)
         # What was scaled stays so, unless the new archive says how many workers it has.
-        stated = stated_workers(self.server.store / record.coming.file)
+        stated = archive_workers(self.server.store / record.coming.file)
         self._note(replace(record.switched(), workers=0 if stated else record.workers))
-        self.say(f"{record.coming.version} serves")
+        self.say(f"version {record.coming.version} is now the current version")
 
-    def take_back(self, before: Record) -> None:
-        """Have what served before a switch serve again, whether or not the switch was done."""
+    def revert_switch(self, before: Record) -> None:
+        """Make the version before a switch the current one again, if it was switched at all."""
         if not before.admitted:
-            self.leave()
+            self.remove_model()
             return
         assert before.coming is not None
         self._client.set_default(self.model, before.serving.version)
         self._note(before)
-        self._answer_all(before.coming.version)
+        self._wait_until_drained(before.coming.version)
         self.undo()
 
     def drain(self) -> None:
-        """Take the leaving version away once it has nothing to answer.
+        """Stop the previous version when it has finished its requests.
 
-        Of a model that was added there is none; then the gateway, if one runs, has to know of it.
+        A model that was added has none; then wait until the gateway, if one runs, has its route.
 
         Raises:
-            ServerError: the server does not answer, or the gateway does not follow.
+            ServerError: the server does not respond, or the gateway does not apply the route.
         """
         record = self.record()
         if record.leaving is None:
@@ -228,7 +238,7 @@ class Deployment:
             return
         version = self._registered(record.leaving)
         if version is not None:
-            left = self._answer_all(version)
+            left = self._wait_until_drained(version)
             self._unregister(version)
             self.say(
                 f"previous version {version} {left or 'finished its requests and was stopped'}"
@@ -237,8 +247,8 @@ class Deployment:
         prune(self.server.folder)
 
     def undo(self) -> None:
-        """Leave nothing of what comes: a version, or the model itself."""
-        record = self.found()
+        """Remove the new version, or the model that was being added."""
+        record = self.find_record()
         if record is None:
             return
         if not record.admitted:
@@ -253,19 +263,19 @@ class Deployment:
             with contextlib.suppress(ServerError):
                 await_gateway(self.server.gateway, self.model, Split())
             if version is not None:
-                self._answer_all(version)
+                self._wait_until_drained(version)
         if version is not None:
             self._unregister(version)
         self._note(record.without_coming())
         prune(self.server.folder)
-        self.say(f"{record.serving.version} serves as before")
+        self.say(f"version {record.serving.version} is still the current version")
 
-    def leave(self) -> None:
-        """Take the model away once it has nothing to answer; versions that come or leave go too.
+    def remove_model(self) -> None:
+        """Remove the model, with all its versions, when it has finished its requests.
 
         Raises:
-            ServerError: it is asked all the time, past the gateway, or takes too long to answer, or
-                the gateway does not follow. Then it serves as before.
+            ServerError: it still gets requests that bypass the gateway, or takes too long to
+                respond, or the gateway does not remove its route. Then it is served as before.
         """
         record = self.record()
         self._note(replace(record, purpose="undeploy"))
@@ -276,14 +286,14 @@ class Deployment:
             longest = max((each["responseTimeout"] for each in versions), default=0)
             deadline = time.monotonic() + ASKED_SECONDS + longest
             for each in versions:
-                self._answer_all(each["modelVersion"], deadline)
+                self._wait_until_drained(each["modelVersion"], deadline)
         except BaseException:
             self._note(record)
             raise
         self._remove()
 
     def _remove(self) -> None:
-        """Have TorchServe forget the model, the default version last, and keep nothing of it."""
+        """Unregister the model, its default version last, and remove its record and archives."""
         versions = self._versions()
         if versions:
             default = self._client.describe(self.model)["modelVersion"]
@@ -298,13 +308,13 @@ class Deployment:
             await_gateway(self.server.gateway, self.model, split)
 
     def _unregister(self, version: str) -> None:
-        """Have TorchServe kill a version's workers and forget it."""
+        """Unregister a version; TorchServe kills its workers."""
         for worker in self._client.describe(self.model, version)["workers"]:
             yield_to_others(worker["pid"])
         self._client.unregister(self.model, version)
 
     def try_to(self, undo: Callable[[], None]) -> None:
-        """After something went wrong, which is what is to be told: undo it, if that can be."""
+        """Call ``undo`` after an error, which stays the one that is raised."""
         try:
             undo()
         except ServerError as error:
@@ -312,15 +322,19 @@ class Deployment:
         except OSError as error:  # a full disk; others of several servers are reverted all the same
             self.say(f"could not revert yet, repeat the command to do so: {error}")
 
-    def _answer_all(self, version: str, deadline: float | None = None) -> str:
-        """Wait until a version has nothing in hand; returns how it ends where that is not known.
+    def _wait_until_drained(self, version: str, deadline: float | None = None) -> str:
+        """Wait until a version has finished its requests.
+
+        Returns:
+            a text for the user if it may have unfinished requests, else "".
 
         Raises:
-            ServerError: it still has, at the deadline or after :data:`DRAIN_SECONDS`.
+            ServerError: it has unfinished requests at the deadline (default: :data:`DRAIN_SECONDS`
+                from now).
         """
         deadline = deadline or time.monotonic() + DRAIN_SECONDS
         drain = Drain(self._client, self.model, version)
-        while not drain.over():
+        while not drain.finished():
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"{self.model} {version} still receives requests that bypass the gateway or "
@@ -339,8 +353,8 @@ class Deployment:
         if self.interrupted.wait(POLL_SECONDS):
             raise ServerError(f"{self.model}: interrupted")
 
-    def _patiently(self, ask: Callable[[], bool], deadline: float) -> bool:
-        """An answer, of a server whose cores are busy with starting workers."""
+    def _ask_or_false(self, ask: Callable[[], bool], deadline: float) -> bool:
+        """The answer; False while the server, busy with starting workers, does not respond."""
         try:
             return ask()
         except ServerError:
@@ -356,7 +370,7 @@ class Deployment:
         return self.server.client
 
     def _registered(self, release: Release) -> str | None:
-        """What the server calls a release, if it has it."""
+        """The version under which a release is registered; ``None`` if it is not."""
         return next((each for each in self._versions() if release.same_version(each)), None)
 
     def _versions(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Waiting until a version of a model has answered what it was given."""
+"""Waiting until a version of a model has answered its requests."""
 
 import time
 
@@ -21,16 +21,16 @@ def quiet_seconds() -> float:
 
 
 class Drain:
-    """Watches one version, to which nothing more should come.
+    """Watches a version that should get no more requests.
 
     Args:
         client: of the server.
         model: that the version is of.
-        version: as the server calls it.
+        version: as the server names it.
 
     Attributes:
-        abandoned: seconds for which nothing was heard of requests it still had, where it was given
-            up for that; ``None`` as long as it was not.
+        abandoned: seconds without progress after which the version was given up with unfinished
+            requests; ``None`` if it was not.
     """
 
     def __init__(self, client: Client, model: str, version: str) -> None:
@@ -40,8 +40,8 @@ class Drain:
         self._since = time.monotonic()
         self._quiet = quiet_seconds()
 
-    def over(self) -> bool:
-        """Whether it has answered all; to be asked again and again.
+    def finished(self) -> bool:
+        """Whether the version has answered all its requests; to be called repeatedly.
 
         Raises:
             ServerError: the server does not answer, or has no such version.

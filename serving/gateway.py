@@ -25,7 +25,7 @@ from .nginx_config import (
     UPSTREAMS,
     allowed_origins,
     error_bodies,
-    filled_in,
+    fill_template,
     in_url,
     level_conditions,
     open_files,
@@ -89,17 +89,17 @@ class Gateway:
         Args:
             folder: for its logs; :attr:`.Server.gateway`, for deployments to find them.
             inference: TorchServe's port.
-            models: that requests are passed on for, until :meth:`follow` says otherwise. The first
-                is the one that ``/predict`` asks.
-            keys: a file with a line ``KEY NAME`` for each client that may ask.
+            models: whose requests are passed on, until :meth:`set_routes` changes them. The first
+                is the one for ``/predict``.
+            keys: a file with a line ``KEY NAME`` for each client.
             host: the address to listen on.
             port: the port to listen on.
             certificate: without it there is no TLS, which is for a machine of one's own, or behind
                 somebody else's.
-            limits: what clients may ask.
+            limits: of requests.
             trusted: addresses, or networks like ``10.0.0.0/8``, of proxies before the gateway,
                 whose ``X-Forwarded-For`` is believed to be the client's address.
-            origins: of websites, like ``https://www.example.com``, whose scripts may ask.
+            origins: of websites, like ``https://www.example.com``, whose scripts may send requests.
             page: whether there is a page at ``/`` to try the models in.
 
         Raises:
@@ -142,7 +142,7 @@ class Gateway:
             }
             files = {UPSTREAMS: upstreams(inference, limits)}
             for name, template in TEMPLATES.items():
-                files[name] = filled_in(template, values)
+                files[name] = fill_template(template, values)
             for name, text in files.items():
                 (runtime / name).touch(mode=0o600)
                 (runtime / name).write_text(text)
@@ -188,14 +188,13 @@ class Gateway:
                     return
             time.sleep(0.05)
 
-    def ask(self, inference: int) -> bool:
-        """Pass requests on to this port soon.
+    def set_upstream_port(self, inference: int) -> bool:
+        """Set the port of TorchServe to which nginx passes requests.
 
-        Where it is another one than before, nginx reads its configuration anew, which closes
-        connections without a request.
+        If the port is a new one, nginx reloads its configuration, which closes idle connections.
 
         Returns:
-            whether it is another one.
+            whether the port is a new one.
         """
         path = self.runtime / UPSTREAMS
         text = upstreams(inference, self.limits)
@@ -205,20 +204,20 @@ class Gateway:
         self.child.send_signal(signal.SIGHUP)
         return True
 
-    def admit(self, more: bool) -> None:
-        """Say at ``/ready`` whether more should come; what comes is passed on in any case."""
+    def set_ready(self, ready: bool) -> None:
+        """Set the status of ``/ready``; nginx passes requests on in any case."""
         mark = self.runtime / "ready"
-        if more:
+        if ready:
             mark.touch()
         else:
             mark.unlink(missing_ok=True)
 
-    def follow(self, splits: Mapping[str, Split]) -> None:
-        """Pass on requests for these models, and split each one's so, from the next on.
+    def set_routes(self, splits: Mapping[str, Split]) -> None:
+        """Set the models whose requests nginx passes on, and how it splits each model's requests.
 
-        nginx looks at files for that. To read its configuration anew it would close connections
-        on which clients may just be sending something. All of these files get the current time,
-        also where nothing has changed: call this again and again.
+        Takes effect with the next request: nginx reads files for it, as a reload would close
+        connections on which clients may be sending. All of these files get the current time, also
+        if nothing has changed, so that no cleanup of old files removes them: call this regularly.
         """
         before = Routes.load(self.folder)
         routes = Routes(self.default, splits)
@@ -233,11 +232,11 @@ class Gateway:
         return self.runtime / INTERNAL
 
     def limit_concurrency(self, model: str, requests_per_second: float | None) -> None:
-        """Limit the concurrent requests for a model to what it answers in time, from the next on.
+        """Limit a model's concurrent requests to those that it answers within the timeout.
 
         Args:
             model: its name.
-            requests_per_second: that it can answer; ``None`` where that is not known.
+            requests_per_second: its throughput; ``None`` if that is not known.
 
         Raises:
             OSError: the file of its level cannot be written.
@@ -250,10 +249,10 @@ class Gateway:
         nginx_files.write_index(self.runtime, self.default, metadata)
 
     def reload(self, keys: Path, certificate: Certificate | None) -> None:
-        """Know these clients, and have this certificate, from the next request or handshake on.
+        """Replace the API keys and the certificate, for the next request and handshake.
 
         Raises:
-            OSError, ServerError: they are not as they should be; then those before stay.
+            OSError, ServerError: they cannot be read; the previous ones stay in use.
         """
         clients = read_clients(keys)
         if certificate is not None:
@@ -261,11 +260,11 @@ class Gateway:
         nginx_files.write_keys(self.runtime, clients)
 
     def rotate(self, size: int = LOG_SIZE) -> None:
-        """Empty the logs that have this many bytes or more, and keep one copy of each.
+        """Empty the logs of this many bytes or more, and keep one copy of each.
 
-        Where there is no space for a copy, there is none. What comes in the meantime is lost.
-        Having nginx open others would not be: but its worker processes, who are nobody where root
-        started them, may not be let into the folder.
+        Without disk space for a copy there is no copy. Lines written in between are lost. nginx
+        could reopen its logs instead, which loses none; but if root started it, its workers run as
+        nobody and may not have access to the folder.
         """
         for log in map(self.folder.joinpath, LOGS):
             if _size(log) >= size:
@@ -274,7 +273,7 @@ class Gateway:
                 os.truncate(log, 0)
 
     def stop(self) -> None:
-        """Take nothing more, answer what has come, for as long as that may take, and end."""
+        """Accept no more connections, finish the current requests, and end nginx."""
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGQUIT)
             with contextlib.suppress(subprocess.TimeoutExpired):

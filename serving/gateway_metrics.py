@@ -86,7 +86,7 @@ class GatewayMetrics(Collector):
         with self._lock:
             self._gateway, self._ready = gateway, ready
             self._limits = {
-                name: gateway.limits.concurrency(each) for name, each in capacity.items()
+                name: gateway.limits.concurrency_limit(each) for name, each in capacity.items()
             }
             self._capacity = {name: each for name, each in capacity.items() if each is not None}
             for line in lines:

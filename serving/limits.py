@@ -1,6 +1,7 @@
-"""What clients may ask of a gateway."""
+"""Limits of a gateway's requests."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 # Bytes of requests that are not small: where each size ends, in nginx.conf by the number of digits,
 # and for the last one what is allowed by default.
@@ -14,7 +15,7 @@ MAX_WAIT_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Limits:
-    """What clients may ask of a gateway.
+    """Limits of a gateway's requests.
 
     Attributes:
         max_body_size: maximum size of a request body, as nginx writes sizes.
@@ -39,33 +40,35 @@ class Limits:
     timeout: int = 60
     max_concurrency_per_address: int = 1000
 
-    def places(self) -> dict[str, int]:
-        """How many requests there are at a time, by size, or size and level, as nginx.conf has it.
+    @cached_property
+    def concurrency_limits(self) -> dict[str, int]:
+        """The maximum number of concurrent requests, by size (``large``) or size and level
+        (``small_0``), under the names of the upstreams in nginx.conf.
 
-        All levels share the places of the two largest sizes, as there is little memory for them.
+        The two largest sizes have one limit for all levels, as there is little memory for them.
         """
         share = self.memory * 1_000_000 // (len(LARGER) + 1)
         larger = {name: max(2, share // size) for name, size in LARGER.items()}
         by_level = {"small": self.max_concurrency, "middling": larger.pop("middling")}
         return {
-            f"{name}_{level}": max(1, places // LEVEL_RATIO**level)
+            f"{name}_{level}": max(1, limit // LEVEL_RATIO**level)
             for level in range(LEVEL_COUNT)
-            for name, places in by_level.items()
+            for name, limit in by_level.items()
         } | larger
 
     def level(self, requests_per_second: float | None) -> int:
-        """The level for a model of this throughput.
+        """The level of a model with this throughput; 0 if the throughput is not known.
 
-        The lowest at which a small request that waits for all others waits for at most half of the
-        time that a response may take; level 0 where the throughput is not known.
+        It is the lowest at which a small request that waits for all others waits for at most half
+        of the timeout of a response.
         """
         if requests_per_second is None:
             return 0
         in_time = requests_per_second * self.timeout * MAX_WAIT_SHARE
-        places = self.places()
-        fitting = (each for each in range(LEVEL_COUNT) if places[f"small_{each}"] <= in_time)
+        limits = self.concurrency_limits
+        fitting = (each for each in range(LEVEL_COUNT) if limits[f"small_{each}"] <= in_time)
         return next(fitting, LEVEL_COUNT - 1)
 
-    def concurrency(self, requests_per_second: float | None) -> int:
-        """How many small requests there are at a time for a model of this throughput."""
-        return self.places()[f"small_{self.level(requests_per_second)}"]
+    def concurrency_limit(self, requests_per_second: float | None) -> int:
+        """The maximum number of concurrent small requests for a model with this throughput."""
+        return self.concurrency_limits[f"small_{self.level(requests_per_second)}"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import psutil
 
-from falconet.model.archive import MODEL, stated_workers
+from falconet.model.archive import MODEL, archive_workers
 from falconet.native.cores import own_groups
 
 from .errors import ServerError
@@ -55,7 +55,7 @@ def check_fits(needs: Iterable[Need], java: int = 0) -> None:
         parts += [f"Java {java / MB:.0f} MB"] if java else []
         raise ServerError(
             f"expected {total / MB:.0f} MB of free memory, found {free / MB:.0f} MB: "
-            f"{', '.join(parts)}; have fewer workers (falconet archive --workers), fewer models, "
+            f"{', '.join(parts)}; use fewer workers (falconet archive --workers), fewer models, "
             "or more memory"
         )
 
@@ -67,7 +67,7 @@ def most_workers(archives: Mapping[str, Path], java: int) -> int:
         archives: of the models, by their names; those that state their workers have as many.
         java: bytes of a heap that is to be filled too.
     """
-    stated = {model: stated_workers(archive) for model, archive in archives.items()}
+    stated = {model: archive_workers(archive) for model, archive in archives.items()}
     needs = [Need(model, stated[model] or 1, archive) for model, archive in archives.items()]
     fixed = java + sum(each.workers * each.worker for each in needs if stated[each.model])
     for_each = sum(each.worker for each in needs if not stated[each.model])

@@ -34,19 +34,23 @@ def in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def filled_in(template: str, values: Mapping[str, str]) -> str:
+def fill_template(template: str, values: Mapping[str, str]) -> str:
     text = (CONF / template).read_text()
     return re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
 
 
 def upstreams(inference: int, limits: Limits) -> str:
-    """One for each limit of concurrent requests."""
+    """One upstream for each limit of concurrent requests."""
     return "".join(
-        filled_in(
+        fill_template(
             "nginx-upstream.conf",
-            {"NAME": f"torchserve_{name}", "INFERENCE": str(inference), "PLACES": str(number)},
+            {
+                "NAME": f"torchserve_{name}",
+                "INFERENCE": str(inference),
+                "MAX_CONNECTIONS": str(limit),
+            },
         )
-        for name, number in limits.places().items()
+        for name, limit in limits.concurrency_limits.items()
     )
 
 

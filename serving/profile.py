@@ -67,7 +67,7 @@ class Profile:
             if not gpus:
                 raise ServerError(
                     "profile gpu: expected an NVIDIA GPU, and nvidia-smi lists none; "
-                    "leave --profile out, or say small or large"
+                    "omit --profile, or use small or large"
                 )
             workers = WORKERS_PER_GPU * gpus
             threads = max(1, cores // workers)
@@ -134,7 +134,7 @@ def count_gpus() -> int:
         )
     except subprocess.TimeoutExpired:
         raise ServerError(
-            f"{program} does not answer; mend the driver, or say --profile small or large"
+            f"{program} does not answer; repair the driver, or use --profile small or large"
         ) from None
     if found.returncode != 0:
         return 0

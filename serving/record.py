@@ -165,8 +165,8 @@ def read(folder: Path) -> Content:
         return Content([], {})
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ServerError(
-            f"{path}: damaged ({error}); remove it to begin with the archives that "
-            "`falconet serve` is given"
+            f"{path}: damaged ({error}); remove it to start with the archives given "
+            "to `falconet serve`"
         ) from None
 
 
@@ -177,15 +177,15 @@ def write(folder: Path, given: Sequence[str], models: Mapping[str, Record]) -> N
 
 
 @contextmanager
-def alone(folder: Path, patience: float = 0.0) -> Iterator[None]:
-    """Nobody else changes this server's models meanwhile; a process that dies lets go.
+def lock_models(folder: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lock for changes of a server's models; the kernel releases it if the process dies.
 
     Args:
         folder: of the server's state.
-        patience: seconds to wait for somebody who does.
+        patience: seconds to wait while another process holds it.
 
     Raises:
-        ServerError: somebody still does.
+        ServerError: another process still holds it.
     """
     held = lock(folder / LOCK, patience)
     if held is None:

@@ -9,28 +9,28 @@ from pathlib import Path
 from .deployment import Deployment, Say
 from .errors import ServerError
 from .package import Package
-from .record import Record, Release, alone
+from .record import Record, Release, lock_models
 from .routes import Routes
 from .server import Server
 from .store import identify
 
 
 def deploy(servers: Sequence[Server], archive: Path, say: Say = lambda _: None) -> Release:
-    """Replace what servers serve under an archive's name, without an error for anyone.
+    """Replace the current version of an archive's model on servers, without a failed request.
 
-    Where nothing is served under that name, it is added to what is.
+    Adds the model if the servers do not have it.
 
     Returns:
-        what serves now.
+        the current version.
 
     Raises:
-        ServerError: the archive is not right, or its model finds no memory, does not start or does
-            not answer as recorded on one of them; then the old version serves everywhere as before,
-            and nothing of the new one is left. Or a server does not answer: then what was begun is
-            finished or undone by the next deploy or rollback.
+        ServerError: the archive is invalid, or on a server there is not enough memory for its
+            model, or it does not start, or its predictions differ from those in the archive; then
+            the current version is unchanged everywhere, and the new one is removed. Or a server
+            does not respond: then the next deploy or rollback completes or reverts the change.
     """
     package = Package.verify(archive)
-    with _alone(servers, package.model, say) as deployments:
+    with _lock_servers(servers, package.model, say) as deployments:
         records = [each.recover() for each in deployments]
         release = identify(archive)
         targets = [
@@ -52,20 +52,21 @@ def deploy(servers: Sequence[Server], archive: Path, say: Say = lambda _: None) 
 def rollback(
     servers: Sequence[Server], model: str, say: Say = lambda _: None, to: str | None = None
 ) -> Release:
-    """Replace what servers serve by what served before it, in the same way.
+    """Replace the current version with an earlier one, as :func:`deploy` does.
 
-    Repeated after an interruption, it finishes that rollback and goes back no further.
+    Repeated after an interruption, it completes that rollback and goes back no further.
 
     Args:
         servers: that run.
         model: its name.
-        say: is told each step.
-        to: the version to go back to, or forward; by default the last one before.
+        say: called with the text of each step.
+        to: an earlier version, or a later one after a rollback; by default the previous one.
 
     Raises:
-        ServerError: nothing did, or not the same on all; or as :func:`deploy`.
+        ServerError: there is no such version, or the servers have different ones; or as
+            :func:`deploy`.
     """
-    with _alone(servers, model, say) as deployments:
+    with _lock_servers(servers, model, say) as deployments:
         before = [each.record() for each in deployments]
         records = [each.recover() or each.record() for each in deployments]
         # One that was interrupted is finished, on all servers, and is not begun again.
@@ -106,44 +107,45 @@ def rollback(
 
 
 def undeploy(servers: Sequence[Server], model: str, say: Say = lambda _: None) -> None:
-    """Take a model from servers when it has answered all; the others are left alone.
+    """Remove a model from servers when it has finished its requests.
 
-    What a gateway passes on ends first. Repeated after an interruption, it finishes that.
+    The gateway first stops passing requests on. Repeated after an interruption, it completes that.
 
     Raises:
         ServerError: no server has such a model, it is the last one of a server, or the one that its
-            gateway asks by default: then nothing is changed. Or as :meth:`.Deployment.leave`.
+            gateway asks by default: then nothing is changed. Or as
+            :meth:`.Deployment.remove_model`.
     """
-    with _alone(servers, model, say) as deployments:
-        found = [each for each in deployments if each.found() is not None]
+    with _lock_servers(servers, model, say) as deployments:
+        found = [each for each in deployments if each.find_record() is not None]
         if not found:
             deployments[0].record()
         for server in (each.server for each in found):
             if not [other for other in server.models if other != model]:
                 raise ServerError(
                     f"{model} is the only model with {server.folder}; deploy another one first, or "
-                    "end the server with: falconet stop"
+                    "stop the server with: falconet stop"
                 )
             routes = Routes.load(server.gateway)
             if routes is not None and routes.default == model:
                 raise ServerError(
-                    f"{model} is what the gateway with {server.folder} asks where a request names "
-                    "no model; start the gateway again with another one as --default first"
+                    f"{model} is the default model of the gateway with {server.folder}; restart "
+                    "the gateway with another --default first"
                 )
         left = [each for each in found if each.recover() is not None]
-        _on_each(left, Deployment.leave)
+        _on_each(left, Deployment.remove_model)
 
 
 @contextlib.contextmanager
-def _alone(servers: Sequence[Server], model: str, say: Say) -> Iterator[list[Deployment]]:
-    """Nobody else changes any of these servers meanwhile."""
+def _lock_servers(servers: Sequence[Server], model: str, say: Say) -> Iterator[list[Deployment]]:
+    """Hold the locks for changes of the models of all these servers."""
 
     def named(server: Server) -> Say:
         return say if len(servers) == 1 else lambda step: say(f"{server.folder}: {step}")
 
     with contextlib.ExitStack() as locks:
         for server in servers:
-            locks.enter_context(alone(server.folder))
+            locks.enter_context(lock_models(server.folder))
         yield [Deployment(server, model, named(server)) for server in servers]
 
 
@@ -161,7 +163,7 @@ def all_or_none(deployments: Sequence[Deployment]) -> Iterator[Callable[[], None
         yield switch
     except BaseException:
         for deployment, before in switched:
-            deployment.try_to(partial(deployment.take_back, before))
+            deployment.try_to(partial(deployment.revert_switch, before))
         for deployment in deployments[len(switched) :]:
             deployment.try_to(deployment.undo)
         raise

@@ -70,7 +70,7 @@ def await_gateway(folder: Path, model: str, split: Split | None) -> None:
             )
         if time.monotonic() > deadline:
             raise ServerError(
-                f"the gateway with {folder} did not follow within {FOLLOW_SECONDS:.0f} s: "
-                f"{model} {found.splits.get(model)}; see what it says, in {folder}"
+                f"the gateway with {folder} did not update the route of {model} within "
+                f"{FOLLOW_SECONDS:.0f} s (it has {found.splits.get(model)}); see its logs there"
             )
         time.sleep(POLL_SECONDS)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from falconet.client import ResponseError
-from falconet.model.archive import stated_workers
+from falconet.model.archive import archive_workers
 from falconet.native import available_cores
 
 from . import json_file
@@ -28,9 +28,9 @@ from .memory import Need, check_fits, most_workers
 from .ports import Ports
 from .processes import belongs, has_java, processes_of, stop_processes
 from .profile import Profile, share
-from .record import Record, alone, write
+from .record import Record, lock_models, write
 from .store import FOLDER as STORE
-from .store import named, prune, to_serve
+from .store import archives_to_serve, by_model_name, prune
 
 STATE = "server.json"
 GATEWAY = "gateway"
@@ -88,11 +88,11 @@ class Server:
                 Java, too little memory, a port is taken, a server runs here already, another
                 command is changing the models, or what was deployed is gone.
         """
-        named(archives)
+        by_model_name(archives)  # checks them
         java_home = find_java()
         folder.mkdir(parents=True, exist_ok=True)
         # A deploy to a server that was killed notices that only after a while.
-        with alone(folder, LOCK_SECONDS):
+        with lock_models(folder, LOCK_SECONDS):
             last = cls._last(folder)
             if last is not None and last.serving():
                 raise ServerError(
@@ -104,7 +104,7 @@ class Server:
                 stop_processes(last.temporary, patience=0)
                 last.stop()
             configuration.ports.check()
-            content = to_serve(folder, archives)
+            content = archives_to_serve(folder, archives)
             models = {
                 name: folder / STORE / record.serving.file
                 for name, record in content.models.items()
@@ -119,7 +119,7 @@ class Server:
             usual = configuration.workers or available_cores()
             check_fits(
                 [
-                    Need(name, content.models[name].workers or stated_workers(file) or usual, file)
+                    Need(name, content.models[name].workers or archive_workers(file) or usual, file)
                     for name, file in models.items()
                 ],
                 configuration.heap,
@@ -199,10 +199,10 @@ class Server:
         if model is None and len(models) != 1:
             raise ServerError(f"expected the name of a model, as several run: {', '.join(models)}")
         if model is not None and model not in models:
-            raise ServerError(f"no model {model} runs here, but {', '.join(models)}")
+            raise ServerError(f"no model {model} on this server; it has {', '.join(models)}")
         return model or models[0]
 
-    def workers_among(self, models: int) -> int:
+    def workers_per_model(self, models: int) -> int:
         """How many each of so many models gets whose archives do not say."""
         if self.workers:
             return share(self.workers, models)
@@ -339,7 +339,7 @@ class Server:
                     for each in self.client.versions(model)
                 ]
                 while time.monotonic() < deadline:
-                    drains = [each for each in drains if not each.over()]
+                    drains = [each for each in drains if not each.finished()]
                     if not drains:
                         return True
                     time.sleep(POLL_SECONDS)

@@ -45,7 +45,7 @@ def check_name(archive: Path, model: str) -> None:
         )
 
 
-def named(archives: Sequence[Path]) -> dict[str, Path]:
+def by_model_name(archives: Sequence[Path]) -> dict[str, Path]:
     """The archives that a server is given, by the names of their models.
 
     Raises:
@@ -65,8 +65,8 @@ def named(archives: Sequence[Path]) -> dict[str, Path]:
             )
         if model in found:
             raise ServerError(
-                f"expected one archive of each model, got two of {model}; a model's name is that "
-                "of the archive when it is made: falconet archive --output MODEL.mar"
+                f"expected one archive of each model, got two of {model}; a model's name is the "
+                "file name that falconet archive wrote: --output MODEL.mar"
             )
         found[model] = archive
     return found
@@ -78,9 +78,9 @@ def check_ours(archives: Sequence[Path]) -> None:
     TorchServe serves others too, but they do not answer as readiness checks and deploys expect.
 
     Raises:
-        ServerError: it did not; or as :func:`named`.
+        ServerError: it did not; or as :func:`by_model_name`.
     """
-    for archive in named(archives).values():
+    for archive in by_model_name(archives).values():
         _, _, names = _stated(archive)
         if SPEC not in names:
             raise ServerError(
@@ -101,7 +101,7 @@ def _stated(archive: Path) -> tuple[str, str, list[str]]:
         ) from None
 
 
-def put(archive: Path, release: Release, store: Path) -> None:
+def copy_archive(archive: Path, release: Release, store: Path) -> None:
     """Copy an archive into a store under its release's name, complete or not at all.
 
     One that is there already is not copied again.
@@ -132,19 +132,19 @@ def prune(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def to_serve(folder: Path, archives: Sequence[Path]) -> Content:
+def archives_to_serve(folder: Path, archives: Sequence[Path]) -> Content:
     """What the server with this state folder is to be started with; nothing is written down yet.
 
     That is what its record says, if it began with these archives, in any order; otherwise it begins
     with them, and its record anew. The store has all files.
 
     Raises:
-        ServerError: as :func:`named`, or what was deployed is not in the store.
+        ServerError: as :func:`by_model_name`, or what was deployed is not in the store.
     """
     given: dict[str, Release] = {}
-    for model, archive in named(archives).items():
+    for model, archive in by_model_name(archives).items():
         given[model] = identify(archive)
-        put(archive, given[model], folder / FOLDER)
+        copy_archive(archive, given[model], folder / FOLDER)
     files = [release.file for release in given.values()]
     found = read(folder)
     if sorted(found.given) != sorted(files):
@@ -158,6 +158,6 @@ def to_serve(folder: Path, archives: Sequence[Path]) -> Content:
         if not (folder / FOLDER / record.serving.file).is_file():
             raise ServerError(
                 f"{name} was deployed as {record.serving.file}, which is not in {folder / FOLDER}; "
-                f"remove {folder / RECORD} to begin with {', '.join(map(str, archives))}"
+                f"remove {folder / RECORD} to start with {', '.join(map(str, archives))}"
             )
     return Content(found.given, records)

@@ -43,7 +43,7 @@ def supervise(
         find: finds the server; ``None`` while there is none. What it raises ends the supervision.
         gateway: that runs.
         image: any image that all models should answer.
-        say: is told what fails, once until something else does.
+        say: called with the current errors whenever they change.
         reload: is done when it is requested.
         metrics: is kept up to date.
         poll_seconds: between two looks at the server.
@@ -61,7 +61,7 @@ def supervise(
             errors = [] if server else ["no server runs; requests get status 503 until one does"]
             with collect_error(errors):
                 records = {k: v for k, v in Record.load(state).items() if v.admitted}
-                gateway.follow({name: each.split for name, each in records.items()})
+                gateway.set_routes({name: each.split for name, each in records.items()})
             with collect_error(errors):
                 gateway.describe(metadata(state / STORE, records))
             with collect_error(errors):
@@ -73,9 +73,9 @@ def supervise(
                 for name, rate in capacity.items():
                     gateway.limit_concurrency(name, rate)
             with collect_error(errors):
-                moved = server is not None and gateway.ask(server.ports.inference)
+                moved = server is not None and gateway.set_upstream_port(server.ports.inference)
                 ready = watch.ready and not moved
-                gateway.admit(ready)
+                gateway.set_ready(ready)
                 if metrics is not None:
                     metrics.update(gateway, ready, capacity)
             with collect_error(errors):

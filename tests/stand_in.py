@@ -23,7 +23,7 @@ from falconet.serving.logs import SERVER_LOG, WORKER_DIED
 from falconet.serving.ports import Ports
 from falconet.serving.record import write
 from falconet.serving.server import Server
-from falconet.serving.store import FOLDER, prune, to_serve
+from falconet.serving.store import FOLDER, archives_to_serve, prune
 
 RESPONSE_TIMEOUT = 60  # seconds
 WORKER = {"id": "9000", "status": "READY", "pid": -1}
@@ -201,7 +201,7 @@ class StandIn(Server):
     def begin(cls, archives: Sequence[Path], folder: Path) -> "StandIn":
         """As :meth:`Server.start`, with what the folder's record says is to be served."""
         folder.mkdir(parents=True, exist_ok=True)
-        content = to_serve(folder, archives)
+        content = archives_to_serve(folder, archives)
         write(folder, *content)
         prune(folder)
         interfaces = Interfaces(folder / FOLDER)

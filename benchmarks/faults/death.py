@@ -5,7 +5,7 @@ from typing import Any
 
 from ..load_generator.generator import Generator
 from ..rounds import check
-from .figures import by_window, clear, kinds, lost, refused
+from .figures import by_window, count_by_status, is_json_5xx, lost, refused
 from .stack import Stack
 
 PAUSE_SECONDS = 4.0  # before and after
@@ -45,9 +45,9 @@ def kill_workers(
         "rate": rate,
         "requests": len(answers),
         "kills": found,
-        "lost": kinds(bad),
+        "lost": count_by_status(bad),
         "lost_before": sum(answer.done < kills[0][0] for answer in gone),
-        "unclear": sum(not clear(answer) for answer in gone),
+        "unclear": sum(not is_json_5xx(answer) for answer in gone),
         "seen": by_window(stack.served, answers, kills[0][0], WINDOW),
     }
 
@@ -74,8 +74,8 @@ def kill_java(stack: Stack, rate: float, pause: float = PAUSE_SECONDS) -> dict[s
     return {
         "rate": rate,
         "requests": len(answers),
-        "lost": kinds(bad),
-        "unclear": sum(not clear(answer) and not refused(answer) for answer in bad),
+        "lost": count_by_status(bad),
+        "unclear": sum(not is_json_5xx(answer) and not refused(answer) for answer in bad),
         "lost_before": sum(answer.done < killed and not refused(answer) for answer in bad),
         "first": min(answer.done for answer in good if answer.sent > started) - killed,
         "ready": ready - killed,

@@ -21,10 +21,8 @@ def refused(answer: Answer) -> bool:
     return answer.status == 429 and bool(answer.retry_after)
 
 
-def clear(answer: Answer) -> bool:
-    """Whether a request that failed was told so by an error of the server's, in JSON, rather than
-    by a connection that ends.
-    """
+def is_json_5xx(answer: Answer) -> bool:
+    """Whether a failed request got a status 5xx with JSON, rather than a closed connection."""
     try:
         message = json.loads(answer.body)
     except ValueError:
@@ -32,8 +30,8 @@ def clear(answer: Answer) -> bool:
     return answer.status >= 500 and isinstance(message, dict) and bool(message)
 
 
-def kinds(answers: Sequence[Answer]) -> dict[str, int]:
-    """How often there was which status, or what else instead of one."""
+def count_by_status(answers: Sequence[Answer]) -> dict[str, int]:
+    """The number of answers by status, or by error if there was no status."""
     return dict(
         Counter(str(answer.status or answer.body.decode()) for answer in answers).most_common()
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..load_generator.generator import Generator
 from ..rounds import check, quantiles
-from .figures import by_window, calm_after, kinds, lost, refused
+from .figures import by_window, calm_after, count_by_status, lost, refused
 from .refusal import bare_cpu_seconds
 from .stack import Stack
 
@@ -64,7 +64,7 @@ def measure(stack: Stack, seconds: float) -> dict[str, Any]:
         "sent": len(flood.answers) / (ended - begun),
         "generator_cores": flood.cores,
         "latency": quantiles(good),
-        "refused": kinds(bad),
+        "refused": count_by_status(bad),
         "refused_otherwise": sum(not refused(answer) for answer in bad),
         "recovery": calm_after(system, calm, begun, ended, WINDOW),
         "seen": by_window(system, [*flood.answers, *calm], begun, WINDOW),

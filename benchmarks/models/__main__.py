@@ -20,7 +20,7 @@ import torch
 from falconet.cli.trial import try_out
 from falconet.model.archive import Serving
 from falconet.model.importers import load
-from falconet.model.importers.model import Wanted
+from falconet.model.importers.model import ImportOptions
 from falconet.model.importing import write
 
 from .. import document
@@ -47,7 +47,7 @@ def imported(source: str) -> dict[str, Any]:
         if place == "hf":
             name = str(write_hugging_face(Path(temporary, "given"), name))
         try:
-            model = load(":".join((place, name, *backend)), Wanted(random=True))
+            model = load(":".join((place, name, *backend)), ImportOptions(random=True))
             proof = write(model, Path(temporary))
             trial = try_out(Path(temporary), Serving())
         except (RuntimeError, ValueError) as error:

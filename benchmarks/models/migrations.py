@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torchvision import models
 
-from falconet.cli.migrate import made_files
+from falconet.cli.migrate import generated_files
 from falconet.native import available_cores
 
 from .stock import DIGITS, pack, script
@@ -85,7 +85,7 @@ def migrated(name: str, images: int) -> dict[str, Any]:
         (folder / "images").mkdir()
         size = (28, 28) if gray else (256, 256)
         count = images * 3 // 2 if gray else images
-        for i, file in enumerate(made_files(size, count, same_size=gray)):
+        for i, file in enumerate(generated_files(size, count, same_size=gray)):
             (folder / "images" / f"{i:05}.png").write_bytes(file)
         command = [sys.executable, "-m", "falconet.cli", "migrate", str(old), "--json"]
         command += ["--output", str(folder / "new.mar"), "--samples", str(folder / "images")]

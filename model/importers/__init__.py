@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import hf, python, timm, torchscript, torchvision
-from .model import Model, Wanted
+from .model import ImportOptions, Model
 
 # By what stands before the colon; a path without one is a TorchScript file.
-SOURCES: dict[str, Callable[[str, Wanted], Model]] = {
+SOURCES: dict[str, Callable[[str, ImportOptions], Model]] = {
     "torchvision": torchvision.load,
     "timm": timm.load,
     "hf": hf.load,
@@ -16,7 +16,7 @@ SOURCES: dict[str, Callable[[str, Wanted], Model]] = {
 }
 
 
-def load(source: str, wanted: Wanted) -> Model:
+def load(source: str, wanted: ImportOptions) -> Model:
     """A model, with its preprocessing and labels.
 
     Args:

@@ -8,12 +8,12 @@ from torch import Tensor
 from falconet.native.from_hf import arguments
 
 from ..spec import Spec
-from .model import Model, Wanted, made, unique, with_weights
+from .model import ImportOptions, Model, made, unique, with_weights
 
 BACKENDS = ("torchvision", "pil")
 
 
-def load(name: str, wanted: Wanted) -> Model:
+def load(name: str, wanted: ImportOptions) -> Model:
     """A model that transformers loads for image classification, preprocessed by its processor.
 
     ``hf:NAME:pil`` takes the processor that resizes with Pillow, ``hf:NAME:torchvision`` the one

@@ -22,7 +22,7 @@ PREPROCESSING |= {"reference"}  # the earlier name of exact_as
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ImportOptions:
     """What is said about a model on the command line.
 
     Attributes:
@@ -54,7 +54,7 @@ class Wanted:
         """
         return spec.changed(self.fields)
 
-    def returning(self, output: Output) -> "Wanted":
+    def returning(self, output: Output) -> "ImportOptions":
         """The same of a model that is known to return this."""
         return replace(self, outputs=output)
 
@@ -82,7 +82,7 @@ class Model:
     returns: str
 
 
-def with_weights(network: nn.Module, wanted: Wanted, spec: Spec) -> nn.Module:
+def with_weights(network: nn.Module, wanted: ImportOptions, spec: Spec) -> nn.Module:
     """The network, in evaluation mode, with the weights of a file, if one is named.
 
     A random one is made to say different things of different images: norms are given statistics,
@@ -153,7 +153,7 @@ def made(
     network: nn.Module,
     spec: Spec,
     preprocess: Callable[[Image.Image], Tensor] | None,
-    wanted: Wanted,
+    wanted: ImportOptions,
 ) -> Model:
     """The model, with one tensor of numbers, and labels that are as many.
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from torch import nn
 
 from ..spec import Spec
-from .model import Model, Wanted, made, with_weights
+from .model import ImportOptions, Model, made, with_weights
 
 SIZE = (224, 224)
 
 
-def load(name: str, wanted: Wanted) -> Model:
+def load(name: str, wanted: ImportOptions) -> Model:
     """A network, preprocessed as is usual for ImageNet; its spec is there to be changed."""
     module, colon, function = name.partition(":")
     if not colon:
@@ -30,7 +30,7 @@ def load(name: str, wanted: Wanted) -> Model:
     return made(with_weights(network, wanted, spec), spec, None, wanted)
 
 
-def usual(wanted: Wanted) -> Spec:
+def usual(wanted: ImportOptions) -> Spec:
     """Torchvision's preprocessing for models trained on ImageNet."""
     size = wanted.size or SIZE
     return wanted.stated(Spec(size, wanted.labels or ("unnamed",), resize=round(min(size) / 0.875)))

@@ -8,10 +8,10 @@ from torch import Tensor
 from falconet.native.from_timm import arguments
 
 from ..spec import Spec
-from .model import Model, Wanted, made, unique, with_weights
+from .model import ImportOptions, Model, made, unique, with_weights
 
 
-def load(name: str, wanted: Wanted) -> Model:
+def load(name: str, wanted: ImportOptions) -> Model:
     """A model that ``timm.create_model`` knows, preprocessed as its data configuration says.
 
     Raises:

@@ -4,11 +4,11 @@ import warnings
 
 import torch
 
-from .model import Model, Wanted, made
+from .model import ImportOptions, Model, made
 from .python import usual
 
 
-def load(name: str, wanted: Wanted) -> Model:
+def load(name: str, wanted: ImportOptions) -> Model:
     """A model, preprocessed as is usual for ImageNet; its spec is there to be changed."""
     if wanted.weights is not None:
         raise ValueError("a TorchScript file has its weights; leave --weights out")

@@ -8,11 +8,11 @@ from torch import Tensor
 from falconet.native.from_torchvision import arguments
 
 from ..spec import Spec
-from .model import Model, Wanted, made, unique, with_weights
+from .model import ImportOptions, Model, made, unique, with_weights
 from .state import read_state
 
 
-def load(name: str, wanted: Wanted) -> Model:
+def load(name: str, wanted: ImportOptions) -> Model:
     """A model of torchvision.models, preprocessed as its published weights' ``transforms()``."""
     try:
         from torchvision import models

@@ -53,7 +53,7 @@ def test_models_are_deployed_listed_scaled_and_rolled_back(
     assert deployed.stdout.splitlines()[1:-1] == [
         "starting version 2.0 (workers: 1)",
         "version 2.0 gives the expected predictions for 4 samples",
-        "2.0 serves",
+        "version 2.0 is now the current version",
         "previous version 1.0 finished its requests and was stopped",
     ]
     assert deployed.stdout.splitlines()[-1].startswith("deployed 2.0 (pets-2.0-")

@@ -16,18 +16,18 @@ from benchmarks.models.sources import write_hugging_face
 from falconet.handler.classifier import Classifier
 from falconet.model.importers import load
 from falconet.model.importers.labels import read_labels
-from falconet.model.importers.model import Model, Wanted, unique
+from falconet.model.importers.model import ImportOptions, Model, unique
 from falconet.model.importers.outputs import OneTensor
 from falconet.model.importers.state import read_state
 from falconet.model.importing import ImportedModelError, compare, write
-from falconet.model.samples import in_folder, made_images, png
+from falconet.model.samples import generated_images, in_folder, png
 from falconet.native.output import probabilities
 
-RANDOM = Wanted(random=True)
+RANDOM = ImportOptions(random=True)
 
 
 def images(size: tuple[int, int], count: int) -> dict[str, bytes]:
-    return {f"{i}.png": png(each) for i, each in enumerate(made_images(size, count))}
+    return {f"{i}.png": png(each) for i, each in enumerate(generated_images(size, count))}
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_a_published_network_says_the_same(
     assert proof.logit_difference < 1e-4
     assert json.loads((tmp_path / "proof.json").read_text())["same_bytes"] == 32
     # And it is served so.
-    image = made_images(model.spec.size)[0]
+    image = generated_images(model.spec.size)[0]
     classifier = Classifier(tmp_path, precision="float32")
     rows = classifier.batch(1)
     classifier.prepare([image], rows)
@@ -205,7 +205,7 @@ def test_outputs_become_probabilities(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
     two = kind in ("number", "one", "sigmoid", "between", "softmax of two")
-    wanted = Wanted(size=(32, 32), labels=("no", "yes") if two else tuple("abcde"))
+    wanted = ImportOptions(size=(32, 32), labels=("no", "yes") if two else tuple("abcde"))
     if kind == "between":
         with pytest.raises(ValueError, match="a logit or a probability, got numbers from"):
             load("python:mine:network", wanted)
@@ -233,7 +233,7 @@ def test_outputs_become_probabilities(
     proof = write(
         model,
         tmp_path / "made",
-        {f"{i}.png": png(each) for i, each in enumerate(made_images((40, 50), 3))},
+        {f"{i}.png": png(each) for i, each in enumerate(generated_images((40, 50), 3))},
     )
     assert (proof.images, proof.made, proof.same_bytes) == (3, False, None)
     assert "the preprocessing is not compared" in str(proof)
@@ -245,12 +245,12 @@ def test_a_torchscript_file_is_taken_over(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.trace(small("logits"), torch.rand(1, 3, 32, 32)).save(str(path))
-    model = load(str(path), Wanted(size=(32, 32), labels=tuple("abcde")))
+    model = load(str(path), ImportOptions(size=(32, 32), labels=tuple("abcde")))
     assert write(model, tmp_path / "made").same_top1 == 32
     with pytest.raises(ValueError, match="expected labels for the model's 5 outputs, got 4"):
-        load(str(path), Wanted(size=(32, 32), labels=tuple("abcd")))
+        load(str(path), ImportOptions(size=(32, 32), labels=tuple("abcd")))
     with pytest.raises(ValueError, match="leave --weights out"):
-        load(str(path), Wanted(weights=path))
+        load(str(path), ImportOptions(weights=path))
 
 
 def test_a_torchscript_file_of_gray_images_that_are_not_square(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_torchscript_file_of_gray_images_that_are_not_square(tmp_path: Path) -
         warnings.simplefilter("ignore")
         torch.jit.trace(network, torch.rand(1, 1, 20, 30)).save(str(path))
     fields = {"mean": [0.1307], "std": [0.3081], "resize": None}
-    wanted = Wanted(size=(20, 30), labels=tuple("abcde"), fields=fields)
+    wanted = ImportOptions(size=(20, 30), labels=tuple("abcde"), fields=fields)
     model = load(str(path), wanted)
     assert (model.spec.size, model.spec.mean, model.spec.resize) == ((20, 30), (0.1307,), None)
     assert write(model, tmp_path / "made").same_top1 == 32
@@ -275,19 +275,19 @@ def test_a_torchscript_file_of_gray_images_that_are_not_square(tmp_path: Path) -
 def test_weights_of_one_s_own(tmp_path: Path) -> None:
     torch.manual_seed(1)
     labels = tuple("abcde")
-    given: Any = load("timm:test_resnet", Wanted(random=True, labels=labels)).network.network
+    given: Any = load("timm:test_resnet", ImportOptions(random=True, labels=labels)).network.network
     state = given.state_dict()
     wrapped = {f"module.{name}": tensor for name, tensor in state.items()}
     x = torch.rand(2, 3, 160, 160)
     for content in (state, {"state_dict": state, "epoch": 3}, {"model": wrapped}):
         torch.save(content, tmp_path / "own.pth")
-        model = load("timm:test_resnet", Wanted(weights=tmp_path / "own.pth", labels=labels))
+        model = load("timm:test_resnet", ImportOptions(weights=tmp_path / "own.pth", labels=labels))
         assert model.spec.classes == labels
         assert model.preprocess is None  # that of these weights may have been another
         with torch.inference_mode():
             torch.testing.assert_close(model.network(x), given(x))
     with pytest.raises(ValueError, match=r"own\.pth: .* name them with --labels"):
-        load("timm:test_resnet", Wanted(weights=tmp_path / "own.pth"))
+        load("timm:test_resnet", ImportOptions(weights=tmp_path / "own.pth"))
     for content in ([1, 2], {"state_dict": {"a": 1}}, given):
         torch.save(content, tmp_path / "other.pth")
         with pytest.raises(ValueError, match=r"other\.pth: expected"):
@@ -296,11 +296,11 @@ def test_weights_of_one_s_own(tmp_path: Path) -> None:
 
 def test_networks_that_turn_their_input_do_so_with_weights_of_one_s_own(tmp_path: Path) -> None:
     labels = tuple("abc")
-    state = load("torchvision:googlenet", Wanted(random=True, labels=labels)).network.network
+    state = load("torchvision:googlenet", ImportOptions(random=True, labels=labels)).network.network
     kept = {n: t for n, t in state.state_dict().items() if not n.startswith("aux")}  # type: ignore[operator, union-attr]
     torch.save(kept, tmp_path / "own.pth")
     network: Any = load(
-        "torchvision:googlenet", Wanted(weights=tmp_path / "own.pth", labels=labels)
+        "torchvision:googlenet", ImportOptions(weights=tmp_path / "own.pth", labels=labels)
     ).network.network
     assert network.transform_input
     assert network.aux1 is None
@@ -325,7 +325,7 @@ def test_what_is_not_there_is_named(source: str, message: str) -> None:
 
 def test_a_network_that_needs_another_size_is_told_so() -> None:
     with pytest.raises(ValueError, match="if it takes another size, name it with --size"):
-        load("torchvision:vit_b_16", Wanted(random=True, size=(100, 100)))
+        load("torchvision:vit_b_16", ImportOptions(random=True, size=(100, 100)))
 
 
 class OfTwo(nn.Module):
@@ -334,7 +334,7 @@ class OfTwo(nn.Module):
 
 
 def test_a_trace_that_keeps_the_size_of_its_batch_is_refused(tmp_path: Path) -> None:
-    spec = load("timm:test_resnet", Wanted(random=True, labels=tuple("abc"))).spec
+    spec = load("timm:test_resnet", ImportOptions(random=True, labels=tuple("abc"))).spec
     spec = replace(spec, classes=("a", "b", "c"))
     model = Model(OneTensor(OfTwo(), "logits").eval(), spec, None, "")
     with pytest.raises(ImportedModelError, match="differs from the original"):
@@ -397,4 +397,4 @@ def test_labels_are_read_in_all_their_forms(name: str, text: str, tmp_path: Path
     with pytest.raises(ValueError, match="a label for each number, '1' is missing"):
         read_labels(tmp_path / "gap.json")
     assert unique(["a", "a", "a"]) == ("a", "a (1)", "a (2)")
-    assert np.all(made_images((9, 9))[0] == made_images((9, 9))[0])
+    assert np.all(generated_images((9, 9))[0] == generated_images((9, 9))[0])

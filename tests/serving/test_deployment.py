@@ -107,12 +107,14 @@ def test_what_fails_or_is_interrupted_leaves_the_old_version(
 
         patched.setattr(Deployment, "switch", killed)
         patched.setattr(Deployment, "undo", lambda _: None)
-        patched.setattr(Deployment, "take_back", lambda *_: None)
+        patched.setattr(Deployment, "revert_switch", lambda *_: None)
         with pytest.raises(KilledError):
             deploy([running], second)
     assert said_by(running) == "2.0"
     deploy([running], second, steps.append)
-    assert steps[0] == "finishing what was interrupted: 2.0 serves already"
+    assert steps[0] == (
+        "completing an interrupted deployment: version 2.0 is already the current version"
+    )
     assert [each["modelVersion"] for each in running.client.versions("pets")] == ["2.0"]
 
     # One during which the server is gone.
@@ -187,7 +189,7 @@ def test_an_old_version_answers_what_it_has_begun(
     longer = 2 * quiet_seconds()
 
     def say(step: str) -> None:
-        if step == "3.0 serves":
+        if step == "version 3.0 is now the current version":
             assert thread.is_alive()
             switched.append(time.monotonic())
             threading.Timer(longer, release.touch).start()

@@ -20,7 +20,7 @@ from falconet.serving.client import Client
 from falconet.serving.deployment import Deployment
 from falconet.serving.errors import ServerError
 from falconet.serving.package import Package
-from falconet.serving.record import Record, Release, alone
+from falconet.serving.record import Record, Release, lock_models
 from falconet.serving.rollout import deploy, rollback
 from falconet.serving.server import Server
 from tests.stand_in import StandIn
@@ -78,7 +78,7 @@ def test_what_fails_leaves_all_as_it_was(
     for version in ("1.0", "1"):
         same = tmp_path / version / "pets.mar"
         archive(pets.exported("2.0"), same, handler=ENTRY, version=version)
-        refused(same, rf"another archive serves as version {version}; give this one its own")
+        refused(same, rf"another archive is deployed as version {version}; pack this one with")
 
     server.interfaces.dying.add("3.0")
     refused(
@@ -97,7 +97,7 @@ def test_what_fails_leaves_all_as_it_was(
     with monkeypatch.context() as patched:
         patched.setattr("falconet.serving.store.shutil.copyfile", full)
         refused(good, "No space left on device")
-    with alone(server.folder):
+    with lock_models(server.folder):
         refused(good, "another command is changing the models")
     with pytest.raises(ServerError, match="there is no previous version to roll back to"):
         rollback([server], "pets")
@@ -140,7 +140,7 @@ def test_what_is_killed_is_repeated(
     with monkeypatch.context() as patched:
         patched.setattr(Deployment, step, killed)
         patched.setattr(Deployment, "undo", lambda _: None)
-        patched.setattr(Deployment, "take_back", lambda *_: None)
+        patched.setattr(Deployment, "revert_switch", lambda *_: None)
         with pytest.raises(KilledError):
             change()
     assert said_by(server) == (before if step == "_start" else after)
@@ -240,7 +240,7 @@ def test_all_of_several_servers_or_none(
         patched.setattr(Client, "register", failing)
         with pytest.raises(ServerError, match="no luck here"):
             deploy(servers, second, steps.append)
-    assert steps[-1].endswith("1.0 serves as before")
+    assert steps[-1].endswith("version 1.0 is still the current version")
     for each in servers:
         serves(each, "1.0")
 
@@ -259,13 +259,13 @@ def test_all_of_several_servers_or_none(
         serves(each, "1.0")
 
     # One that somebody else is changing: nothing is begun.
-    with alone(servers[1].folder), pytest.raises(ServerError, match="another command"):
+    with lock_models(servers[1].folder), pytest.raises(ServerError, match="another command"):
         deploy(servers, second)
     for each in servers:
         serves(each, "1.0")
 
     release = deploy(servers, second, steps.append)
-    assert f"{servers[0].folder}: 2.0 serves" in steps
+    assert f"{servers[0].folder}: version 2.0 is now the current version" in steps
     assert deploy(servers, second) == release
     for each in servers:
         serves(each, "2.0")
@@ -304,7 +304,7 @@ def test_a_deploy_that_is_killed_between_two_servers(
 
         patched.setattr(Deployment, "switch", killed)
         patched.setattr(Deployment, "undo", lambda _: None)
-        patched.setattr(Deployment, "take_back", lambda *_: None)
+        patched.setattr(Deployment, "revert_switch", lambda *_: None)
         with pytest.raises(KilledError):
             deploy(servers, second)
     assert [said_by(each) for each in servers] == ["2.0", "1.0"]
@@ -363,5 +363,5 @@ def test_an_archive_that_is_not_as_it_was_made(make: Make, tmp_path: Path) -> No
 
 def test_a_damaged_record_is_said(tmp_path: Path) -> None:
     (tmp_path / "models.json").write_text('{"pets": {"serving": {"vers')
-    with pytest.raises(ServerError, match=r"models\.json: damaged .*; remove it to begin"):
+    with pytest.raises(ServerError, match=r"models\.json: damaged .*; remove it to start"):
         Record.load(tmp_path)

@@ -269,7 +269,7 @@ def test_what_comes_in_pieces_counts_by_what_it_is(keys: Path, tmp_path: Path) -
     (port,) = free_ports(1)
     with Backend(1.0) as slow:
         gateway = Gateway.start(tmp_path, slow.port, ["cifar10"], keys, port=port)
-        few = gateway.limits.places()["very_large"]
+        few = gateway.limits.concurrency_limits["very_large"]
 
         def ask(size: int) -> tuple[int, str | None]:
             url = f"http://127.0.0.1:{port}/predict"
@@ -299,7 +299,7 @@ def test_a_slow_model_gets_no_more_than_it_answers_in_time(keys: Path, tmp_path:
             for requests_per_second in (None, 1.0, 100.0):
                 gateway.limit_concurrency("cifar10", requests_per_second)
                 slow.most = 0
-                expected = limits.concurrency(requests_per_second)
+                expected = limits.concurrency_limit(requests_per_second)
 
                 def ask(path: str) -> int:
                     headers = {**KEY, "Connection": "close"}
@@ -340,7 +340,7 @@ def test_requests_are_shared_out_on_the_connections_there_are(keys: Path, tmp_pa
             ):
                 # Another model's are left alone.
                 splits = {"cifar10": split, "pets": Split("7.0", 100)}
-                gateway.follow(splits)
+                gateway.set_routes(splits)
                 assert Routes.load(gateway.folder) == Routes("cifar10", splits)
                 backend.asked.clear()
                 for path in 100 * ("/predict", "/predict/cifar10", "/predictions/cifar10"):
@@ -386,7 +386,7 @@ def test_models_come_and_go_on_the_connections_there_are(keys: Path, tmp_path: P
             connection.connect()
             held = connection.sock
             for models in (["cifar10", "pets-2.b"], ["cifar10"], ["cifar10", "a", "pets-2.b"]):
-                gateway.follow({model: Split() for model in models})
+                gateway.set_routes({model: Split() for model in models})
                 for model in ("cifar10", "pets-2.b", "a", "b", "cifar", "CIFAR10", "pets-2xb"):
                     paths = {
                         f"/predict/{model}": f"/predictions/{model}",
@@ -448,7 +448,7 @@ def test_readiness_is_as_said(start: Start) -> None:
     assert requests.get(f"{url}/live", timeout=TIMEOUT).json() == {"live": True}
     for more in (None, True, False):  # at first nobody has looked at the server
         if more is not None:
-            gateway.admit(more)
+            gateway.set_ready(more)
         answer = requests.get(f"{url}/ready", timeout=TIMEOUT)
         assert (answer.status_code, answer.json()) == (200 if more else 503, {"ready": bool(more)})
     assert requests.get(f"{url}/live", timeout=TIMEOUT).ok

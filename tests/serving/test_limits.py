@@ -7,7 +7,7 @@ from falconet.serving.throughput import Throughput
 
 def test_a_slow_model_gets_fewer_requests() -> None:
     limits = Limits(max_concurrency=200, timeout=60)
-    small = [limits.places()[f"small_{level}"] for level in range(LEVEL_COUNT)]
+    small = [limits.concurrency_limits[f"small_{level}"] for level in range(LEVEL_COUNT)]
     assert small == [200, 66, 22, 7, 2]
     assert limits.level(None) == 0, "of another handler: nothing is known"
     assert limits.level(1000.0) == 0
@@ -19,9 +19,9 @@ def test_a_slow_model_gets_fewer_requests() -> None:
 
 
 def test_larger_requests_get_fewer_as_well() -> None:
-    places = Limits().places()
-    assert [places[f"middling_{level}"] for level in range(LEVEL_COUNT)] == [25, 8, 2, 1, 1]
-    assert (places["large"], places["very_large"]) == (5, 2), "shared by all levels"
+    found = Limits().concurrency_limits
+    assert [found[f"middling_{level}"] for level in range(LEVEL_COUNT)] == [25, 8, 2, 1, 1]
+    assert (found["large"], found["very_large"]) == (5, 2), "shared by all levels"
 
 
 def counts(succeeded: int, seconds: float, answered: int | None = None) -> Counts:

@@ -10,7 +10,7 @@ import pytest
 from falconet.serving import server
 from falconet.serving.configuration import Configuration
 from falconet.serving.errors import ServerError
-from falconet.serving.record import FILE_NAME, alone
+from falconet.serving.record import FILE_NAME, lock_models
 from falconet.serving.server import Server
 
 
@@ -18,7 +18,7 @@ def test_who_is_patient_waits_for_the_other(tmp_path: Path) -> None:
     held, over = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with alone(tmp_path):
+        with lock_models(tmp_path):
             held.set()
             over.wait()
 
@@ -30,12 +30,12 @@ def test_who_is_patient_waits_for_the_other(tmp_path: Path) -> None:
             began = time.monotonic()
             with (
                 pytest.raises(ServerError, match="another command is changing the models"),
-                alone(tmp_path, patience),
+                lock_models(tmp_path, patience),
             ):
                 pass
             assert time.monotonic() - began >= patience
         threading.Timer(0.2, over.set).start()
-        with alone(tmp_path, patience=60):
+        with lock_models(tmp_path, patience=60):
             assert over.is_set()
     finally:
         over.set()
@@ -48,7 +48,7 @@ def test_a_server_does_not_start_while_a_deploy_runs(
     monkeypatch.setattr(server, "LOCK_SECONDS", 0.1)
     configuration = Configuration.load(inference=0, management=0, metrics=0)
     with (
-        alone(tmp_path),
+        lock_models(tmp_path),
         pytest.raises(ServerError, match="another command is changing the models"),
     ):
         Server.start([make("1.0")], tmp_path, configuration)

@@ -18,7 +18,7 @@ def test_what_does_not_fit_is_said_with_numbers(
     check_fits(needs)
     message = (
         r"expected 147\d MB of free memory, found 1400 MB: pets 2 x 320 MB for its workers, "
-        r"cats 1 x 320 MB for its workers, Java 512 MB; have fewer workers"
+        r"cats 1 x 320 MB for its workers, Java 512 MB; use fewer workers"
     )
     with pytest.raises(ServerError, match=message):
         check_fits(needs, java=512_000_000)

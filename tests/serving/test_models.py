@@ -107,7 +107,10 @@ def test_a_model_is_added_and_taken_away(server: StandIn, make: Make, cats: Path
     with gateway(server, "pets") as passed:
         deploy([server], cats, steps.append)
         serves(server, pets="1.0", cats="5.0")
-        assert steps[1:3] == ["cats is added to pets", "starting version 5.0 (workers: 1)"]
+        assert steps[1:3] == [
+            "adding the model cats; the server has pets",
+            "starting version 5.0 (workers: 1)",
+        ]
         # From then on it is replaced as the first one is, each by itself.
         deploy([server], make("6.0", model="cats"))
         deploy([server], make("2.0"))
@@ -207,9 +210,9 @@ def test_what_may_not_be_taken_away_is_said(both: StandIn) -> None:
             undeploy([both], model)
         serves(both, pets="1.0", cats="5.0")
 
-    refused("dogs", r"no model dogs runs here, but pets, cats$")
+    refused("dogs", r"no model dogs on this server; it has pets, cats$")
     with gateway(both, "cats"):
-        refused("cats", r"cats is what the gateway .* as --default first")
+        refused("cats", r"cats is the default model of the gateway .* --default first")
         undeploy([both], "pets")
     with pytest.raises(ServerError, match=r"cats is the only model .* falconet stop"):
         undeploy([both], "cats")
@@ -222,7 +225,7 @@ def test_a_model_that_is_still_asked_is_kept(
     with monkeypatch.context() as patched:
         patched.setattr(deployment, "ASKED_SECONDS", 0.1)
         patched.setattr(standing, "RESPONSE_TIMEOUT", 0.1)
-        patched.setattr(Drain, "over", lambda _: False)
+        patched.setattr(Drain, "finished", lambda _: False)
         with pytest.raises(
             ServerError, match=r"cats 5\.0 still receives requests that bypass the gateway or"
         ):
@@ -234,7 +237,7 @@ def test_a_model_that_is_still_asked_is_kept(
     with monkeypatch.context() as patched:
         patched.setattr(routes, "FOLLOW_SECONDS", 0.1)
         with pytest.raises(
-            ServerError, match=r"did not follow within 0 s: cats .*; see what it says"
+            ServerError, match=r"did not update the route of cats within 0 s .*; see its logs"
         ):
             undeploy([both], "cats")
     serves(both, pets="1.0", cats="5.0")
@@ -246,7 +249,7 @@ def test_a_version_that_is_still_asked_is_kept_until_the_command_is_repeated(
     pets2 = make("2.0")
     with monkeypatch.context() as patched:
         patched.setattr(deployment, "DRAIN_SECONDS", 0.1)
-        patched.setattr(Drain, "over", lambda _: False)
+        patched.setattr(Drain, "finished", lambda _: False)
         with pytest.raises(ServerError, match=r"pets 1\.0 still receives requests .* name this"):
             deploy([server], pets2)
     assert len(server.client.versions("pets")) == 2
@@ -262,7 +265,7 @@ def test_a_model_is_served_though_the_gateway_does_not_follow(
     monkeypatch.setattr(routes, "FOLLOW_SECONDS", 0.1)
     message = (
         r"cats 5\.0 is deployed and serves, but the gateway does not pass on requests for it yet: "
-        r"the gateway with .* did not follow within 0 s"
+        r"the gateway with .* did not update the route of .* within 0 s"
     )
     with pytest.raises(ServerError, match=message):
         deploy([server], cats)
@@ -290,7 +293,7 @@ def test_what_is_killed_is_repeated_or_forgotten(
         return stand_in()
 
     with monkeypatch.context() as patched:
-        for step in ("switch", "take_back", "undo"):
+        for step in ("switch", "revert_switch", "undo"):
             patched.setattr(Deployment, step, killed)
         with pytest.raises(KilledError):
             deploy([server], cats)
@@ -300,12 +303,12 @@ def test_what_is_killed_is_repeated_or_forgotten(
     if restarted:
         serves(server, pets="1.0")
     deploy([server], cats, steps.append)
-    assert restarted or "undoing what was interrupted: cats" in steps
+    assert restarted or "reverting an interrupted change of cats" in steps
     serves(server, pets="1.0", cats="5.0")
 
     note = Deployment._note
     with monkeypatch.context() as patched:
-        patched.setattr(Deployment, "_answer_all", killed)
+        patched.setattr(Deployment, "_wait_until_drained", killed)
         patched.setattr(
             Deployment, "_note", lambda self, each: None if each.admitted else note(self, each)
         )
@@ -314,11 +317,11 @@ def test_what_is_killed_is_repeated_or_forgotten(
     assert Record.load(server.folder)["cats"].purpose == "undeploy"
     server = again()
     if restarted:
-        with pytest.raises(ServerError, match="no model cats runs here, but pets"):
+        with pytest.raises(ServerError, match="no model cats on this server; it has pets"):
             undeploy([server], "cats")
     else:
         undeploy([server], "cats", steps.append)
-        assert "finishing what was interrupted: cats" in steps
+        assert "completing an interrupted change of cats" in steps
     serves(server, pets="1.0")
 
 
@@ -365,7 +368,7 @@ def test_a_record_of_the_version_before_is_read(
 
 def test_a_trial_is_of_a_model_that_runs(both: StandIn, make: Make) -> None:
     with pytest.raises(
-        ServerError, match=r"no model fish runs here, but pets, cats; .*: falconet deploy"
+        ServerError, match=r"no model fish on this server; it has pets, cats; .*: falconet deploy"
     ):
         canary(both, make("7.0", model="fish"), Trial())
     # That it asks for a gateway is the next step.
@@ -385,7 +388,8 @@ def test_commands_name_a_model_where_there_are_several(
     several = "Error: expected the name of a model, as several run: pets, cats\n"
     assert run("rollback") == run("scale", "2") == several
     assert (
-        run("scale", "2", "--model", "dogs") == "Error: no model dogs runs here, but pets, cats\n"
+        run("scale", "2", "--model", "dogs")
+        == "Error: no model dogs on this server; it has pets, cats\n"
     )
     with monkeypatch.context() as patched:
         patched.setattr(memory, "available_memory", lambda: 100_000_000)

@@ -20,7 +20,7 @@ def test_files_of_nginx_do_not_grow_old(tmp_path: Path) -> None:
     (runtime / "nginx.pid").touch()
     gateway = Gateway(folder, runtime, 1, "pets", Limits(), cast(Any, None))
     splits = {"pets": Split("2.0", 10), "cats": Split()}
-    gateway.follow(splits)
+    gateway.set_routes(splits)
     assert Routes.load(folder) == Routes("pets", splits)
     paths = [runtime, *runtime.rglob("*")]
     marks = [
@@ -31,12 +31,12 @@ def test_files_of_nginx_do_not_grow_old(tmp_path: Path) -> None:
     assert not (runtime / "ordinary/pets").exists()
     for path in paths:
         os.utime(path, (0, 0), follow_symlinks=False)
-    gateway.follow(splits)
+    gateway.set_routes(splits)
     assert all(min(s.st_atime, s.st_mtime) > 0 for s in map(os.lstat, paths))
     # Marks that were removed come back.
     for mark in marks:
         mark.unlink()
-    gateway.follow(splits)
+    gateway.set_routes(splits)
     assert all(mark.exists() for mark in marks)
 
 

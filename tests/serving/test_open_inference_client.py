@@ -47,7 +47,7 @@ def test_a_client_asks_what_there_is_and_then_for_predictions(
         assert client.is_server_live()
         assert not client.is_server_ready(), "nobody has looked at the server yet"
         assert not client.is_model_ready("cifar10", headers=dict(KEY))
-        gateway.admit(True)
+        gateway.set_ready(True)
         assert client.is_server_ready()
         for version, expected in (("", True), ("1.0", True), ("2.0", False)):
             assert client.is_model_ready("cifar10", version, headers=dict(KEY)) == expected

@@ -104,5 +104,5 @@ def test_gpus_are_those_that_may_be_used(tmp_path: Path, monkeypatch: pytest.Mon
     program.write_text("")
     program.chmod(0o755)
     monkeypatch.setattr(subprocess, "run", hangs)
-    with pytest.raises(ServerError, match="nvidia-smi does not answer; mend the driver"):
+    with pytest.raises(ServerError, match="nvidia-smi does not answer; repair the driver"):
         profile.count_gpus()

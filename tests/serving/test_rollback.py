@@ -9,7 +9,7 @@ import pytest
 from falconet.serving.errors import ServerError
 from falconet.serving.record import KEPT, Record, Release
 from falconet.serving.rollout import deploy, rollback
-from falconet.serving.store import identify, put
+from falconet.serving.store import copy_archive, identify
 from tests.stand_in import StandIn
 
 Make = Callable[..., Path]
@@ -68,11 +68,11 @@ def test_so_many_versions_are_kept() -> None:
 def test_an_archive_is_copied_once(make: Make, tmp_path: Path) -> None:
     archive = make("1.0")
     release = identify(archive)
-    put(archive, release, tmp_path)
+    copy_archive(archive, release, tmp_path)
     copy = tmp_path / release.file
     copied = copy.stat()
-    put(archive, release, tmp_path)
+    copy_archive(archive, release, tmp_path)
     assert copy.stat().st_ino == copied.st_ino
     copy.write_bytes(copy.read_bytes()[:1000])
-    put(archive, release, tmp_path)
+    copy_archive(archive, release, tmp_path)
     assert identify(copy) == release, "a damaged copy is replaced"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from falconet.serving.errors import ServerError
-from falconet.serving.store import FOLDER, MANIFEST, to_serve
+from falconet.serving.store import FOLDER, MANIFEST, archives_to_serve
 
 Make = Callable[..., Path]
 
@@ -17,7 +17,7 @@ Make = Callable[..., Path]
 def refused(folder: Path, archives: list[Path], message: str) -> None:
     """Before anything is copied."""
     with pytest.raises(ServerError, match=message):
-        to_serve(folder, archives)
+        archives_to_serve(folder, archives)
     assert not (folder / FOLDER).exists()
 
 
@@ -30,7 +30,7 @@ def test_a_renamed_archive_is_refused(make: Make, tmp_path: Path) -> None:
         r"falconet archive --output .*cats\.mar"
     )
     refused(tmp_path, [made, renamed], message)
-    assert list(to_serve(tmp_path, [made]).models) == ["pets"]
+    assert list(archives_to_serve(tmp_path, [made]).models) == ["pets"]
 
 
 def test_a_model_whose_name_cannot_be_in_a_path_is_refused(tmp_path: Path) -> None:
