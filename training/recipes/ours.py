@@ -9,7 +9,7 @@ On one A100, with six views of each test image, airbench94 reaches 94.01 % (n = 
 airbench95 95.01 % in 10.4 s, and airbench96 96.03 % (n = 400) in 34.7 s. The recipes aim at as much
 on one view: fast94 at the cost of airbench94, with more epochs in place of the views, fast95 and
 fast96 with the widths of airbench95 and airbench96. small has strides for pools, more layers of
-fewer channels, and fast96's answers for labels; small_int8, the weights that come along, goes on
+fewer channels, and fast96's answers for labels; small_int8, the included weights, goes on
 from it.
 """
 
@@ -90,7 +90,7 @@ RECIPES = (
     replace(
         SMALL,
         name="small_int8",
-        about="the weights that come along: small, trained on for int8",
+        about="the included weights: small, trained on for int8",
         begins_with="small",
         optimizer=replace(SMALL.optimizer, learning_rate=0.02),
         epochs=4,
