@@ -14,7 +14,7 @@ from falconet.serving.rollout import deploy, rollback
 
 from ..faults.attack import Statuses, attack
 from ..faults.death import BATCH, REPLACED_SECONDS
-from ..faults.figures import clear, kinds, lost, refused
+from ..faults.figures import count_by_status, is_json_5xx, lost, refused
 from ..faults.hostile import Hostile, Maker
 from ..faults.slow import SlowClients
 from ..faults.stack import HOSTILE_KEY, KEYS, Stack
@@ -88,7 +88,7 @@ def soak(
             done(time.perf_counter() - began)
         over.set()
     gone = [answer for answer in bad if not refused(answer)]
-    inside = sum(_inside(answer.done, trouble) and clear(answer) for answer in gone)
+    inside = sum(_inside(answer.done, trouble) and is_json_5xx(answer) for answer in gone)
     more = max(0, inside - BATCH * len(trouble.kills))
     return {
         "seconds": time.perf_counter() - began,
@@ -97,7 +97,7 @@ def soak(
         "deploys": trouble.deploys,
         "hostile": trouble.statuses.total(),
         "unfair": len(trouble.unfair),
-        "lost": kinds(bad),
+        "lost": count_by_status(bad),
         "refused": len(bad) - len(gone),
         "lost_in_killed_workers": inside - more,
         "lost_otherwise": len(gone) - inside + more,

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.faults.attack import fair
 from benchmarks.faults.damage import damaged, seeds
-from benchmarks.faults.figures import calm_after, clear, refused
+from benchmarks.faults.figures import calm_after, is_json_5xx, refused
 from benchmarks.faults.floods import KINDS
 from benchmarks.faults.hostile import Hostile, Maker
 from benchmarks.load_generator.load import Answer, Target
@@ -72,9 +72,9 @@ def answer(intended: float, latency: float = 0.01, status: int = 200, body: byte
 
 
 def test_what_is_a_clear_error() -> None:
-    assert clear(answer(0, status=503, body=b'{"error": 1}'))
-    assert not clear(answer(0, status=503, body=b"<html>"))
-    assert not clear(answer(0, status=0, body=b"closed without an answer"))
+    assert is_json_5xx(answer(0, status=503, body=b'{"error": 1}'))
+    assert not is_json_5xx(answer(0, status=503, body=b"<html>"))
+    assert not is_json_5xx(answer(0, status=0, body=b"closed without an answer"))
     assert not refused(answer(0, status=429))
     assert refused(answer(0, status=429)._replace(retry_after="1"))
 

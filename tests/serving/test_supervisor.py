@@ -143,8 +143,8 @@ def test_a_full_disk_is_said_and_the_gateway_goes_on(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Gateway, "follow", full)
-        patched.setattr(Gateway, "admit", full)
+        patched.setattr(Gateway, "set_routes", full)
+        patched.setattr(Gateway, "set_ready", full)
         place.wait(lambda: bool(place.said), "said")
     assert "No space left on device" in place.said[0]
     place.wait(lambda: len(place.said) == 2, "as it should be")
