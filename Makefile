@@ -19,8 +19,8 @@ help: ## print this menu
 
 setup: $(VENV)/.dev ## create .venv with everything development needs
 
-serve: $(ARCHIVE) ## serve the CIFAR-10 model on http://127.0.0.1:8080 until Ctrl-C
-	@$(BIN)/falconet serve $(ARCHIVE) --image tests/images/cifar10/04-frog.png
+serve: $(ARCHIVE) ## serve the CIFAR-10 model on http://127.0.0.1:8080, with a page on port 8090, until Ctrl-C
+	@$(BIN)/falconet serve $(ARCHIVE) --page --image tests/images/cifar10/04-frog.png
 
 # TorchServe's workers start at nice 10, and would wait for other tests if these ran at nice 0. Of three
 # processes one usually waits for a server.

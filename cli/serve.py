@@ -15,6 +15,7 @@ from falconet.model.samples import example
 from falconet.serving.configuration import DEFAULT as DEFAULT_CONFIG
 from falconet.serving.configuration import WORKERS, Configuration
 from falconet.serving.errors import ServerError
+from falconet.serving.page_server import serve_page
 from falconet.serving.profile import Name as ProfileName
 from falconet.serving.profile import Profile
 from falconet.serving.readiness import Readiness
@@ -26,6 +27,7 @@ from .archive import make_archive
 from .option import RenamedOption
 
 STATE = Path(".falconet")
+PAGE_PORT = 8090
 PORT = click.IntRange(0, 65535)
 PORT_DEFAULT = "[default: the port in --config; 0: any free port]"
 # Ctrl-C, a supervisor that ends us, a terminal that closes: all mean the same.
@@ -128,6 +130,19 @@ def start(
 @click.option(
     "--background", is_flag=True, help="Return when ready; stop the server with: falconet stop"
 )
+@click.option(
+    "--page",
+    is_flag=True,
+    help="Serve a web page to try the models, on this machine only and without API keys. Not with "
+    "--background: use `falconet gateway` there, which serves the same page.",
+)
+@click.option(
+    "--page-port",
+    type=PORT,
+    default=PAGE_PORT,
+    show_default=True,
+    help="Port of the page; 0: any free port.",
+)
 @drain_option
 def serve(
     archives: Sequence[Path],
@@ -139,6 +154,8 @@ def serve(
     workers: int | None,
     image: Path | None,
     background: bool,
+    page: bool,
+    page_port: int,
     start_timeout: float,
     drain_seconds: float,
     state: Path,
@@ -158,15 +175,28 @@ def serve(
     Prints `ready` when every worker has loaded its model and each model has answered a test
     request.
     """
+    if page and background:
+        raise click.UsageError(
+            "--page ends with this command, so that it does not go with --background; use `falconet "
+            "gateway`, whose page is at /"
+        )
     began = time.monotonic()
-    server = start(archives, port, management_port, metrics_port, config, profile, workers, state)
-    with stop_on_exit(server.stop):
+    with contextlib.ExitStack() as stack:
+        # Before TorchServe, whose start takes seconds, in case that the port is taken.
+        shown = stack.enter_context(serve_page(page_port, state)) if page else None
+        server = start(
+            archives, port, management_port, metrics_port, config, profile, workers, state
+        )
+        stack.enter_context(stop_on_exit(server.stop))
         image = image or written_example(state)
         server.wait_ready(image.read_bytes(), start_timeout)
         click.echo(f"ready: {what(server)}, after {time.monotonic() - began:.1f} s. Try:")
         for model in server.models:
             url = server.client.prediction_url(model)
             click.echo(f"curl -X POST -F {shlex.quote(f'image=@{image}')} {url}")
+        if shown is not None:
+            shown.inference = server.ports.inference
+            click.echo(f"page: {shown.url}")
         if not background:
             click.echo("Ctrl-C stops it.")
             _watch(server, drain_seconds)

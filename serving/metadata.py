@@ -33,6 +33,26 @@ def metadata(store: Path, records: Mapping[str, Record]) -> dict[str, dict[str, 
     return found
 
 
+def index(default: str, described: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The list of models, each with its versions, the current one first.
+
+    Args:
+        default: the model of requests that name none.
+        described: as :func:`metadata` returns it.
+    """
+    versions = {
+        name: dict.fromkeys(about["versions"])
+        for name, about in described.items()
+        if "/" not in name
+    }
+    for name in described:
+        model, slash, version = name.partition("/")
+        if slash:
+            versions[model][version] = None
+    models = [{"name": name, "versions": list(found)} for name, found in versions.items()]
+    return {"default": default, "models": models}
+
+
 def _about(model: str, release: Release, store: Path) -> dict[str, Any]:
     answers = _answers(store / release.file)
     return {

@@ -11,6 +11,7 @@ import yaml
 
 from .clients import file_name
 from .configuration import CONF
+from .metadata import index
 from .split import Split
 
 PAGE = Path(__file__).parent / "page"
@@ -85,22 +86,7 @@ def write_metadata(runtime: Path, metadata: Mapping[str, Mapping[str, Any]]) -> 
 
 def write_index(runtime: Path, default: str, metadata: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the list of models, each with its versions, the current one first."""
-    models = [
-        {
-            "name": name,
-            "versions": list(
-                dict.fromkeys(
-                    [
-                        *about["versions"],
-                        *(key.partition("/")[2] for key in metadata if key.startswith(f"{name}/")),
-                    ]
-                )
-            ),
-        }
-        for name, about in metadata.items()
-        if "/" not in name
-    ]
-    _write(runtime / "index.json", json.dumps({"default": default, "models": models}))
+    _write(runtime / "index.json", json.dumps(index(default, metadata)))
 
 
 def copy_page(runtime: Path) -> None:

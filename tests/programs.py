@@ -22,6 +22,7 @@ PACKAGES = {
     "procps": ("pkill",),
     "util-linux": ("unshare", "nsenter", "setpriv", "taskset"),
     "systemd": ("systemd-analyze",),
+    "chromium": ("chromium",),
 }
 # What they are looked for in; a user's $PATH may lack the last ones.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
