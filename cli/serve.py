@@ -177,8 +177,8 @@ def serve(
     """
     if page and background:
         raise click.UsageError(
-            "--page ends with this command, so that it does not go with --background; use `falconet "
-            "gateway`, whose page is at /"
+            "--page ends with this command, so that it does not go with --background; use "
+            "`falconet gateway`, whose page is at /"
         )
     began = time.monotonic()
     with contextlib.ExitStack() as stack:

@@ -226,7 +226,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _unavailable(self) -> None:
         self._fail(
-            HTTPStatus.SERVICE_UNAVAILABLE, "the model server is not available", {"Retry-After": "1"}
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the model server is not available",
+            {"Retry-After": "1"},
         )
 
     def _fail(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:

@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import zipfile
@@ -14,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 from click.testing import CliRunner
 
 from falconet.cli.main import main
@@ -77,8 +79,8 @@ def test_serves_in_the_foreground_until_it_is_ended(
 ) -> None:
     image = tmp_path / "my frog.png"
     shutil.copy(samples[4], image)
-    with serving("--image", image) as process:
-        ready, curl, hint = (process.stdout.readline().strip() for _ in range(3))
+    with serving("--image", image, "--page", "--page-port", "0") as process:
+        ready, curl, page, hint = (process.stdout.readline().strip() for _ in range(4))
         assert ready.startswith("ready: pets"), ready + process.stdout.read()
         assert hint == "Ctrl-C stops it."
         server = Server.find(state)
@@ -90,10 +92,29 @@ def test_serves_in_the_foreground_until_it_is_ended(
             [*shlex.split(curl), "--silent"], capture_output=True, text=True, check=True
         )
         assert json.loads(answer.stdout)["predictions"][0]["label"].startswith("1.0 ")
+        url = page.removeprefix("page: ")
+        listed = requests.get(f"{url}v2/models", timeout=60).json()
+        assert listed == {"default": "pets", "models": [{"name": "pets", "versions": ["1.0"]}]}
+        asked = requests.post(f"{url}predictions/pets", data=image.read_bytes(), timeout=60)
+        assert asked.json()["predictions"] == json.loads(answer.stdout)["predictions"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
         assert process.stdout.read() == "stopped\n"
         assert not processes_of(server.temporary)
+    assert Server.find(state) is None
+
+
+def test_a_page_is_refused_before_a_server_starts(mar: Path, state: Path) -> None:
+    """In the background, where nobody would serve it, and where its port is taken."""
+    arguments = ["serve", str(mar), *ANY_PORTS, "--state", str(state), "--page"]
+    refused = CliRunner().invoke(main, [*arguments, "--background"])
+    assert refused.exit_code == 2
+    assert "does not go with --background" in " ".join(refused.output.split())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = CliRunner().invoke(main, [*arguments, "--page-port", port])
+    assert refused.exit_code == 1
+    assert f"port {port} cannot be used for the page" in refused.output
     assert Server.find(state) is None
 
 

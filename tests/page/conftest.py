@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,6 @@ REFUSED = re.compile(r"Failed to load resource: the server responded with a stat
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Debian's Chromium, headless."""
-    import shutil
-
     skip_without("chromium")
     playwright = pytest.importorskip("playwright.sync_api")
     program = shutil.which("chromium", path=PATH)
