@@ -1,13 +1,13 @@
-"""What README.md shows is there, and works."""
+"""What README.md shows is there, and works; also the spec of docs/models.md."""
 
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from falconet.cli.main import COMMANDS
 from falconet.model.spec import Spec
+from falconet.serving.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -20,24 +20,23 @@ def block(readme: str, language: str) -> str:
     return str(found)
 
 
-def test_the_spec_is_one(readme: str) -> None:
-    assert Spec.from_json(block(readme, "json")).classes == ("cat", "dog")
+def test_the_spec_is_one(repository: Path) -> None:
+    models = (repository / "docs" / "models.md").read_text()
+    assert Spec.from_json(block(models, "json")).classes == ("cat", "dog")
 
 
-def test_the_python_runs(readme: str) -> None:
-    random = np.random.default_rng(0)
-    names = {
-        "image": random.integers(0, 256, (375, 500, 3), np.uint8),
-        "another": random.integers(0, 256, (300, 200, 3), np.uint8),
-    }
-    exec(block(readme, "python"), names)
-    assert names["small"].shape == (256, 341, 3)
-    assert names["batch"].shape == (2, 3, 224, 224)
+def test_the_python_runs(
+    readme: str, server: Server, samples: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = server.client.inference
+    program = block(readme, "python").replace("http://127.0.0.1:8080", url)
+    exec(program.replace("cat.jpg", str(samples[4])).replace("pets", "cifar10"), {})
+    assert capsys.readouterr().out == "frog\n"
 
 
 def test_the_commands_and_targets_exist(readme: str, repository: Path) -> None:
     commands = set(re.findall(r"`falconet ([a-z]+)", readme))
-    assert {"predict", "serve", "train", "evaluate", "export"} <= commands <= set(COMMANDS)
+    assert {"deploy", "doctor", "gateway", "migrate"} <= commands <= set(COMMANDS)
     targets = set(re.findall(r"make ([a-z]+)", readme))
     makefile = (repository / "Makefile").read_text()
     assert {"serve", "test"} <= targets

@@ -150,7 +150,7 @@ def test_predictions_by_tls_and_key(
 @pytest.mark.parametrize(
     "target",
     [
-        "/models", "/models/cifar10", "/workflows", "/metrics", "/ping", "/api-description", "/",
+        "/models", "/models/cifar10", "/workflows", "/metrics", "/ping", "/api-description",
         "/predictions", "/predictions/", "/predictions/../models", "/predictions/%2e%2e/models",
         "/predict/../models", "//models", "/predictions/cifar10/../../models",
         "/predictions/cifar10%2f..%2f..%2fmodels", "/predictions/cifar10/1.0/x", "/wfpredict/x",
