@@ -53,16 +53,20 @@ def _serving_options(command: Any) -> Any:
         "max_pixels": "Maximum size of an image in pixels, height times width.",
         "precision": "Precision of the computation. auto: a worker measures at its first start "
         "which allowed precision is the fastest on its CPU. int8 needs --calibrate.",
+        "explanations": "Answer /explanations/MODEL: where the network looked. One takes as long "
+        "as dozens of predictions, which wait meanwhile.",
     }
     hints = get_type_hints(Serving)
     for field in reversed(fields(Serving)):
         if field.name not in helps:
             continue
+        hint = hints[field.name]
         command = click.option(
             f"--{field.name.replace('_', '-')}",
-            type=int if hints[field.name] is int else click.Choice(get_args(hints[field.name])),
+            is_flag=hint is bool,
+            type=hint if hint in (int, bool) else click.Choice(get_args(hint)),
             default=field.default,
-            show_default=True,
+            show_default=hint is not bool,
             help=helps[field.name],
         )(command)
     return command

@@ -76,6 +76,7 @@ MOST, FIRST, KEPT = 10_000, 96, 16
     type=click.IntRange(1),
     help="Maximum number of requests in one forward pass.  [default: that of OLD, or 16]",
 )
+@click.option("--explanations", is_flag=True, help="As that of falconet archive.")
 @calibration_options
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def migrate(
@@ -87,6 +88,7 @@ def migrate(
     threads: int | None,
     allow: tuple[str, ...],
     batch_size: int | None,
+    explanations: bool,
     calibrate: Path | None,
     least_agreement: float,
     as_json: bool,
@@ -121,7 +123,11 @@ def migrate(
             take_over(was, process, folder, read(images[:FIRST]), shape, allow)
             if samples:
                 keep(in_folder(samples, (*DEFAULT, *allow), KEPT), folder)
-            serving = replace(was.serving, batch_size=batch_size or was.serving.batch_size)
+            serving = replace(
+                was.serving,
+                batch_size=batch_size or was.serving.batch_size,
+                explanations=explanations,
+            )
             trial = try_out(folder, serving)
 
             def write(path: Path) -> None:

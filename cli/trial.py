@@ -1,5 +1,6 @@
 """A model is tried as it will be served, before it is packed."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ def try_out(folder: Path, serving: Serving, images: "Sequence[Pixels]" = ()) -> 
     Raises:
         ValueError: the model cannot be run, returns something else than finite numbers for each of
             its classes, mixes the images of a batch, or is to be served in a precision that it
-            cannot be.
+            cannot be, or with explanations that it cannot give.
     """
     from falconet.model.export import Parity
 
@@ -78,6 +79,8 @@ def try_out(folder: Path, serving: Serving, images: "Sequence[Pixels]" = ()) -> 
     exact = model.logits(files)
     if serving.batch_size > 1 and len(files) > 1:
         model.check_neighbours(files[:2], exact[:2])
+    if serving.explanations:
+        model.check_gradients(files[0])
     del model  # before another one is loaded
     found: dict[str, Tensor] = {"float32": exact}
     rounded: dict[str, Parity] = {}
@@ -173,6 +176,14 @@ class _Model:
                     f"{self._path}: what the model returns for an image depends on the others in "
                     f"its batch, by {moved:.2g}; use --batch-size 1"
                 )
+
+    def check_gradients(self, file: bytes) -> None:
+        """Make sure that what it says of an image can be explained."""
+        from falconet.handler.explainer import Explainer
+
+        with self._errors():
+            explainer = Explainer(self._path, self._classifier)
+            explainer.explain(self._classifier.decoder.decode(file), None, math.inf)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "application/json"
 
 
+class Body(NamedTuple):
+    """Of a response."""
+
+    content_type: str
+    content: bytes
+
+
 class Json(str):
     """What is JSON already."""
 
@@ -79,6 +86,11 @@ class Served(NamedTuple):
 def failure(error: RequestError) -> dict[str, Any]:
     """``{"success": false, "error": {"code": ..., "message": ...}}``."""
     return {"success": False, "error": {"code": error.status.value, "message": error.message}}
+
+
+def body(answer: Any) -> Body:
+    """As :func:`encode`, to be sent."""
+    return Body(CONTENT_TYPE, encode(answer))
 
 
 def encode(answer: Any) -> bytes:

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,8 @@ class Classifier:
                 f"spec.json: expected a format of {READABLE}, got {spec.get('format')!r}; the "
                 "archive was made by another version of falconet"
             )
-        self._spec, self._threads = spec, threads
+        self.spec: dict[str, Any] = spec
+        self._threads = threads
         checked = Preprocessor.from_spec(spec, threads=1)
         image = (len(checked.mean), *checked.size)
         quantization = None
@@ -122,7 +123,7 @@ class Classifier:
         """Preprocess to what a network takes."""
         self.network = network
         self.preprocess = Preprocessor.from_spec(
-            self._spec,
+            self.spec,
             threads=self._threads,
             layout="NHWC",  # which is what torch's channels_last is in memory
             dtype="bfloat16" if network.dtype == torch.bfloat16 else "float32",

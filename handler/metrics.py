@@ -49,7 +49,7 @@ class Metrics:
         self._add({(BEGUN,): requests})
 
     def took(self, stage: str, seconds: float) -> None:
-        """Time that a stage took: ``decode``, ``preprocess`` or ``inference``."""
+        """Time that a stage took: ``decode``, ``preprocess``, ``inference`` or ``explain``."""
         bucket = _BOUND_LABELS[bisect_left(BOUNDS, seconds)]
         self._add({(STAGE_SECONDS, stage): seconds, (STAGE_BUCKETS, stage, bucket): 1})
 

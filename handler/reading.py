@@ -41,10 +41,10 @@ def read(fields: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
     Raises:
         RequestError: 400 for a request that is none of these, 413 for one that is too much.
     """
-    encoding = _header(headers, ENCODING_HEADER)
+    encoding = header(headers, ENCODING_HEADER)
     if encoding is not None and "body" in fields:
         fields = {**fields, "body": _unpacked(fields["body"], *encoding)}
-    form_type = _header(headers, form.TYPE_HEADER)
+    form_type = header(headers, form.TYPE_HEADER)
     if form_type is not None and isinstance(fields.get("body"), (bytes, bytearray)):
         fields = form.read(fields["body"], form_type[1])
     names = [name for name in FIELDS if name in fields] or list(fields)
@@ -131,7 +131,7 @@ def _unpacked(body: Any, header: str, value: str) -> Any:
 
 def _json_length(headers: Mapping[str, Any], length: int) -> int:
     """How much of a body is JSON."""
-    found = _header(headers, LENGTH_HEADER)
+    found = header(headers, LENGTH_HEADER)
     if found is None:
         return length
     name, value = found
@@ -143,7 +143,7 @@ def _json_length(headers: Mapping[str, Any], length: int) -> int:
     return int(value)
 
 
-def _header(headers: Mapping[str, Any], name: str) -> tuple[str, str] | None:
+def header(headers: Mapping[str, Any], name: str) -> tuple[str, str] | None:
     """A header's name as it was sent, and its value; ``name`` is in lower case."""
     return next(
         (

@@ -28,13 +28,17 @@ class ServerTiming:
         """Count a stage of some images.
 
         Args:
-            stage: ``decode``, ``preprocess`` or ``inference``.
+            stage: ``decode``, ``preprocess``, ``inference`` or ``explain``.
             seconds: that it took; for images together it counts for each of their requests once.
             requests: the index of each image's request.
         """
         for request in set(requests):
             stages = self._stages[request]
             stages[stage] = stages.get(stage, 0.0) + seconds
+
+    def total(self, stage: str) -> float:
+        """Seconds of a stage, of all requests together."""
+        return sum(stages.get(stage, 0.0) for stages in self._stages)
 
     def header(self, request: int) -> str:
         """The value of the header, in milliseconds."""

@@ -21,14 +21,14 @@ from falconet.native.budget import PIXELS
 from falconet.native.decode import Decoded, Encoded
 from falconet.native.errors import ImageError
 
-from . import MODELS, PRECISION, THREADS, answer, wire
+from . import MODELS, PRECISION, THREADS, answer, explainer, wire
 from .classifier import Classifier, Prediction, Rows
-from .errors import RequestError, request_error
+from .errors import RequestError, bad_request, request_error
 from .fastest import available, load_fastest
 from .metrics import Metrics
 from .network import Precision, can_quantize
 from .quantization import QuantizationError
-from .reading import read
+from .reading import header, read
 from .request import Request
 from .server_timing import HEADER, START_HEADER, VERSION_HEADER, ServerTiming
 from .trace import tracer
@@ -54,8 +54,8 @@ class PendingImage:
     image: Encoded | Decoded
 
 
-# What a request came to: the predictions of each of its images, or what is wrong.
-Outcome = tuple[Request | None, list[list[Prediction]] | RequestError]
+# What a request came to: the predictions of each of its images, an explanation, or what is wrong.
+Outcome = tuple[Request | None, list[list[Prediction]] | answer.Body | RequestError]
 
 
 class Service:
@@ -77,6 +77,11 @@ class Service:
         Image.MAX_IMAGE_PIXELS = None  # max_pixels is checked on the header, before Pillow would
 
         self.classifier = self._load(context, options)
+        self._explainer: explainer.Explainer | None = None
+        if options.get("explanations", False):
+            folder = Path(context.system_properties["model_dir"])
+            file = folder / context.manifest["model"]["serializedFile"]
+            self._explainer = explainer.Explainer(file, self.classifier)
         wire.install()
         model = context.model_name, str(context.manifest["model"].get("modelVersion", ""))
         self._served = answer.Served(*model, self.classifier.form)
@@ -147,18 +152,20 @@ class Service:
             outcomes = [(None, _internal_error("a batch could not be answered"))] * len(batch)
         # The only place where outcomes become responses.
         for i, (request, outcome) in enumerate(outcomes):
-            status, body = _response(request, outcome, self._served)
+            status, (content_type, body) = _response(request, outcome, self._served)
             if status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 # What was wrong is above; this is for whoever has the gateway's log.
                 request_id = context.get_request_header(i, "X-Request-Id")
                 logger.error("request %s failed", request_id or "without an id")
-            context.set_response_content_type(i, answer.CONTENT_TYPE)
+            context.set_response_content_type(i, content_type)
             context.set_response_status(status.value, status.phrase, i)
             context.set_response_header(i, HEADER, self._timing.header(i))
             context.set_response_header(i, VERSION_HEADER, self._served.version)
             statuses.append(status.value)
             answers.append(body)
-        self._metrics.answered(statuses, images, perf_counter() - began)
+        # How soon predictions are answered decides how many the gateway lets in.
+        seconds = perf_counter() - began - self._timing.total("explain")
+        self._metrics.answered(statuses, images, seconds)
         trace, self._trace = self._trace, None
         if trace is not None:
             trace.answered(statuses)
@@ -174,13 +181,12 @@ class Service:
         requests: list[Request | None] = [None] * len(batch)
         errors: dict[int, RequestError] = {}
         waiting: list[PendingImage] = []
+        explanations: list[int] = []
         for i, fields in enumerate(batch):
             try:
                 if context.get_request_header(i, "explain") == "True":
-                    raise RequestError(
-                        HTTPStatus.NOT_IMPLEMENTED,
-                        "explanations are not available; ask /predictions",
-                    )
+                    explanations.append(i)
+                    continue
                 requests[i] = request = read(fields, context.get_all_request_header(i))
                 waiting += self._open(i, request)
             except RequestError as error:
@@ -197,7 +203,50 @@ class Service:
         outcomes: list[Outcome] = [
             (request, errors.get(i, predictions[i])) for i, request in enumerate(requests)
         ]
+        # Last, as they take longest; a batch is answered as a whole.
+        left = explainer.SECONDS
+        for i in explanations:
+            began = perf_counter()
+            outcomes[i] = self._explain(i, batch[i], context.get_all_request_header(i), left)
+            left -= perf_counter() - began
         return outcomes, len(waiting)
+
+    def _explain(
+        self, index: int, fields: Mapping[str, Any], headers: Mapping[str, str], seconds: float
+    ) -> Outcome:
+        """What a request for an explanation came to, in so many seconds."""
+        began = perf_counter()
+        request: Request | None = None
+        opened: list[PendingImage] = []
+        try:
+            if self._explainer is None:
+                raise RequestError(
+                    HTTPStatus.NOT_IMPLEMENTED,
+                    "explanations are not available, as the archive was packed without them; pack "
+                    "it again with falconet archive --explanations",
+                )
+            if seconds <= 0:
+                raise RequestError(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "other explanations have taken the time that there is for them; try again",
+                )
+            request = read(fields, headers)
+            opened = self._open(index, request)
+            if len(opened) != 1:
+                raise bad_request(f"expected one image to explain, got {len(opened)}")
+            pixels = self.classifier.decode(opened[0].image)
+            _, label = header(headers, explainer.CLASS_HEADER.lower()) or ("", None)
+            _, accept = header(headers, "accept") or ("", "")
+            return request, self._explainer.explain(pixels, label, seconds).body(accept)
+        except RequestError as error:
+            return request, error
+        except ImageError as error:
+            return request, _with_image_name(request_error(error), opened[0].name)
+        except Exception:  # a bug, no memory, or a network without gradients
+            return request, _internal_error("an image could not be explained")
+        finally:
+            if opened:
+                self._took("explain", began, perf_counter(), opened)
 
     def _open(self, index: int, request: Request) -> list[PendingImage]:
         """The request's images, which share its limit of pixels."""
@@ -295,17 +344,21 @@ def _device(gpu: int | None) -> str:
 
 
 def _response(
-    request: Request | None, outcome: list[list[Prediction]] | RequestError, served: answer.Served
-) -> tuple[HTTPStatus, bytes]:
+    request: Request | None,
+    outcome: list[list[Prediction]] | answer.Body | RequestError,
+    served: answer.Served,
+) -> tuple[HTTPStatus, answer.Body]:
     """Status and body of an answer."""
+    if isinstance(outcome, answer.Body):
+        return HTTPStatus.OK, outcome
     if not isinstance(outcome, RequestError):
         try:
             assert request is not None
-            return HTTPStatus.OK, answer.encode(request.success(outcome, served))
+            return HTTPStatus.OK, answer.body(request.success(outcome, served))
         except Exception:
             outcome = _internal_error("a request could not be answered")
     failure = answer.failure if request is None else request.failure
-    return outcome.status, answer.encode(failure(outcome))
+    return outcome.status, answer.body(failure(outcome))
 
 
 def _with_image_name(error: RequestError, name: str) -> RequestError:

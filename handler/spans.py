@@ -63,7 +63,7 @@ class Trace:
         """A stage of an image, or of images together; safe to call from any thread.
 
         Args:
-            stage: ``decode``, ``preprocess`` or ``inference``.
+            stage: ``decode``, ``preprocess``, ``inference`` or ``explain``.
             began, ended: as ``perf_counter`` has it.
             requests: for each image, the index of the request that it came with.
         """

@@ -52,6 +52,8 @@ class Serving:
             ``precisions``, which a worker measures. If the CPU has no instructions
             for int8, ``"int8"`` is served as ``"auto"``.
         precisions: those in which the model was found to agree with itself in float32.
+        explanations: whether workers explain predictions, which takes dozens of passes through the
+            network for one image, and memory for the model in float32 besides.
     """
 
     workers: int = 0
@@ -63,10 +65,11 @@ class Serving:
     max_pixels: int = 50_000_000
     precision: Literal["auto", "int8", "bfloat16", "float32"] = "auto"
     precisions: tuple[str, ...] = ("bfloat16", "float32")
+    explanations: bool = False
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name in ("precision", "precisions"):
+            if name in ("precision", "precisions", "explanations"):
                 continue
             least = 0 if name in ("workers", "threads") else 1
             if value < least:
@@ -86,6 +89,7 @@ class Serving:
                     "max_pixels": self.max_pixels,
                     "precision": self.precision,
                     "precisions": list(self.precisions),
+                    "explanations": self.explanations,
                 },
             },
             sort_keys=False,

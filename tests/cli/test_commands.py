@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -252,6 +253,8 @@ class Fixed(torch.nn.Module):
             return means / 0 - means / 0
         if self.kind == "mixing":
             return means - x.amax() * torch.tensor([1.0, 2.0, 3.0])
+        if self.kind == "steps":
+            return torch.round(means * 100).long().float()
         if self.kind == "five":
             return torch.cat([means, means[:, :2]], 1)
         return means * 100
@@ -288,6 +291,22 @@ def test_a_model_that_would_not_serve_is_not_packed(
     if kind == "mixing":
         run("archive", folder, "--output", mar, "--batch-size", 1)
         assert mar.exists()
+
+
+def test_a_model_without_gradients_is_not_packed_with_explanations(tmp_path: Path) -> None:
+    mar = tmp_path / "stranger.mar"
+    folders = {kind: stranger(tmp_path / kind, kind) for kind in ("good", "steps")}
+    refused = run("archive", folders["steps"], "--output", mar, "--explanations")
+    assert refused.exit_code == 1
+    assert "does not require grad" in refused.output
+    assert not mar.exists()
+    assert run("archive", folders["steps"], "--output", mar).exit_code == 0
+    for options in ([], ["--explanations"]):
+        result = run("archive", folders["good"], "--output", mar, "--json", *options)
+        assert json.loads(result.output)["explanations"] is bool(options)
+        with zipfile.ZipFile(mar) as archive:
+            config = yaml.safe_load(archive.read("model-config.yaml"))
+        assert config["falconet"]["explanations"] is bool(options)
 
 
 def test_a_model_without_images_is_tried_on_made_ones(tmp_path: Path) -> None:

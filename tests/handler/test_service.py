@@ -231,7 +231,7 @@ def test_explanations_are_refused_for_their_request_only(
     headers = [{"explain": "True"}, {"describe": "True"}]
     (status, body), (other, _) = ask(service, [request, request], exported, headers)
     assert (status, other) == (501, 200)
-    assert "explanations are not available" in body["error"]["message"]
+    assert "explanations are not available, as the archive" in body["error"]["message"]
 
 
 def test_a_image_that_breaks_the_batch_fails_alone(
