@@ -19,7 +19,7 @@ from . import nginx_files, nginx_folder
 from .certificate import Certificate
 from .clients import file_names, read_clients
 from .errors import ServerError
-from .limits import Limits
+from .limits import EXPLANATIONS, Limits
 from .nginx_config import (
     TEMPLATES,
     UPSTREAMS,
@@ -129,6 +129,7 @@ class Gateway:
                 "RATE": str(limits.rate_limit),
                 "BURST": str(limits.burst),
                 "ANSWER_SECONDS": str(limits.timeout),
+                "EXPLANATIONS": str(EXPLANATIONS),
                 "CONNECTIONS": str(limits.max_concurrency_per_address),
                 "TRUSTED": trusted_proxies(trusted),
                 "ORIGINS": allowed_origins(origins),

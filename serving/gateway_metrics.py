@@ -26,7 +26,8 @@ _BOUND_LABELS = (*map(str, BOUNDS), "+Inf")
 # A line of the access log, as nginx.conf writes it.
 _LINE = re.compile(
     r'"client":"(?P<client>[^"]*)","method":"[^"]*",'
-    r'"path":"(?P<path>(?:/(?:predict|predictions|v[12]/models)/(?P<model>[^/:"]+))?[^"]*)",'
+    r'"path":"(?P<path>(?:/(?:predict|predictions|explanations|v[12]/models)/(?P<model>[^/:"]+))?'
+    r'[^"]*)",'
     r'"asked":"[^"]*","status":(?P<status>\d+),"bytes":\d+,"seconds":(?P<seconds>[\d.]+),'
     # An upstream without an address is one that had no place for the request.
     r'"traceparent":"[^"]*","upstream":"(?P<address>[\d.:]*)[^"]*","upstream_status":"[^"]*",'

@@ -9,6 +9,8 @@ LARGER = {"middling": 1_000_000, "large": 5_000_000, "very_large": 20_000_000}
 # Limits of concurrent requests: level 0 has ``max_concurrency`` and ``memory`` as they are, each
 # further level a third of the level before.
 LEVEL_COUNT, LEVEL_RATIO = 5, 3
+# Concurrent requests for explanations, of all clients and models: each holds up a worker.
+EXPLANATIONS = 2
 # Of the timeout of a response, the share that a request may wait for those before it.
 MAX_WAIT_SHARE = 0.5
 

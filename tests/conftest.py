@@ -120,14 +120,15 @@ def small_weights() -> Weights:
 
 @pytest.fixture(scope="session")
 def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real TorchServe with the shipped model, on free ports.
+    """A real TorchServe with the shipped model, and explanations, on free ports.
 
     Its model store also holds ``patient.mar``, the same model, whose batches wait for 16
     requests, longer than any test does.
     """
     folder = tmp_path_factory.mktemp("server")
     store = folder / "store"
-    archive(exported, store / "cifar10.mar", handler=ENTRY)
+    explaining = Serving(explanations=True)
+    archive(exported, store / "cifar10.mar", handler=ENTRY, serving=explaining)
     configuration = Configuration.load(inference=0, management=0, metrics=0)
     configuration = configuration.fit(replace(Profile.of_machine("small"), workers=1))
     running = Server.start([store / "cifar10.mar"], folder / "state", configuration)

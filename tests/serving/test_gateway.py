@@ -154,7 +154,8 @@ def test_predictions_by_tls_and_key(
         "/predictions", "/predictions/", "/predictions/../models", "/predictions/%2e%2e/models",
         "/predict/../models", "//models", "/predictions/cifar10/../../models",
         "/predictions/cifar10%2f..%2f..%2fmodels", "/predictions/cifar10/1.0/x", "/wfpredict/x",
-        "/v1/models/cifar10", "/v2/models/cifar10", "/v2/repository/index", "/explanations/cifar10",
+        "/v1/models/cifar10", "/v2/models/cifar10", "/v2/repository/index", "/explanations",
+        "/explanations/cifar10/1.0/x", "/explanations/../models", "/v1/models/cifar10:explain",
         "/predictions/cifar10;x=/models", "/PREDICT", "/predict%00", "/token?type=management",
     ],
 )  # fmt: skip
@@ -193,6 +194,39 @@ def test_limits_are_told_as_such(start: Start, samples: list[Path], server: Serv
     assert other.status_code == 200
     wrong = requests.get(url, headers=KEY, timeout=TIMEOUT)
     assert (wrong.status_code, wrong.headers["Allow"]) == (405, "POST, PUT")
+
+
+def test_explanations(start: Start, samples: list[Path], server: Server) -> None:
+    url = f"http://127.0.0.1:{start().port}"
+    frog = samples[4].read_bytes()
+    named = {**KEY, "X-Explain-Class": "cat"}
+    for path, headers, label in (
+        ("/explanations/cifar10", KEY, "frog"),
+        ("/explanations/cifar10/1.0", named, "cat"),
+    ):
+        for body in (frog, iter([frog])):
+            found = requests.post(url + path, data=body, headers=headers, timeout=TIMEOUT)
+            assert found.status_code == 200, found.text
+            assert found.json()["label"] == label
+            assert found.json()["attributions"]["shape"] == [32, 32]
+            assert "explain;dur=" in found.headers["Server-Timing"]
+            assert len(found.headers["X-Request-Id"]) == 32
+    with samples[4].open("rb") as file:
+        overlay = requests.post(
+            f"{url}/explanations/cifar10",
+            files={"image": file},
+            headers={**KEY, "Accept": "image/png"},
+            timeout=TIMEOUT,
+        )
+    assert overlay.headers["Content-Type"] == "image/png"
+    assert overlay.content.startswith(b"\x89PNG")
+    unknown = requests.post(f"{url}/explanations/cats", data=frog, headers=KEY, timeout=TIMEOUT)
+    assert unknown.status_code == 404
+    # Not by another path, where there is no limit.
+    smuggled = requests.post(
+        f"{url}/predict", data=frog, headers={**KEY, "explain": "True"}, timeout=TIMEOUT
+    )
+    assert smuggled.json()["predictions"][0]["label"] == "frog"
 
 
 class Backend:
@@ -263,6 +297,29 @@ def test_more_than_can_be_answered(keys: Path, tmp_path: Path) -> None:
     assert slow.most == 4
     for status, retry, _ in found:
         assert retry == ("1" if status == 429 else None)
+
+
+def test_of_explanations_there_are_two_at_a_time(keys: Path, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with Backend(1.0) as slow:
+        gateway = Gateway.start(tmp_path, slow.port, ["cifar10"], keys, port=port)
+        try:
+            url = f"http://127.0.0.1:{port}"
+
+            def ask(path: str) -> tuple[str, int, str | None]:
+                answer = requests.post(url + path, data=b"x", headers=KEY, timeout=TIMEOUT)
+                return path, answer.status_code, answer.headers.get("Retry-After")
+
+            with ThreadPoolExecutor(12) as pool:
+                found = Counter(pool.map(ask, ["/explanations/cifar10", "/predict"] * 6))
+        finally:
+            gateway.stop()
+    assert found == {
+        ("/explanations/cifar10", 200, None): 2,
+        ("/explanations/cifar10", 429, "1"): 4,
+        ("/predict", 200, None): 6,
+    }
+    assert slow.asked == {"/explanations/cifar10": 2, "/predictions/cifar10": 6}
 
 
 def test_what_comes_in_pieces_counts_by_what_it_is(keys: Path, tmp_path: Path) -> None:

@@ -37,6 +37,6 @@ def test_the_server_is_as_its_description(server: Server, repository: Path, tmp_
         check=False,
     )
     assert finished.returncode == 0, finished.stdout
-    assert "Tested: 3" in finished.stdout
+    assert "Tested: 4" in finished.stdout
     # After all that it serves on, with the same worker.
     assert server.client.workers_ready("cifar10")

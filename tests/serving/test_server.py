@@ -252,16 +252,6 @@ def test_any_torchscript_classifier(server: Server, images: Path, tmp_path: Path
         assert prediction["probability"] == pytest.approx(probability, abs=1e-5)
 
 
-def test_explanations_are_refused(server: Server, samples: list[Path]) -> None:
-    response = requests.post(
-        f"{server.client.inference}/explanations/cifar10",
-        data=samples[0].read_bytes(),
-        timeout=TIMEOUT,
-    )
-    assert response.status_code == 501
-    assert "not available" in response.json()["error"]["message"]
-
-
 def test_an_unknown_model_is_a_clear_error(server: Server) -> None:
     with pytest.raises(ServerError, match=r"answered 404: (?s:.*)cifar11"):
         server.client.describe("cifar11")
