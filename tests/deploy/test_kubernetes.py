@@ -105,7 +105,7 @@ def test_kustomize_puts_it_together(
     spec = deployment["spec"]["template"]["spec"]
     containers = [*spec["containers"], *spec.get("initContainers", [])]
     assert len(containers) == (2 if "metrics" in components else 1)
-    assert {each["image"] for each in containers} == {"registry.example/falconet:0.1.0"}
+    assert {each["image"] for each in containers} == {"registry.example/falconet:1.0.0"}
     agree_on_volumes(spec)
 
 

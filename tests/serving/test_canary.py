@@ -93,7 +93,7 @@ def test_a_version_that_stands_the_trial_is_deployed_and_others_are_not(
         before = asked.answers["1.0"]
         steps: list[str] = []
         # However long answers take on a machine that has other work.
-        patient = replace(trial, slower=100.0)
+        patient = replace(trial, max_latency_ratio=100.0)
         assert canary(running, make("2.0"), patient, steps.append).version == "2.0"
         assert ask() == "2.0"
     assert asked.answers["1.0"] > before, "the old one served meanwhile"

@@ -17,7 +17,7 @@ import requests
 from falconet.serving.errors import ServerError
 from falconet.serving.page_server import MAX_BODY, PageServer, serve_page
 from falconet.serving.record import write
-from falconet.serving.store import to_serve
+from falconet.serving.store import archives_to_serve
 
 TIMEOUT = 60
 
@@ -72,7 +72,7 @@ def page(
     upstream: Upstream, make: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PageServer]:
     state = tmp_path_factory.mktemp("state")
-    content = to_serve(state, [make("2.0"), make("5.0", model="cats")])
+    content = archives_to_serve(state, [make("2.0"), make("5.0", model="cats")])
     write(state, *content)
     with serve_page(0, state) as started:
         started.inference = upstream.port

@@ -66,7 +66,7 @@ def test_models_come_change_and_go_beside_each_other(
             assert workers("cats") == others
         assert asked.answers.keys() == {"1.0", "2.0"}, asked.answers
         assert left.answers.keys() == {"5.0"}, left.answers
-        with pytest.raises(ServerError, match="pets is what the gateway"):
+        with pytest.raises(ServerError, match="pets is the default model of the gateway"):
             undeploy([server], "pets")
         with load(f"{url}/predict/cats", KEY, threads=2) as asked:
             undeploy([server], "cats")
