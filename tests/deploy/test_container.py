@@ -130,6 +130,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.long
 @pytest.mark.server
 @pytest.mark.timeout(600)
 def test_it_serves_where_it_runs_until_it_is_ended(

@@ -67,6 +67,7 @@ def migrated(old: Path, new: Path, *options: str) -> tuple[dict[str, Any], Spec]
         return json.loads(mar.read("proof.json")), Spec.from_json(mar.read("spec.json").decode())
 
 
+@pytest.mark.long
 def test_an_eager_image_classifier_answers_as_before(tmp_path: Path) -> None:
     config = "maxWorkers: 2\nminWorkers: 1\nbatchSize: 4\npt2:\n  compile:\n    enable: false\n"
     old = stock(tmp_path / "old", eager=True, names=NAMES, config=config)

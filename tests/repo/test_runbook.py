@@ -24,6 +24,7 @@ def commands(page: Path) -> list[str]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.server
 @pytest.mark.needs(*PROGRAMS)
 def test_the_runbook_can_be_followed(repository: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ FIELDS += ["hold_out=stratified", "validation=60", "keep=last"]
 FIELDS += ["rotate=10", "shift=0.1", "flip=random", "translate=2", "cutout=6"]
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one(colors: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["-m", "falconet.cli", "train", "lenet", *FIELDS]
