@@ -53,8 +53,8 @@ def _serving_options(command: Any) -> Any:
         "max_pixels": "Maximum size of an image in pixels, height times width.",
         "precision": "Precision of the computation. auto: a worker measures at its first start "
         "which allowed precision is the fastest on its CPU. int8 needs --calibrate.",
-        "explanations": "Answer /explanations/MODEL: where the network looked. One takes as long "
-        "as dozens of predictions, which wait meanwhile.",
+        "explanations": "Enable POST /explanations/MODEL, which shows the parts of an image that a "
+        "prediction depends on. One takes as long as dozens of predictions, which wait meanwhile.",
     }
     hints = get_type_hints(Serving)
     for field in reversed(fields(Serving)):

@@ -76,7 +76,11 @@ MOST, FIRST, KEPT = 10_000, 96, 16
     type=click.IntRange(1),
     help="Maximum number of requests in one forward pass.  [default: that of OLD, or 16]",
 )
-@click.option("--explanations", is_flag=True, help="As that of falconet archive.")
+@click.option(
+    "--explanations",
+    is_flag=True,
+    help="Enable POST /explanations/MODEL, as --explanations of falconet archive does.",
+)
 @calibration_options
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def migrate(

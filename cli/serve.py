@@ -116,7 +116,7 @@ def start(
     if not archives:
         archives = [DEFAULT_ARCHIVE]
         if not DEFAULT_ARCHIVE.exists():
-            click.echo(f"packing the model that comes along into {DEFAULT_ARCHIVE}")
+            click.echo(f"packing the included CIFAR-10 model into {DEFAULT_ARCHIVE}")
             make_archive(None, DEFAULT_ARCHIVE)
     check_ours(archives)
     handle_stop_signals()
@@ -177,8 +177,8 @@ def serve(
     """
     if page and background:
         raise click.UsageError(
-            "--page ends with this command, so that it does not go with --background; use "
-            "`falconet gateway`, whose page is at /"
+            "--page cannot be combined with --background, because the page runs in this process; "
+            "use `falconet gateway`, whose page is at /"
         )
     began = time.monotonic()
     with contextlib.ExitStack() as stack:

@@ -32,7 +32,7 @@ def http_options(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"expected a URL like https://images.example.com, got {url!r}")
-    if parts.query or parts.fragment or parts.username is not None:
+    if re.search(r"[?#\s\x00-\x1f\x7f]", url) or parts.username is not None or parts.port == 0:
         raise ValueError("expected a URL without a query, a fragment, a user or a password")
     if api_key is not None and not re.fullmatch(r"[!-~]+", api_key):
         # The key itself is not quoted: messages end up in logs.

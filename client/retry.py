@@ -43,4 +43,4 @@ class Retry:
         if not stated <= self.max_delay:
             return None
         delay: float = max(usual * random.uniform(0.5, 1.0), stated * random.uniform(1.0, 1.5))
-        return delay
+        return min(delay, self.max_delay)

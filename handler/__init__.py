@@ -20,5 +20,7 @@ LENGTH_HEADER = "inference-header-content-length"
 # Metrics of every version of a model: requests whose batch has come, and requests answered.
 BEGUN = "falconet_requests_begun_total"
 REQUESTS = "falconet_requests_total"
-# Seconds that workers have spent on batches in which a request got status 200.
+# Of predictions alone: those that got status 200, and the seconds that workers have spent on
+# batches with one.
+SUCCEEDED = "falconet_predictions_succeeded_total"
 BATCH_SECONDS = "falconet_batch_seconds_total"

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,7 +20,7 @@ from falconet.native.decode import gray
 from .classifier import Classifier
 from .errors import bad_request, quoted
 from .explanation import Explanation
-from .gradients import integrated_gradients
+from .gradients import MIN_STEPS, integrated_gradients, too_slow
 
 logger = logging.getLogger(__name__)
 
@@ -74,19 +75,26 @@ class Explainer:
                 parameter.requires_grad_(False)
             logger.info("explanations in float32, of a model of its own")
 
-    def explain(self, pixels: Pixels, label: str | None, seconds: float) -> Explanation:
+    def explain(self, pixels: Pixels, label: str | None, deadline: float) -> Explanation:
         """Say which pixels speak for a class.
 
         Args:
             pixels: ``(height, width, 3)`` uint8, RGB, of any size.
             label: of the class, which may be percent-encoded; ``None`` for the best one.
-            seconds: that the gradients may take.
+            deadline: as ``perf_counter`` has it.
 
         Raises:
             RequestError: 400, there is no such class; 503, there is too little time.
             RuntimeError: the model has no gradients.
             ValueError: they are not finite.
         """
+        try:
+            return self._explain(pixels, label, deadline)
+        finally:
+            if self._classifier.network.device.type == "cuda":
+                torch.cuda.empty_cache()  # gradients take far more than predictions
+
+    def _explain(self, pixels: Pixels, label: str | None, deadline: float) -> Explanation:
         self.load()
         classifier = self._classifier
         wanted = None if label is None else _number(label, classifier.classes)
@@ -96,11 +104,15 @@ class Explainer:
         on_device = image.to(classifier.network.device)
         # As it is written: to optimize it takes longer than an explanation.
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+            began = perf_counter()
             with torch.no_grad():
                 found = classifier.probabilities(self._model(on_device.clone()).float().cpu())[0]
+            # A gradient takes at least as long, and cannot be stopped.
+            if perf_counter() + MIN_STEPS * (perf_counter() - began) > deadline:
+                raise too_slow()
             number = int(found.argmax()) if wanted is None else wanted
             attributions, steps = integrated_gradients(
-                lambda points: self._model(points)[:, number], on_device, seconds
+                lambda points: self._model(points)[:, number], on_device, deadline
             )
         if not attributions.isfinite().all():
             raise ValueError("the model's gradients are not finite")

@@ -22,7 +22,7 @@ PLANNED = 0.75
 
 
 def integrated_gradients(
-    score: Callable[[Tensor], Tensor], image: Tensor, seconds: float
+    score: Callable[[Tensor], Tensor], image: Tensor, deadline: float
 ) -> tuple[Tensor, int]:
     """Attributions that add up to the image's score less the baseline's, up to the rule's error.
 
@@ -32,8 +32,8 @@ def integrated_gradients(
     Args:
         score: of ``(1, C, height, width)`` numbers one number, by operators with a gradient.
         image: ``(1, C, height, width)`` float32, as the network takes it.
-        seconds: that it may take. As many steps are taken as fit, from :data:`MIN_STEPS` to
-            :data:`MAX_STEPS`.
+        deadline: as ``perf_counter`` has it. As many steps are taken as fit before, from
+            :data:`MIN_STEPS` to :data:`MAX_STEPS`.
 
     Returns:
         attributions, as the image's shape, float32 on the CPU; and the number of steps.
@@ -51,23 +51,24 @@ def integrated_gradients(
     began = perf_counter()
     middle = gradient(0.5)
     took = perf_counter() - began
-    pairs = min(MAX_STEPS // 2, PLANNED * (seconds - took) / took / 2)
+    pairs = min(MAX_STEPS // 2, PLANNED * (deadline - perf_counter()) / took / 2)
     # The fewest are tried in any case, as the first may have waited for what else the machine does.
     steps = max(MIN_STEPS, 1 + 2 * int(pairs))
     points, weights = np.polynomial.legendre.leggauss(steps)
     total = torch.zeros_like(middle)
     for point, weight in zip(points.tolist(), weights.tolist(), strict=True):
-        if perf_counter() - began > seconds:
-            raise _too_slow(seconds)
+        if perf_counter() > deadline:
+            raise too_slow()
         # From the interval of -1 to 1 to that of 0 to 1.
         total += weight / 2 * (gradient((point + 1) / 2) if point else middle)
     return image.cpu() * total, steps
 
 
-def _too_slow(seconds: float) -> RequestError:
+def too_slow() -> RequestError:
+    """That there is no time for the fewest steps."""
     return RequestError(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        f"an explanation takes at least {MIN_STEPS} passes through the network, which took longer "
-        f"than the {seconds:.1f} s that there are for it; try again when the server has less to "
-        "do, or give its workers more threads",
+        f"an explanation takes at least {MIN_STEPS} passes through the network, which take longer "
+        "than the time that there is for it; try again when the server has less to do, or give its "
+        "workers more threads",
     )

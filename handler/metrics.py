@@ -9,7 +9,7 @@ from http import HTTPStatus
 from ts.metrics.caching_metric import CachingMetric
 from ts.metrics.metric_type_enum import MetricTypes
 
-from . import BATCH_SECONDS, BEGUN, REQUESTS
+from . import BATCH_SECONDS, BEGUN, REQUESTS, SUCCEEDED
 from .interval import report_seconds
 
 # serving/conf/metrics.yaml declares the same; TorchServe drops what it does not know.
@@ -53,17 +53,22 @@ class Metrics:
         bucket = _BOUND_LABELS[bisect_left(BOUNDS, seconds)]
         self._add({(STAGE_SECONDS, stage): seconds, (STAGE_BUCKETS, stage, bucket): 1})
 
-    def answered(self, statuses: Sequence[int], images: int, seconds: float) -> None:
+    def answered(
+        self, statuses: Sequence[int], images: int, seconds: float, explained: int = 0
+    ) -> None:
         """A batch is done.
 
         Args:
             statuses: HTTP's, of each request.
             images: in all of them.
-            seconds: that the worker spent on the batch. Kept of batches with a status 200 alone:
-                errors are cheap, and say nothing of what others will take.
+            seconds: that the worker spent on the batch, without explanations. Counted if a
+                prediction got status 200: errors are cheap, and say nothing of what others take.
+            explained: requests for explanations that got status 200.
         """
         sums: dict[tuple[str, ...], float] = {(BATCHES,): 1, (IMAGES,): images}
-        if HTTPStatus.OK in statuses:
+        succeeded = statuses.count(HTTPStatus.OK) - explained
+        if succeeded:
+            sums[SUCCEEDED,] = succeeded
             sums[BATCH_SECONDS,] = seconds
         for status in statuses:
             sums[REQUESTS, str(status)] = sums.get((REQUESTS, str(status)), 0) + 1

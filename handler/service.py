@@ -165,7 +165,11 @@ class Service:
             answers.append(body)
         # How soon predictions are answered decides how many the gateway lets in.
         seconds = perf_counter() - began - self._timing.total("explain")
-        self._metrics.answered(statuses, images, seconds)
+        explained = sum(
+            status == HTTPStatus.OK and context.get_request_header(i, "explain") == "True"
+            for i, status in enumerate(statuses)
+        )
+        self._metrics.answered(statuses, images, seconds, explained)
         trace, self._trace = self._trace, None
         if trace is not None:
             trace.answered(statuses)
@@ -237,7 +241,7 @@ class Service:
             pixels = self.classifier.decode(opened[0].image)
             _, label = header(headers, explainer.CLASS_HEADER.lower()) or ("", None)
             _, accept = header(headers, "accept") or ("", "")
-            return request, self._explainer.explain(pixels, label, seconds).body(accept)
+            return request, self._explainer.explain(pixels, label, began + seconds).body(accept)
         except RequestError as error:
             return request, error
         except ImageError as error:

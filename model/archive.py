@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -182,9 +182,18 @@ def calibration_file(weights: Path) -> Path:
 
 def archive_workers(archive: Path) -> int:
     """How many workers an archive names; 0 where it leaves that to the server."""
+    return int(_config(archive).get("minWorkers", 0))
+
+
+def has_explanations(archive: Path) -> bool:
+    """Whether a model was packed with explanations."""
+    return bool(_config(archive).get("falconet", {}).get("explanations", False))
+
+
+def _config(archive: Path) -> dict[str, Any]:
     with zipfile.ZipFile(archive) as mar:
-        config = yaml.safe_load(mar.read(CONFIG)) if CONFIG in mar.namelist() else {}
-    return int(config.get("minWorkers", 0))
+        config = yaml.safe_load(mar.read(CONFIG)) if CONFIG in mar.namelist() else None
+    return config or {}
 
 
 def check(folder: Path, output: Path, version: str) -> None:

@@ -67,7 +67,7 @@ class Proof:
     def __str__(self) -> str:
         of = f"{self.images} {'generated ' if self.made else ''}images"
         said = (
-            f"the same class on {self.same_top1} of {of}, {self.classes_named} different; "
+            f"the same class on {self.same_top1} of {of} ({self.classes_named} classes occur); "
             f"probabilities differ by at most {self.probability_difference:.1g}\n"
         )
         if self.same_bytes is None:

@@ -7,7 +7,7 @@ import httpx
 
 from falconet.client import Client as PredictionClient
 from falconet.client import ConnectionFailedError, Result, Retry
-from falconet.handler import BATCH_SECONDS, BEGUN, REQUESTS
+from falconet.handler import BATCH_SECONDS, BEGUN, REQUESTS, SUCCEEDED
 
 from .counts import Counts
 from .errors import ServerError
@@ -146,7 +146,7 @@ class Client:
         return Counts(
             begun=None if begun is None else round(begun),
             answered=round(_sum(text, REQUESTS, of_version) or 0),
-            succeeded=round(_sum(text, REQUESTS, {**of_version, "status": "200"}) or 0),
+            succeeded=round(_sum(text, SUCCEEDED, of_version) or 0),
             seconds=_sum(text, BATCH_SECONDS, of_version) or 0.0,
         )
 

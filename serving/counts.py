@@ -10,8 +10,8 @@ class Counts(NamedTuple):
         begun: requests that came to a worker; ``None`` where the handler is not ours, and counts
             nothing.
         answered: requests that got a response, an error or not.
-        succeeded: those that got status 200.
-        seconds: that workers have spent on batches in which a request got status 200.
+        succeeded: predictions that got status 200.
+        seconds: that workers have spent on batches in which a prediction got status 200.
     """
 
     begun: int | None

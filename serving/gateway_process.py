@@ -37,7 +37,7 @@ def hold_pid_lock(folder: Path, command: str) -> Iterator[None]:
     file = lock(folder / FILE_NAME, LOCK_SECONDS)
     if file is None:
         refuse_another(folder)
-        raise ServerError(f"another command looks at {folder / FILE_NAME}; repeat this one")
+        raise ServerError(f"another command is using {folder / FILE_NAME}; repeat this one")
     with file:
         file.truncate(0)
         file.write(f"{os.getpid()} {command}\n")

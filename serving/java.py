@@ -60,4 +60,4 @@ def java_version(java: Path) -> int:
 
 
 def _describe(version: int) -> str:
-    return f"Java {version}" if version else "not a Java that runs"
+    return f"Java {version}" if version else "could not be run"

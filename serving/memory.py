@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import psutil
 
-from falconet.model.archive import MODEL, archive_workers
+from falconet.model.archive import MODEL, archive_workers, has_explanations
 from falconet.native.cores import own_groups
 
 from .errors import ServerError
@@ -32,7 +32,8 @@ class Need(NamedTuple):
         """Bytes of each, about."""
         with zipfile.ZipFile(self.archive) as mar:
             sizes = [info.file_size for info in mar.infolist() if info.filename == MODEL]
-        return WORKER + TIMES * sum(sizes)
+        # The first explanation loads the model once more.
+        return WORKER + (TIMES + has_explanations(self.archive)) * sum(sizes)
 
 
 def check_fits(needs: Iterable[Need], java: int = 0) -> None:

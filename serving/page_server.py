@@ -141,6 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # headers and body are written one after the other
 
     def do_GET(self) -> None:
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # its body is not read
         if not self._named_rightly():
             return
         if self.path in self.server.files.content:
@@ -161,9 +163,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         # What has a body that is not read leaves nothing to read the next request from.
         self.close_connection = True
-        if not self._named_rightly():
+        if not self._named_rightly() or not self._from_page():
             return
-        length = self.headers.get("Content-Length", "")
+        lengths = self.headers.get_all("Content-Length", [])
+        length = lengths[0] if len(lengths) == 1 else ""
         if not ASKED.fullmatch(self.path):
             self._fail(HTTPStatus.NOT_FOUND, "unknown path; use /predictions/MODEL")
         elif not re.fullmatch("[0-9]{1,18}", length) or "Transfer-Encoding" in self.headers:
@@ -187,7 +190,12 @@ class _Handler(BaseHTTPRequestHandler):
             START_HEADER: f"t={time.time():.3f}",
         }
         label = self.headers.get(CLASS_HEADER)
-        if label is not None and label.isprintable():
+        if label is not None:
+            if not (label.isascii() and label.isprintable()):
+                self._fail(
+                    HTTPStatus.BAD_REQUEST, f"{CLASS_HEADER}: expected a percent-encoded label"
+                )
+                return
             headers[CLASS_HEADER] = label
         if self.server.inference is None:
             self._unavailable()
@@ -218,6 +226,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._fail(
             HTTPStatus.MISDIRECTED_REQUEST, f"expected {HOST} or localhost as host, got {hosts}"
         )
+        return False
+
+    def _from_page(self) -> bool:
+        """Whether a request is from our page, or from no browser; another website's is refused."""
+        origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site")
+        if origin in (None, f"http://{self.headers['Host']}") and site in (
+            *(None, "same-origin", "none"),
+        ):
+            return True
+        self._fail(HTTPStatus.FORBIDDEN, "expected a request from this page, not from another one")
         return False
 
     def _drain(self, length: int) -> None:

@@ -174,7 +174,7 @@ def _prepare_again(deployment: Deployment, release: Release) -> None:
     path = deployment.server.store / release.file
     package = Package.verify(path)
     if identify(path) != release:
-        raise ServerError(f"{path}: not as it was when it was deployed")
+        raise ServerError(f"{path}: has changed since it was deployed")
     deployment.prepare(release, package, path, "rollback")
 
 

@@ -96,7 +96,8 @@ class Server:
             last = cls._last(folder)
             if last is not None and last.serving():
                 raise ServerError(
-                    f"a server runs here already (process {last.pid}); stop it with: falconet stop"
+                    f"a server already runs with this --state (process {last.pid}); stop it with: "
+                    "falconet stop"
                 )
             if last is not None:
                 # Workers whose server was killed have nobody to answer; what they unpacked goes

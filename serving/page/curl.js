@@ -1,5 +1,7 @@
 // The command that sends the same request.
 
+// What a terminal would take for a key or a command.
+const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** One line for a POSIX shell; the key itself is not in it. */
@@ -8,7 +10,7 @@ export function curlLine(path, fileName, withKey) {
     "curl",
     ...(withKey ? ["-H", quoted("X-Api-Key: KEY")] : []),
     "--data-binary",
-    quoted(`@${fileName}`),
+    quoted(CONTROL.test(fileName) ? "@IMAGE" : `@./${fileName}`),
     quoted(new URL(path, location.href).href),
   ].join(" ");
 }

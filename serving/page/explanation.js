@@ -5,7 +5,6 @@ import { element } from "./element.js";
 import { modelPath, request } from "./request.js";
 
 const CLASS_HEADER = "X-Explain-Class";
-const IN_HEADER = /^[\x20-\x7e]+$/;
 // Why there are none, by path: what one image is told of a model holds for the others.
 const unavailable = new Map();
 
@@ -33,7 +32,7 @@ export function explanation(file, { model, version }, labels, announce) {
   const show = async (label) => {
     button.disabled = true;
     try {
-      const headers = label === null ? {} : { [CLASS_HEADER]: label };
+      const headers = label === null ? {} : { [CLASS_HEADER]: encodeURIComponent(label) };
       const { body } = await request(path, { method: "POST", body: file, headers });
       button.hidden = true;
       result.replaceChildren(figure(body, labels, show));
@@ -64,7 +63,7 @@ function figure(body, labels, show) {
       overlay.hidden = !shown.checked;
     },
   });
-  const classes = [...new Set([body.label, ...labels.filter((each) => IN_HEADER.test(each))])];
+  const classes = [...new Set([body.label, ...labels])];
   const choice = element(
     "select",
     { onchange: () => show(choice.value) },

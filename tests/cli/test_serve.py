@@ -109,7 +109,7 @@ def test_a_page_is_refused_before_a_server_starts(mar: Path, state: Path) -> Non
     arguments = ["serve", str(mar), *ANY_PORTS, "--state", str(state), "--page"]
     refused = CliRunner().invoke(main, [*arguments, "--background"])
     assert refused.exit_code == 2
-    assert "does not go with --background" in " ".join(refused.output.split())
+    assert "cannot be combined with --background" in " ".join(refused.output.split())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         refused = CliRunner().invoke(main, [*arguments, "--page-port", port])

@@ -220,6 +220,7 @@ def test_delays_grow_and_differ() -> None:
     stated = [retry.delay(1, 503, {"retry-after": "1"}) or 0 for _ in range(50)]
     assert 1 <= min(stated) < max(stated) <= 1.5
     assert retry.delay(9, 503, {}) is None
+    assert retry.delay(1, 503, {"retry-after": "2"}) == 2, "no longer than the longest"
     for never in ("3", "inf"):
         assert retry.delay(1, 503, {"retry-after": never}) is None
     assert retry.delay(1, 500, {}) is None

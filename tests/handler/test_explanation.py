@@ -281,16 +281,16 @@ def test_a_failure_is_its_requests_alone(
 def test_explanations_are_timed_and_do_not_count_as_predictions(
     service: Service, exported: Path, samples: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted: list[float] = []
-    monkeypatch.setattr(
-        service._metrics, "answered", lambda statuses, images, seconds: counted.append(seconds)
-    )
+    counted: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(service._metrics, "answered", lambda *told: counted.append(told))
     context = context_for(exported, [{"explain": "True"}])
     service.handle([{"body": samples[4].read_bytes()}], context)
     header = context.get_response_headers(0)["Server-Timing"]
     stage, _, duration = header.partition(";dur=")
     assert stage == "explain"
-    assert 0 <= counted[0] < float(duration) / 1e3
+    ((statuses, _, seconds, explained),) = counted
+    assert (statuses, explained) == ([200], 1)
+    assert 0 <= seconds < float(duration) / 1e3
 
 
 def test_a_network_too_large_to_explain(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def test_sums_are_told_once(
     counted.answered([200, 415, 200], images=2, seconds=0.75)
     counted.answered([200], images=1, seconds=0.25)
     counted.answered([415], images=0, seconds=8.0)
+    counted.answered([200, 415], images=0, seconds=8.0, explained=1)
     counted.report()
     of_model = "|#model_name:cifar10,model_version:1.0"
     assert told(caplog) == {
@@ -39,12 +40,13 @@ def test_sums_are_told_once(
                 *(("2.5", 2.0), ("5.0", 2.0), ("10.0", 2.0), ("+Inf", 2.0)),
             )
         ),
+        f"[METRICS]falconet_predictions_succeeded_total.Count:3.0{of_model}",
         f"[METRICS]falconet_batch_seconds_total.Count:1.0{of_model}",
         f"[METRICS]falconet_requests_begun_total.Count:4.0{of_model}",
-        f"[METRICS]falconet_batches_total.Count:3.0{of_model}",
+        f"[METRICS]falconet_batches_total.Count:4.0{of_model}",
         f"[METRICS]falconet_images_total.Count:3.0{of_model}",
-        f"[METRICS]falconet_requests_total.Count:3.0{of_model},status:200",
-        f"[METRICS]falconet_requests_total.Count:2.0{of_model},status:415",
+        f"[METRICS]falconet_requests_total.Count:4.0{of_model},status:200",
+        f"[METRICS]falconet_requests_total.Count:3.0{of_model},status:415",
     }
     caplog.clear()
     counted.report()
@@ -76,7 +78,7 @@ def test_all_are_declared_to_the_server() -> None:
     declared = yaml.safe_load(METRICS.read_text())["model_metrics"]["counter"]
     names = {
         *(metrics.BEGUN, metrics.REQUESTS, metrics.BATCHES, metrics.IMAGES),
-        *(metrics.BATCH_SECONDS, metrics.STAGE_SECONDS, metrics.STAGE_BUCKETS),
+        *(metrics.SUCCEEDED, metrics.BATCH_SECONDS, metrics.STAGE_SECONDS, metrics.STAGE_BUCKETS),
     }
     assert {each["name"] for each in declared} == names
 

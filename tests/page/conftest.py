@@ -29,7 +29,7 @@ ARGUMENTS = (
 REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Debian's Chromium, headless."""
     skip_without("chromium")
@@ -41,7 +41,7 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A real one, with one key."""
     skip_without("nginx")
@@ -58,13 +58,13 @@ def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         started.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def at_gateway(gateway: Gateway) -> str:
     """Where the page is, with keys."""
     return f"http://127.0.0.1:{gateway.port}/"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page_server(server: Server) -> Iterator[PageServer]:
     """What ``falconet serve --page`` starts."""
     with serve_page(0, server.folder) as started:

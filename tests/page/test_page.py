@@ -158,7 +158,9 @@ def test_an_image_is_pasted(
     pasted.get_by_text("curl", exact=True).click()
     pasted.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("status")).to_have_text("Copied")
-    assert page.evaluate("navigator.clipboard.readText()").startswith("curl --data-binary '@image")
+    assert page.evaluate("navigator.clipboard.readText()").startswith(
+        "curl --data-binary '@./image"
+    )
     page.keyboard.press("Control+V")
     expect(page.get_by_role("alert")).to_contain_text("There is no file in it")
     # Whoever uses the keyboard is at the next place, where a card was.

@@ -173,7 +173,12 @@ def test_there_is_no_other_way_in(start: Start, target: str) -> None:
         assert status in (400, 404, 405), (method, target, answer)
         # nginx's own answer, as TorchServe says 404 and 405 too.
         body = answer.partition(b"\r\n\r\n")[2]
-        ours = (b"unknown path; use /predict", b"expected POST", b"<center>nginx</center>")
+        ours = (
+            b"unknown path; use /predict",
+            b"expected POST",
+            b"expected GET",
+            b"<center>nginx</center>",
+        )
         assert method == "HEAD" or any(each in body for each in ours), (method, target, answer)
 
 

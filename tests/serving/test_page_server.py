@@ -255,3 +255,46 @@ def test_without_a_server_it_says_so(tmp_path: Path, upstream: Upstream) -> None
         port = page.server_address[1]
         with pytest.raises(ServerError, match=f"port {port} .*--page-port"):
             PageServer(port, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)  # fmt: skip
+def test_another_website_may_not_ask(
+    page: PageServer, upstream: Upstream, headers: dict[str, str]
+) -> None:
+    before = len(upstream.asked)
+    answer = requests.post(f"{page.url}predictions/pets", b"x", headers=headers, timeout=TIMEOUT)
+    assert answer.status_code == 403
+    assert len(upstream.asked) == before
+    own = {"Origin": page.url.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    requests.post(f"{page.url}predictions/pets", b"x", headers=own, timeout=TIMEOUT)
+    assert len(upstream.asked) == before + 1
+
+
+def test_a_label_is_percent_encoded(page: PageServer, upstream: Upstream) -> None:
+    def ask(label: str) -> int:
+        headers = {"X-Explain-Class": label.encode()}
+        url = f"{page.url}explanations/pets"
+        return requests.post(url, b"x", headers=headers, timeout=TIMEOUT).status_code
+
+    before = len(upstream.asked)
+    assert ask("caf\u00e9") == 400
+    assert len(upstream.asked) == before
+    ask("caf%C3%A9")
+    assert upstream.asked[-1][1]["x-explain-class"] == "caf%C3%A9"
+
+
+def test_a_body_that_is_not_read_is_no_request(page: PageServer, upstream: Upstream) -> None:
+    before = len(upstream.asked)
+    hidden = b"POST /predictions/pets HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\n\r\nx"
+    with socket.create_connection(page.server_address[:2], TIMEOUT) as connection:
+        head = f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(hidden)}\r\n\r\n"
+        connection.sendall(head.encode() + hidden)
+        with connection.makefile("rb") as answers:
+            assert answers.read().count(b"HTTP/1.1 ") == 1
+    assert len(upstream.asked) == before

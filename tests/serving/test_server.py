@@ -260,7 +260,9 @@ def test_an_unknown_model_is_a_clear_error(server: Server) -> None:
 
 
 def test_a_second_server_needs_a_second_folder(server: Server, given: Path) -> None:
-    with pytest.raises(ServerError, match=rf"a server runs here already \(process {server.pid}\)"):
+    with pytest.raises(
+        ServerError, match=rf"a server already runs with this --state \(process {server.pid}\)"
+    ):
         Server.start([given], server.folder, Configuration.load(inference=0))
     assert Server.find(server.folder) == server
 
