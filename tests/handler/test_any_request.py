@@ -143,7 +143,9 @@ class Counts:
     def took(self, stage: str, seconds: float) -> None:
         pass
 
-    def answered(self, statuses: Sequence[int], images: int, seconds: float) -> None:
+    def answered(
+        self, statuses: Sequence[int], images: int, seconds: float, explained: int
+    ) -> None:
         self.done += len(statuses)
 
 
