@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from falconet.serving.gateway import Gateway
-from falconet.serving.metadata import metadata
 from falconet.serving.page_server import PageServer, serve_page
-from falconet.serving.ports import free_ports
-from falconet.serving.record import Record
 from falconet.serving.server import Server
+from tests.described_gateway import described_gateway
 from tests.programs import PATH, skip_without
 
 KEY = "abc"
@@ -45,17 +43,8 @@ def browser() -> Iterator[Any]:
 def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A real one, with one key."""
     skip_without("nginx")
-    folder = tmp_path_factory.mktemp("gateway")
-    (folder / "keys").write_text(f"{KEY} me\n")
-    (port,) = free_ports(1)
-    started = Gateway.start(
-        folder / "state", server.ports.inference, ["cifar10"], folder / "keys", port=port
-    )
-    try:
-        started.describe(metadata(server.store, Record.load(server.folder)))
+    with described_gateway(server, tmp_path_factory.mktemp("gateway"), KEY) as started:
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture(scope="module")

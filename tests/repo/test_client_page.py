@@ -10,11 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from falconet.serving.gateway import Gateway
-from falconet.serving.metadata import metadata
-from falconet.serving.ports import free_ports
-from falconet.serving.record import Record
 from falconet.serving.server import Server
+from tests.described_gateway import described_gateway
 from tests.programs import PATH
 from tests.repo.pages import FENCE
 
@@ -25,17 +22,8 @@ pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
 @pytest.fixture(scope="module")
 def url(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("gateway")
-    (folder / "keys").write_text("KEY me\n")
-    (port,) = free_ports(1)
-    gateway = Gateway.start(
-        folder / "state", server.ports.inference, ["cifar10"], folder / "keys", port=port
-    )
-    try:
-        gateway.describe(metadata(server.store, Record.load(server.folder)))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        gateway.stop()
+    with described_gateway(server, tmp_path_factory.mktemp("gateway"), "KEY") as gateway:
+        yield f"http://127.0.0.1:{gateway.port}"
 
 
 @pytest.fixture

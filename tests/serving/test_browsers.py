@@ -1,6 +1,7 @@
 """What browsers, and scripts of other websites, get from a gateway."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,9 @@ import requests
 
 from falconet.serving.errors import ServerError
 from falconet.serving.gateway import Gateway
-from falconet.serving.metadata import metadata
 from falconet.serving.nginx_config import allowed_origins
-from falconet.serving.ports import free_ports
-from falconet.serving.record import Record
 from falconet.serving.server import Server
+from tests.described_gateway import described_gateway
 
 TIMEOUT = 60
 KEY = {"X-Api-Key": "abc"}
@@ -21,37 +20,34 @@ ORIGIN = "https://www.example.com"
 pytestmark = [pytest.mark.server, pytest.mark.needs("nginx")]
 
 
-@pytest.fixture(scope="module")
-def start(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Starts a gateway with options, and returns its URL."""
-    started = []
-
-    def run(**options: object) -> str:
-        folder = tmp_path_factory.mktemp("gateway")
-        (folder / "keys").write_text("abc me\n")
-        (port,) = free_ports(1)
-        made = Gateway.start(
-            folder / "state",
-            server.ports.inference,
-            ["cifar10"],
-            folder / "keys",
-            port=port,
-            **options,  # type: ignore[arg-type]
-        )
-        started.append(made)
-        made.describe(metadata(server.store, Record.load(server.folder)))
-        return f"http://127.0.0.1:{port}"
-
-    run.started = started  # type: ignore[attr-defined]
-    yield run
-    for each in started:
-        each.stop()
+Start = Callable[..., Gateway]
 
 
 @pytest.fixture(scope="module")
-def url(start: Callable[..., str]) -> str:
+def start(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts a gateway with options."""
+    with ExitStack() as stack:
+
+        def run(**options: object) -> Gateway:
+            folder = tmp_path_factory.mktemp("gateway")
+            return stack.enter_context(described_gateway(server, folder, **options))
+
+        yield run
+
+
+def address(gateway: Gateway) -> str:
+    return f"http://127.0.0.1:{gateway.port}"
+
+
+@pytest.fixture(scope="module")
+def gateway(start: Start) -> Gateway:
     """A gateway that scripts of one website may ask."""
     return start(origins=["https://other.example.com:8443", ORIGIN])
+
+
+@pytest.fixture(scope="module")
+def url(gateway: Gateway) -> str:
+    return address(gateway)
 
 
 def test_the_page_needs_no_key_and_loads_nothing_from_elsewhere(url: str) -> None:
@@ -66,8 +62,8 @@ def test_the_page_needs_no_key_and_loads_nothing_from_elsewhere(url: str) -> Non
         assert requests.get(url + path, timeout=TIMEOUT).status_code in (400, 403, 404)
 
 
-def test_a_gateway_without_a_page(start: Callable[..., str]) -> None:
-    url = start(page=False)
+def test_a_gateway_without_a_page(start: Start) -> None:
+    url = address(start(page=False))
     for path in ("/", "/page/index.html"):
         assert requests.get(url + path, timeout=TIMEOUT).status_code == 404
 
@@ -85,14 +81,12 @@ def test_the_interface_is_described(url: str) -> None:
     assert "/predictions/{model}" in described["paths"]
 
 
-def test_what_is_read_is_not_posted_to_and_fills_no_log(
-    url: str, start: Callable[..., str]
-) -> None:
+def test_what_is_read_is_not_posted_to_and_fills_no_log(url: str, gateway: Gateway) -> None:
     for path in ("/", "/page/index.html", "/v2/models", "/openapi.json"):
         answer = requests.post(url + path, headers=KEY, data=b"x", timeout=TIMEOUT)
         assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD"), path
         assert "expected GET" in answer.text
-    logged = start.started[0].folder / "error.log"  # type: ignore[attr-defined]
+    logged = gateway.folder / "error.log"
     before = logged.read_text()
     for path in ("/page/none.js", "/v2/models/nobody"):
         assert requests.get(url + path, headers=KEY, timeout=TIMEOUT).status_code == 404
@@ -169,8 +163,8 @@ def test_scripts_of_other_websites_may_not(url: str, origin: str) -> None:
     assert not [name for name in refused.headers if name.startswith("Access-Control")]
 
 
-def test_an_origin_may_be_named_twice(start: Callable[..., str]) -> None:
-    url = start(origins=[ORIGIN, ORIGIN.upper().replace("HTTPS", "https")])
+def test_an_origin_may_be_named_twice(start: Start) -> None:
+    url = address(start(origins=[ORIGIN, ORIGIN.upper().replace("HTTPS", "https")]))
     assert requests.get(f"{url}/live", timeout=TIMEOUT).status_code == 200
 
 

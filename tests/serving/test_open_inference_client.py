@@ -10,10 +10,8 @@ from PIL import Image
 
 from falconet.native import __version__
 from falconet.serving.gateway import Gateway
-from falconet.serving.metadata import metadata
-from falconet.serving.ports import free_ports
-from falconet.serving.record import Record
 from falconet.serving.server import Server
+from tests.described_gateway import described_gateway
 
 triton = pytest.importorskip("tritonclient.http")
 utils = pytest.importorskip("tritonclient.utils")
@@ -26,17 +24,8 @@ TIMEOUT = 60
 
 @pytest.fixture(scope="module")
 def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("gateway")
-    (folder / "keys").write_text("abc me\n")
-    (port,) = free_ports(1)
-    started = Gateway.start(
-        folder / "state", server.ports.inference, ["cifar10"], folder / "keys", port=port
-    )
-    try:
-        started.describe(metadata(server.store, Record.load(server.folder)))
+    with described_gateway(server, tmp_path_factory.mktemp("gateway")) as started:
         yield started
-    finally:
-        started.stop()
 
 
 def test_a_client_asks_what_there_is_and_then_for_predictions(
