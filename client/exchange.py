@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -89,25 +88,25 @@ def exchange(
     Raises:
         ResponseError, ConnectionFailedError: the last attempt failed.
     """
-    delay: float | None = 0.0
-    for attempt in count(1):
-        assert delay is not None
+    delay, attempt = 0.0, 0
+    while True:
         outcome = yield delay
+        attempt += 1
         if isinstance(outcome, httpx.Response):
             try:
                 return parse_response(
                     outcome.status_code, outcome.headers, outcome.content, request.images
                 )
             except ResponseError:
-                delay = retry.delay(attempt, outcome.status_code, outcome.headers)
-                if delay is None:
+                following = retry.delay(attempt, outcome.status_code, outcome.headers)
+                if following is None:
                     raise
         else:
-            delay = retry.delay(attempt, None, {})
-            if delay is None or isinstance(outcome, FINAL):
+            following = retry.delay(attempt, None, {})
+            if following is None or isinstance(outcome, FINAL):
                 reason = str(outcome) or type(outcome).__name__
                 raise ConnectionFailedError(f"{request.url}: {reason}") from outcome
-    raise AssertionError("unreachable")
+        delay = following
 
 
 def parse_response(

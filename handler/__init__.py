@@ -16,6 +16,8 @@ MODELS = "FALCONET_MODELS"
 
 # Where the JSON ends in a body with binary data after it, by the Open Inference Protocol.
 LENGTH_HEADER = "inference-header-content-length"
+# Of a request for an explanation: the label of the class that is explained.
+CLASS_HEADER = "X-Explain-Class"
 
 # Metrics of every version of a model: requests whose batch has come, and requests answered.
 BEGUN = "falconet_requests_begun_total"

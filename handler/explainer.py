@@ -17,6 +17,7 @@ from falconet.native import Preprocessor
 from falconet.native.data import Pixels
 from falconet.native.decode import gray
 
+from . import CLASS_HEADER
 from .classifier import Classifier
 from .errors import bad_request, quoted
 from .explanation import Explanation
@@ -24,7 +25,6 @@ from .gradients import MIN_STEPS, integrated_gradients, too_slow
 
 logger = logging.getLogger(__name__)
 
-CLASS_HEADER = "X-Explain-Class"
 # Height times width of a network's input: a response has a number for each pixel, 2 MB of JSON.
 MAX_PIXELS = 512 * 512
 # For all explanations that come in one batch, as predictions wait for them.

@@ -21,7 +21,7 @@ from falconet.native.budget import PIXELS
 from falconet.native.decode import Decoded, Encoded
 from falconet.native.errors import ImageError
 
-from . import MODELS, PRECISION, THREADS, answer, explainer, wire
+from . import CLASS_HEADER, MODELS, PRECISION, THREADS, answer, explainer, wire
 from .classifier import Classifier, Prediction, Rows
 from .errors import RequestError, bad_request, request_error
 from .fastest import available, load_fastest
@@ -165,10 +165,7 @@ class Service:
             answers.append(body)
         # How soon predictions are answered decides how many the gateway lets in.
         seconds = perf_counter() - began - self._timing.total("explain")
-        explained = sum(
-            status == HTTPStatus.OK and context.get_request_header(i, "explain") == "True"
-            for i, status in enumerate(statuses)
-        )
+        explained = sum(isinstance(outcome, answer.Body) for _, outcome in outcomes)
         self._metrics.answered(statuses, images, seconds, explained)
         trace, self._trace = self._trace, None
         if trace is not None:
@@ -239,7 +236,7 @@ class Service:
             if len(opened) != 1:
                 raise bad_request(f"expected one image to explain, got {len(opened)}")
             pixels = self.classifier.decode(opened[0].image)
-            _, label = header(headers, explainer.CLASS_HEADER.lower()) or ("", None)
+            _, label = header(headers, CLASS_HEADER.lower()) or ("", None)
             _, accept = header(headers, "accept") or ("", "")
             return request, self._explainer.explain(pixels, label, began + seconds).body(accept)
         except RequestError as error:

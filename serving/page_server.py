@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+from falconet.handler import CLASS_HEADER
 from falconet.handler.server_timing import HEADER as TIMING_HEADER
 from falconet.handler.server_timing import START_HEADER, VERSION_HEADER
 
@@ -34,7 +35,6 @@ TIMEOUT_SECONDS = Limits().timeout
 # a website whose script pretends to be of the page's origin (DNS rebinding).
 LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
 ASKED = re.compile(rf"/(predictions|explanations)/{NAME.pattern}(/{NAME.pattern})?")
-CLASS_HEADER = "X-Explain-Class"
 RETURNED = ("Content-Type", TIMING_HEADER, VERSION_HEADER)
 DRAINED = 256 << 20  # bytes; a browser reads a response only when it has sent its request
 READ_SIZE = 1 << 16
