@@ -4,8 +4,10 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from .hostile import Hostile
 
@@ -15,6 +17,22 @@ OF_NGINX = (501, 505)
 
 # Kind of request, and status; 0 is a connection closed without an answer, -1 none in time.
 Statuses = Counter[tuple[str, int]]
+
+
+class Unfair(NamedTuple):
+    """A hostile request that was not answered as it should be.
+
+    Attributes:
+        hostile: the request.
+        status: of HTTP; 0 where there was none, -1 where none came in time.
+        answer: all of its bytes.
+        done: when it was there, in seconds of ``time.perf_counter``.
+    """
+
+    hostile: Hostile
+    status: int
+    answer: bytes
+    done: float
 
 
 def send(port: int, hostile: Hostile, timeout: float = TIMEOUT) -> tuple[int, bytes]:
@@ -45,7 +63,7 @@ def attack(
     count: int,
     clients: int = 4,
     done: Callable[[], None] = lambda: None,
-) -> tuple[Statuses, list[tuple[Hostile, bytes]]]:
+) -> tuple[Statuses, list[Unfair]]:
     """Send so many.
 
     Args:
@@ -56,11 +74,10 @@ def attack(
         done: called after each.
 
     Returns:
-        how often there was which status, and those that should have been answered otherwise, with
-        what they were answered.
+        how often there was which status, and those that should have been answered otherwise.
     """
     statuses: Statuses = Counter()
-    bad: list[tuple[Hostile, bytes]] = []
+    bad: list[Unfair] = []
     lock = threading.Lock()
     left = count
 
@@ -76,7 +93,7 @@ def attack(
             with lock:
                 statuses[hostile.kind, status] += 1
                 if not fair(hostile, status, answer):
-                    bad.append((hostile, answer))
+                    bad.append(Unfair(hostile, status, answer, time.perf_counter()))
                 done()
 
     threads = [threading.Thread(target=client, daemon=True) for _ in range(clients)]

@@ -45,8 +45,12 @@ def measure(
         "statuses": by_kind,
         "unfair": len(bad),
         "unfair_examples": [
-            [hostile.kind, repr(hostile.data[:SHOWN_BYTES]), repr(answer[:SHOWN_BYTES])]
-            for hostile, answer in bad[:SHOWN]
+            [
+                each.hostile.kind,
+                repr(each.hostile.data[:SHOWN_BYTES]),
+                repr(each.answer[:SHOWN_BYTES]),
+            ]
+            for each in bad[:SHOWN]
         ],
         "died": len(pids - stack.pids()),
         "ready": Readiness(stack.server, stack.task.images[0]).check(stack.server.models),

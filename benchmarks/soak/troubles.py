@@ -12,10 +12,10 @@ import psutil
 
 from falconet.serving.rollout import deploy, rollback
 
-from ..faults.attack import Statuses, attack
+from ..faults.attack import Statuses, Unfair, attack
 from ..faults.death import BATCH, REPLACED_SECONDS
 from ..faults.figures import count_by_status, is_json_5xx, lost, refused
-from ..faults.hostile import Hostile, Maker
+from ..faults.hostile import Maker
 from ..faults.slow import SlowClients
 from ..faults.stack import HOSTILE_KEY, KEYS, Stack
 from ..load_generator.generator import Generator
@@ -44,7 +44,7 @@ class Trouble:
     kills: list[float] = field(default_factory=list)
     deploys: int = 0
     statuses: Statuses = field(default_factory=Counter)
-    unfair: list[tuple[Hostile, bytes]] = field(default_factory=list)
+    unfair: list[Unfair] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
@@ -89,6 +89,9 @@ def soak(
         over.set()
     gone = [answer for answer in bad if not refused(answer)]
     inside = sum(_inside(answer.done, trouble) and is_json_5xx(answer) for answer in gone)
+    # A worker loses the hostile requests that it has in hand as well.
+    died = [each for each in trouble.unfair if _inside(each.done, trouble) and each.status >= 500]
+    inside += len(died)
     more = max(0, inside - BATCH * len(trouble.kills))
     return {
         "seconds": time.perf_counter() - began,
@@ -96,11 +99,11 @@ def soak(
         "kills": len(trouble.kills),
         "deploys": trouble.deploys,
         "hostile": trouble.statuses.total(),
-        "unfair": len(trouble.unfair),
+        "unfair": len(trouble.unfair) - len(died),
         "lost": count_by_status(bad),
         "refused": len(bad) - len(gone),
         "lost_in_killed_workers": inside - more,
-        "lost_otherwise": len(gone) - inside + more,
+        "lost_otherwise": len(gone) + len(died) - inside + more,
         "errors": trouble.errors,
         "memory": memory,
     }
