@@ -15,7 +15,8 @@ from torch import nn
 from falconet.cli.calibration import calibrate
 from falconet.handler.classifier import Classifier
 from falconet.handler.fastest import available
-from falconet.handler.network import Precision, can_quantize
+from falconet.handler.network import can_quantize
+from falconet.handler.precision import Precision
 from falconet.model.archive import INT8, MODEL, calibration_file
 from falconet.model.export import export
 from falconet.model.spec import Spec

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from falconet.handler.calls import Calls
-from falconet.handler.network import Network, Precision, fast_bfloat16, load_frozen
+from falconet.handler.network import Network, fast_bfloat16, load_frozen
+from falconet.handler.precision import Precision
 from falconet.handler.quantization import QuantizableGraph, Quantization
 
 RUNS = 5

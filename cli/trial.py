@@ -16,7 +16,7 @@ from falconet.native.output import probabilities
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from falconet.handler.network import Precision
+    from falconet.handler.precision import Precision
     from falconet.model.export import Parity
     from falconet.native.data import Pixels
 

@@ -18,7 +18,8 @@ from falconet.native.errors import DamagedImageError
 from falconet.native.output import check_output, probabilities
 
 from .answer import FORMS
-from .network import Network, Precision
+from .network import Network
+from .precision import Precision
 from .quantization import FILE_NAME as INT8
 from .quantization import Quantization
 

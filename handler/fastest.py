@@ -19,7 +19,8 @@ from falconet.native import __version__
 
 from . import MEASURED
 from .classifier import Classifier
-from .network import Precision, can_quantize, fast_bfloat16
+from .network import can_quantize, fast_bfloat16
+from .precision import Precision
 from .quantization import FILE_NAME as INT8
 from .quantization import QuantizationError
 

@@ -3,19 +3,18 @@
 import logging
 import warnings
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from .graph import plain_additions, simplify
 from .packing import can_pack, convolutions, input_sizes, pack
+from .precision import Precision
 from .quantization import FILE_NAME, Quantization, QuantizationError
 from .quantizing import quantize
 
 logger = logging.getLogger(__name__)
-
-Precision = Literal["auto", "int8", "bfloat16", "float32"]
 
 
 class Network:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
-from PIL import Image
 
 from falconet.native import available_cores
 from falconet.native.budget import PIXELS
@@ -26,7 +24,9 @@ from .classifier import Classifier, Prediction, Rows
 from .errors import RequestError, bad_request, request_error
 from .fastest import available, load_fastest
 from .metrics import Metrics
-from .network import Precision, can_quantize
+from .network import can_quantize
+from .pillow import quiet_pillow
+from .precision import Precision
 from .quantization import QuantizationError
 from .reading import header, read
 from .request import Request
@@ -72,10 +72,7 @@ class Service:
         self.batch_size: int = context.system_properties["batch_size"]
         self.threads: int = options.get("threads") or _threads_per_worker(config.get("maxWorkers"))
         torch.set_num_threads(self.threads)
-        # Pillow's say what clients wrote, and each text is kept.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        Image.MAX_IMAGE_PIXELS = None  # max_pixels is checked on the header, before Pillow would
-
+        quiet_pillow()
         self.classifier = self._load(context, options)
         self._explainer: explainer.Explainer | None = None
         if options.get("explanations", False):

@@ -22,7 +22,7 @@ from torch import Tensor
 from falconet.cli.calibration import CalibrationError, calibrate
 from falconet.handler.classifier import Classifier
 from falconet.handler.fastest import available, measure
-from falconet.handler.network import Precision
+from falconet.handler.precision import Precision
 from falconet.model.archive import MODEL
 from falconet.model.export import write_script
 from falconet.model.spec import Spec
