@@ -30,7 +30,7 @@ test: $(VENV)/.dev $(ARCHIVE) ## run the tests in their short form, with a real 
 
 test-long: $(VENV)/.dev ## run the tests that have a long form, in it: soak, slow clients, many examples, what is killed
 	FALCONET_TESTS=long $(BIN)/pytest tests/native tests/handler/test_any_request.py tests/serving/test_openapi.py tests/serving/test_robustness.py
-	FALCONET_TESTS=long $(BIN)/pytest -n 3 tests/serving/test_rollout.py tests/serving/test_chaos.py tests/serving/test_chaos_machine.py tests/serving/test_slow_model.py tests/deploy/test_container.py tests/repo/test_runbook.py tests/model/test_migration.py tests/training/test_distributed.py
+	FALCONET_TESTS=long $(BIN)/pytest -n 3 tests/serving/test_rollout.py tests/serving/test_chaos.py tests/serving/test_chaos_machine.py tests/serving/test_slow_model.py tests/deploy/test_container.py tests/repo/test_runbook.py tests/model/test_migration.py tests/training/test_distributed.py tests/scoring
 
 test-versions: $(VENV)/.dev ## run the tests without TorchServe with the oldest and the newest Python and torch, by uv
 	$(BIN)/pip install --quiet uv
@@ -48,7 +48,7 @@ check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/clang-format --dry-run --Werror csrc/*.cpp csrc/*.h tests/native/*.cpp benchmarks/preprocessing/*.cpp
 	@mkdir -p build/types/falconet
 	@ln -sfn "$(CURDIR)/csrc" build/types/falconet/native
-	@for room in client model training handler serving cli; do ln -sfn "$(CURDIR)/$$room" build/types/falconet/$$room; done
+	@for room in client model training handler serving scoring cli; do ln -sfn "$(CURDIR)/$$room" build/types/falconet/$$room; done
 	MYPYPATH=build/types $(BIN)/mypy -p falconet
 
 format: $(VENV)/.dev ## format Python and C++

@@ -25,6 +25,7 @@ ROOMS = {
     "falconet.training.recipes": "training/recipes",
     "falconet.handler": "handler",
     "falconet.serving": "serving",
+    "falconet.scoring": "scoring",
     "falconet.cli": "cli",
 }
 

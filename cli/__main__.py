@@ -29,7 +29,7 @@ def lacking(module: str, command: Sequence[str]) -> str | None:
     top = module.partition(".")[0]
     package = PACKAGES.get(top, top)
     for line in metadata.requires("falconet") or ():
-        found = re.match(r"([\w.-]+).*extra == .(serve|train)\b", line)
+        found = re.match(r"([\w.-]+).*extra == .(serve|train|score|cluster)\b", line)
         if found and found[1] == package:
             extra = "train" if TRAINING.intersection(command) else found[2]
             name = " ".join(["falconet", *command])

@@ -30,6 +30,8 @@ GROUPS = {
         "models": "deploy",
         "scale": "deploy",
         "predict": "predict",
+        "score": "score",
+        "compare": "compare",
     },
     "Train": {
         "recipes": "recipes",

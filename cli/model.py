@@ -1,18 +1,14 @@
 """Opening a model for use in this process, whatever form it is in."""
 
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from falconet.handler.classifier import Classifier
-from falconet.handler.fastest import available
-from falconet.handler.network import Precision
 from falconet.model.export import export
 from falconet.model.weights import PRETRAINED, Weights
+from falconet.scoring.model import archive_precision, open_archive
 
 MAX_PIXELS = 178_956_970  # of an image that is decoded in this process; Pillow's own limit
 
@@ -38,19 +34,10 @@ def open_classifier(source: Path | None) -> Iterator[Classifier]:
     if source is not None and source.is_dir():
         yield Classifier(source)
         return
-    precision: Precision = "auto"
+    if source is not None and source.suffix == ".mar":
+        with open_archive(source, archive_precision(source), threads=0) as opened:
+            yield opened.classifier
+        return
     with tempfile.TemporaryDirectory(prefix="falconet-") as temporary:
-        folder = Path(temporary)
-        if source is not None and source.suffix == ".mar":
-            if not zipfile.is_zipfile(source):
-                raise ValueError(f"{source} is not an archive; make one with: falconet archive")
-            with zipfile.ZipFile(source) as archive:
-                archive.extractall(folder)
-            config = yaml.safe_load((folder / "model-config.yaml").read_text(encoding="utf-8"))
-            options = config.get("falconet", {})
-            precision = options.get("precision", "auto")
-            if precision == "auto" and "precisions" in options:
-                precision = available(options["precisions"])[0]  # likely the one that is served
-        else:
-            export(load_weights(source), folder)
-        yield Classifier(folder, precision=precision)
+        export(load_weights(source), Path(temporary))
+        yield Classifier(Path(temporary))

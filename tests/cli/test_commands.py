@@ -1,6 +1,7 @@
 """The commands that need no server."""
 
 import json
+import os
 import shutil
 import warnings
 import zipfile
@@ -76,6 +77,36 @@ def test_predict_json_has_a_line_per_image(samples: list[Path], images: Path) ->
     assert refused["error"]["code"] == 415
     assert refused["image"] == str(images / "make.py")
     assert truck["predictions"][0]["label"] == "truck"
+
+
+def test_predict_takes_folders_lists_and_standard_input(
+    samples: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for i, name in enumerate(("b.png", "more/c.png", ".hidden.png", "a.png")):
+        (folder / name).write_bytes(samples[i].read_bytes())
+    os.mkfifo(folder / "pipe.png")
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{samples[4]}\n\n{tmp_path / 'gone.png'}\n")
+    command = ["predict", "--json", str(folder), "-", "--files-from", str(listed)]
+    result = CliRunner().invoke(main, command, input=samples[11].read_bytes())
+    assert result.exit_code == 1, result.output
+    found = {each["image"]: each for each in map(json.loads, result.stdout.splitlines())}
+    names = [*(str(folder / name) for name in ("a.png", "b.png", "more/c.png")), "-"]
+    assert list(found) == [*names, str(samples[4]), str(tmp_path / "gone.png")]
+    assert found["-"]["predictions"][0]["label"] == "truck"
+    assert found[str(samples[4])]["predictions"][0]["label"] == "frog"
+    gone = found[str(tmp_path / "gone.png")]["error"]
+    assert gone["code"] is None
+    assert "No such file" in gone["message"]
+
+    paths = "\n".join(map(str, samples[:3]))
+    listing = ["predict", "--json", "--files-from", "-"]
+    result = CliRunner().invoke(main, listing, input=paths)
+    assert [json.loads(line)["image"] for line in result.stdout.splitlines()] == paths.split()
+    assert CliRunner().invoke(main, [*listing, "-"], input=paths).exit_code == 2
+    assert CliRunner().invoke(main, ["predict"]).exit_code == 2
 
 
 def test_predict_takes_a_model_or_a_server_not_both(samples: list[Path], exported: Path) -> None:

@@ -26,6 +26,8 @@ from falconet.cli.main import COMMANDS
         ),
         ("evaluate", "torch", "falconet evaluate: needs torch; pip install 'falconet[serve]'"),
         ("predict", "PIL", "falconet predict: needs pillow; pip install 'falconet[serve]'"),
+        ("score", "pyarrow", "falconet score: needs pyarrow; pip install 'falconet[score]'"),
+        ("score", "ray.data", "falconet score: needs ray; pip install 'falconet[cluster]'"),
         ("", "click", "falconet: needs click; pip install 'falconet[serve]'"),
         ("import", "somebody_elses", None),
     ],
@@ -61,7 +63,8 @@ def test_the_extra_serve_is_enough_for_the_help_of_every_command() -> None:
     """Which imports them all."""
     program = (
         "import sys\n"
-        "sys.modules |= dict.fromkeys(('jinja2', 'matplotlib', 'optuna', 'torchvision'))\n"
+        "lacking = 'jinja2', 'matplotlib', 'optuna', 'pyarrow', 'torchvision'\n"
+        "sys.modules |= dict.fromkeys(lacking)\n"
         "from falconet.cli.__main__ import main; sys.argv[1:] = ['--help']; main()"
     )
     finished = subprocess.run(

@@ -91,7 +91,7 @@ def test_everything_that_is_installed_is_copied(image: Any, repository: Path) ->
     assert lines[1] == "*"
     assert copied == {line[1:] for line in lines if line.startswith("!")}
     rooms = set(re.findall(r'"falconet\.\w+": "(\w+)"', (repository / "setup.py").read_text()))
-    assert len(rooms) == 7
+    assert len(rooms) == 8
     assert rooms <= copied
     assert all((repository / name).exists() for name in copied)
 

@@ -164,14 +164,15 @@ def run(python: Path, *arguments: str, cwd: Path) -> str:
 def test_every_room_imports_from_the_wheel(clean: Path, repository: Path, tmp_path: Path) -> None:
     program = (
         "import importlib, pkgutil\n"
-        "for room in ('client', 'native', 'model', 'training', 'handler', 'serving', 'cli'):\n"
+        "rooms = 'client', 'native', 'model', 'training', 'handler', 'serving', 'scoring', 'cli'\n"
+        "for room in rooms:\n"
         "    package = importlib.import_module(f'falconet.{room}')\n"
         "    print(package.__file__)\n"
         "    for found in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
         "        importlib.import_module(found.name)\n"
     )
     files = run(clean, "-W", "ignore", "-c", program, cwd=tmp_path).split()
-    assert len(files) == 7
+    assert len(files) == 8
     for file in files:
         assert str(clean.parent.parent) in file
         assert not Path(file).is_relative_to(repository)

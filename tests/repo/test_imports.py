@@ -16,7 +16,8 @@ ALLOWED = {
     "training": {"model", "native"},
     "handler": {"native"},
     "serving": {"client", "native", "model", "handler"},
-    "cli": {"client", "native", "model", "training", "handler", "serving"},
+    "scoring": {"native", "handler"},
+    "cli": {"client", "native", "model", "training", "handler", "serving", "scoring"},
 }
 FOLDERS = {room: "csrc" if room == "native" else room for room in ALLOWED}
 
