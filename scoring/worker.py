@@ -131,7 +131,7 @@ def _pool() -> ProcessPoolExecutor:
     """One child process, forked from a process without threads that has imported what it needs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([f"{__package__}.scorer", f"{__package__}.model"])
-    return ProcessPoolExecutor(1, context)
+    return ProcessPoolExecutor(1, context, initializer=_end_with_parent)
 
 
 def _open(archive: str, expected: str, precision: Precision) -> None:
@@ -145,8 +145,6 @@ def _open(archive: str, expected: str, precision: Precision) -> None:
     from .scorer import Scorer
 
     global _scorer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the parent gets as well
-    Thread(target=_end_with_parent, daemon=True).start()
     if digest(Path(archive)) != expected:
         raise ValueError(f"{archive}: is not the archive that this job began with")
     torch.set_num_threads(1)
@@ -156,11 +154,16 @@ def _open(archive: str, expected: str, precision: Precision) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end this process, which would wait forever."""
+    """Leave it to the parent to end this process; if that is killed, it would wait forever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the parent gets as well
     parent = multiprocessing.parent_process()
     assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
+
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    Thread(target=watch, args=[parent.sentinel], daemon=True).start()
 
 
 def _keys(part: Part) -> list[str]:
