@@ -288,7 +288,7 @@ def test_a_job_that_is_killed_goes_on(folder: Path, cifar: Path, tmp_path: Path)
     score(folder, cifar, tmp_path / "whole", "--part-size", "2")
     expected = rows(tmp_path / "whole")
     chance = random.Random(0)
-    moments = 20 if LONG else 1
+    moments = 8 if LONG else 1
     output = tmp_path / "killed"
     for _ in range(moments):
         shutil.rmtree(output, ignore_errors=True)
