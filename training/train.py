@@ -138,7 +138,7 @@ def _train(
     train_y = torch.from_numpy(dataset.labels[training]).to(device)
     held_x = data.preprocess(spec, held_pixels).to(device)
     held_y = torch.from_numpy(held.labels[validation]).to(device)
-    # Never of the test set: they are shipped, and looked at.
+    # Never of the test set: weights.pt includes them, and people look at them.
     seen = train_pixels if held is not dataset or not held_pixels else held_pixels
     samples = seen[:: max(1, len(seen) // SAMPLES)][:SAMPLES]
     del train_pixels, held_pixels, seen

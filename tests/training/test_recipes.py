@@ -1,13 +1,16 @@
 """Every recipe: its network is the published one, and learns."""
 
+import json
+import re
 from collections.abc import Hashable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
 from falconet.model.export import export
-from falconet.model.weights import Weights
+from falconet.model.weights import PRETRAINED, Weights
 from falconet.training import recipes
 from falconet.training.recipe import Recipe
 from falconet.training.recipes import ours
@@ -59,6 +62,80 @@ def test_published_figures_have_a_source() -> None:
             assert recipe.reference.source
             assert recipe.reference.protocol
             assert recipe.reference.accuracy is None or 0.5 < recipe.reference.accuracy < 1
+
+
+# What a recipe says that it assumes, with the field that has to agree.
+ASSUMED = {
+    r"batch of (\d+)": "batch_size",
+    r"rate of ([\de.-]+)": "learning_rate",
+    r"^momentum of ([\d.]+)": "momentum",
+    r"decay of ([\de.-]+)": "weight_decay",
+    r"dropout of ([\d.]+)": "dropout",
+    r"patience of (\d+)": "patience",
+    r"(\d+) layers": "depth",
+    r"width (\d+)": "width",
+    r"^(\d+) epochs": "epochs",
+    r"up to (\d+) pixels": "translate",
+    r"Beta\(([\d.]+)": "cutmix",
+    r"which ([\d,]+) images are held": "validation",
+}
+
+
+def test_assumptions_are_those_of_the_recipe() -> None:
+    """A recipe that replaces another one's fields does not keep its assumptions about them."""
+    seen = set()
+    for recipe in recipes.load_all():
+        choices = recipe.choices()
+        for words in recipe.assumed:
+            for pattern, field in ASSUMED.items():
+                if found := re.search(pattern, words):
+                    number = float(found[1].replace(",", ""))
+                    assert choices[field][1] == pytest.approx(number), (recipe.name, words)
+                    seen.add(field)
+        text = "; ".join(recipe.assumed)
+        assert not recipe.augmentation.cutmix or not recipe.assumed or "one box a batch" in text
+        if "Deep Learning CA1" in (recipe.reference.source if recipe.reference else ""):
+            assert ("best epoch" in text) == (recipe.keep == "best"), recipe.name
+            assert ("patience" in text) == bool(recipe.patience), recipe.name
+            assert ("Nesterov" in text) == choices["nesterov"][1], recipe.name
+            snapshots = ", ".join(map(str, recipe.snapshot_epochs)).replace(", 150", " and 150")
+            assert ("snapshots after" in text) == bool(recipe.snapshots), recipe.name
+            assert snapshots in text
+    assert seen == set(ASSUMED.values())
+
+
+def test_layers_of_publications_have_the_defaults_of_keras() -> None:
+    """All of them were made with it. Its batch norms keep 0.99 of their mean, ours 1 - 0.99."""
+    for recipe in recipes.load_all():
+        if recipe.reference is None:
+            continue
+        torch.manual_seed(0)
+        for module in recipe.build(10)[0].modules():
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                assert (module.eps, module.momentum) == (1e-3, 0.01), recipe.name
+            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+                weight = module.weight
+                area = weight[0, 0].numel() if weight.ndim == 4 else 1
+                limit = (6 / (area * sum(weight.shape[:2]))) ** 0.5  # Glorot-uniform
+                assert 0.9 * limit < weight.abs().max() <= limit, recipe.name
+                assert module.bias is None or not module.bias.any(), recipe.name
+
+
+def test_the_included_weights_are_of_a_recipe_that_exists() -> None:
+    """With these fields. A field that came later has its default, so that it changes nothing."""
+    content = json.loads(Weights.load(PRETRAINED).card["recipe"])
+    recipe = recipes.load(content.pop("recipe"))
+    assert content.pop("network") == recipe.network.__name__
+    now = json.loads(recipe.to_json())
+    assert content == {name: now[name] for name in content}
+    later = recipe.choices().keys() - content.keys()
+    defaults: dict[str, object] = {}
+    for owner in (recipe, *(getattr(recipe, item.name) for item in fields(recipe))):
+        if is_dataclass(owner):
+            defaults |= {item.name: item.default for item in fields(owner)}
+    assert {name: recipe.choices()[name][1] for name in later} == {
+        name: defaults[name] for name in later
+    }
 
 
 def test_an_unknown_recipe_is_named() -> None:

@@ -1,6 +1,6 @@
 """Abhijeet Kumar's post on appliedmachinelearning.blog, 2018, which reached 90 %.
 
-With the 76 % of his earlier post, from which it starts, and two recipes from the comments.
+With the network of his earlier post, which reached 76 %, and two recipes from the comments.
 """
 
 from dataclasses import replace
@@ -55,7 +55,7 @@ class EluNet(nn.Module):
 
 
 class MaxNormLinear(nn.Linear):
-    """A layer whose outputs' weights have a norm of at most ``limit``, mended before each use."""
+    """A linear layer that scales the weights of each output to a norm of at most ``limit``."""
 
     limit = 3.0
 
@@ -107,9 +107,9 @@ class LeNet(nn.Module):
         return cast(Tensor, self.layers(x))
 
 
-# The rate drops after 76 and 101 epochs, as the post says; its code on GitHub never gets to the
-# second drop (`falconet train elu drops=76 multiples=0.5`). Images are turned by up to 15
-# degrees, as where it trains; the 90 in the post's example are for showing.
+# The rate drops after 76 and 101 epochs, as in the post's code. The code on GitHub never reaches
+# the second drop (`falconet train elu drops=76 multiples=0.5`). The post rotates images by up to 15
+# degrees for training; the 90 degrees of its other snippet only illustrate augmentation.
 ELU = Recipe(
     name="elu",
     about="six convolutions, ELU, RMSprop",
@@ -125,24 +125,34 @@ ELU = Recipe(
     schedule=Steps(drops=(76, 101), multiples=(0.5, 0.3), decay=1e-6),
 )
 
-# Asked for in a comment.
+# A comment asks for it.
 ELU_1000 = replace(
     ELU,
     name="elu_1000",
     about="the ELU network on 1,000 images of each class",
     reference=Reference(f"{SOURCE}, comments", None, "no figure"),
-    assumed=("5,000 of the other images held out, by which nothing is chosen",),
+    assumed=(
+        "which 1,000 images of each class",
+        "5,000 of the other images are held out; nothing is chosen by them",
+    ),
     per_class=1000,
     hold_out="stratified",
     validation=5000,
 )
 
-# Of the earlier post.
+# The post gives the figure alone. Layers, dropout, the max-norm of 3, batch of 32, rate of 0.01,
+# momentum of 0.9, decay of rate / epochs, 25 epochs and the tenth held out are those of
+# `cifar10.py` in the author's repository Object-recognition-CIFAR-10 on GitHub.
 SHALLOW = Recipe(
     name="shallow",
     about="three convolutions and 512 hidden units",
     network=Shallow,
-    reference=Reference(SOURCE, 0.76, "last epoch, a tenth held out"),
+    reference=Reference(
+        f"{SOURCE}; cifar10.py of Object-recognition-CIFAR-10 (GitHub)",
+        0.76,
+        "last epoch, a tenth held out",
+    ),
+    assumed=("which tenth is held out: the source draws it without a seed",),
     normalization="no",
     hold_out="random",
     validation=5000,
@@ -152,8 +162,8 @@ SHALLOW = Recipe(
     schedule=Steps(decay=0.01 / 25),
 )
 
-# From a comment, which normalizes when it predicts but not when it trains; here both go by one
-# spec.
+# The comment's code normalizes pixels when it predicts, and not when it trains. Here, one spec
+# holds for both.
 LENET = Recipe(
     name="lenet",
     about="LeNet, two epochs",

@@ -1,6 +1,7 @@
 """The notebook Deep Learning CA1: CIFAR-10: from a fully connected network to an ensemble.
 
-Its code is lost, and the text does not give all numbers: what is filled in is listed as assumed.
+Only its text is left, without the code. Each recipe lists as assumed what the text does not say.
+The notebook was made with Keras; the networks have the defaults of Keras' layers.
 """
 
 from dataclasses import replace
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from falconet.model.registry import register
 
+from .. import keras
 from ..augment import Augmentation
 from ..optimizer import SGD
 from ..recipe import Recipe, Reference
@@ -31,6 +33,7 @@ class FullyConnected(nn.Module):
         for wide, narrow in pairwise(features):
             layers += [nn.Linear(wide, narrow), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(features[-1], classes))
+        keras.initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.layers(x))
@@ -47,11 +50,12 @@ class Vgg10(nn.Module):
         for width in widths:
             for _ in range(2):
                 layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False)]
-                layers += [nn.BatchNorm2d(width), nn.ReLU()]
+                layers += [keras.norm2d(width), nn.ReLU()]
                 channels = width
             layers += [nn.MaxPool2d(2)]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(channels, classes)
+        keras.initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(x).mean((2, 3)))
@@ -59,7 +63,7 @@ class Vgg10(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Weighs channels by what the whole image has in them (arXiv:1709.01507)."""
+    """Multiplies each channel by a weight computed from all channels' means (arXiv:1709.01507)."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -87,9 +91,9 @@ class WideBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.act = act
-        self.norm1 = nn.BatchNorm2d(channels_in)
+        self.norm1 = keras.norm2d(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels)
+        self.norm2 = keras.norm2d(channels)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.excite = SqueezeExcite(channels) if excite else nn.Identity()
@@ -113,7 +117,7 @@ class WideResNet(nn.Module):
         depth: layers, 6 n + 4.
         width: multiple of 16, 32 and 64 channels.
         dropout: between the convolutions of a block.
-        squeeze_excite: whether channels are weighed at the end of a block.
+        squeeze_excite: whether a block ends with squeeze-and-excite.
         mish: Mish (arXiv:1908.08681) in place of ReLU.
     """
 
@@ -140,11 +144,9 @@ class WideResNet(nn.Module):
                     WideBlock(channels, wide, stride, dropout, excite=squeeze_excite, act=act)
                 ]
                 channels = wide
-        self.features = nn.Sequential(*layers, nn.BatchNorm2d(channels), act)
+        self.features = nn.Sequential(*layers, keras.norm2d(channels), act)
         self.head = nn.Linear(channels, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        keras.initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(x).mean((2, 3)))
@@ -155,12 +157,18 @@ def published(accuracy: float | None, protocol: str) -> Reference:
     return Reference("Deep Learning CA1: CIFAR-10 (notebook)", accuracy, protocol)
 
 
-# What the notebook's loop leaves open.
+# What the text leaves open in every recipe.
 LOOP = (
-    "which 10,000 are held out, and that the best epoch on them is kept",
-    "momentum of 0.9; cycles of 10, 20, 40 and 80 epochs",
+    "which 10,000 images are held out",
+    "the defaults of Keras' layers: Glorot-uniform weights, batch norms with a momentum of 0.99 "
+    "and an epsilon of 1e-3",
+    "momentum of 0.9",
+    "cycles of 10, 20, 40 and 80 epochs",
+    "batch of 128",
 )
+BEST = "the weights of the best epoch on the images held out are kept"
 MOVED = "crops moved by up to 4 pixels, edges reflected"
+L2 = "weight decay of 5e-4 on matrices and filters"
 
 FULLY_CONNECTED = Recipe(
     name="fully_connected",
@@ -170,8 +178,9 @@ FULLY_CONNECTED = Recipe(
     assumed=(
         "two hidden layers of 512 and 256",
         *LOOP,
-        "batch of 128, rate of 0.05, 30 epochs",
-        "patience of 20",
+        BEST,
+        "rate of 0.05",
+        "30 epochs, patience of 20",
     ),
     hold_out="random",
     validation=10000,
@@ -184,7 +193,7 @@ FULLY_CONNECTED = Recipe(
     seed=42,
 )
 
-# The notebook took its VGG from Dive into Deep Learning, made it smaller, and lost the details.
+# The text says that this network is a smaller version of the VGG in Dive into Deep Learning.
 VGG10 = replace(
     FULLY_CONNECTED,
     name="vgg10",
@@ -194,9 +203,12 @@ VGG10 = replace(
     assumed=(
         "widths of 32, 64, 128, 256, 256 with batch norm and global mean",
         *LOOP,
-        "batch of 128, rate of 0.1, decay of 5e-4, 70 epochs, patience of 40",
+        BEST,
+        "rate of 0.1",
+        L2,
+        "70 epochs, patience of 40",
     ),
-    optimizer=SGD(learning_rate=0.1, weight_decay=5e-4),
+    optimizer=SGD(learning_rate=0.1, weight_decay=5e-4, decayed="weights"),
     patience=40,
     epochs=70,
 )
@@ -210,12 +222,14 @@ VGG10_AUGMENTED = replace(
     augmentation=Augmentation(flip="random", translate=4),
 )
 
-# The notebook does not say how deep and wide: 16 layers and width 8 are assumed, at a third of the
-# cost of the paper's best, `depth=28 width=10`.
-WRN_ASSUMED = (
+# The text gives neither depth nor width. 16 layers and width 8 cost a third of the paper's best
+# network, `depth=28 width=10`.
+WIDE = (
     "16 layers, width 8, dropout of 0.3",
     *LOOP,
-    "batch of 128, rate of 0.1, Nesterov, decay of 5e-4, patience of 40",
+    "rate of 0.1",
+    "Nesterov momentum",
+    L2,
 )
 WRN = replace(
     VGG10,
@@ -223,30 +237,33 @@ WRN = replace(
     about="Wide ResNet",
     network=WideResNet,
     reference=published(0.93, "best epoch on 10,000 held out, in less than 60 epochs"),
-    assumed=(*WRN_ASSUMED, "70 epochs"),
-    optimizer=SGD(nesterov=True, weight_decay=5e-4),
+    assumed=(*WIDE, BEST, "70 epochs, patience of 40"),
+    optimizer=SGD(nesterov=True, weight_decay=5e-4, decayed="weights"),
 )
 
+# The text adapts CutMix from an example of Keras, and trains for 100 epochs.
+CUTMIX = (
+    MOVED,
+    "boxes of Beta(0.25, 0.25), as in the example; one box a batch, where the example has one an "
+    "image",
+)
 WRN_CUTMIX = replace(
     WRN,
     name="wrn_cutmix",
     about="Wide ResNet, CutMix",
     reference=published(0.93, "as without it, stopped at 100 epochs"),
-    assumed=(
-        *WRN_ASSUMED,
-        MOVED,
-        "one box a batch, where the Keras example that was adapted has one an image",
-    ),
+    assumed=(*WIDE, *CUTMIX, BEST, "patience of 40"),
     augmentation=Augmentation(flip="random", translate=4, cutmix=0.25),
     epochs=100,
 )
 
+EXCITED = (*WIDE, *CUTMIX, "squeeze-and-excite at the end of each block, reduced by 16")
 WRN_SE = replace(
     WRN_CUTMIX,
     name="wrn_se",
     about="Wide ResNet, CutMix, squeeze-and-excite",
     reference=published(0.946, "best epoch on 10,000 held out"),
-    assumed=(*WRN_CUTMIX.assumed, "150 epochs", "at the end of each block, reduced by 16"),
+    assumed=(*EXCITED, BEST, "150 epochs, patience of 40"),
     arguments={"squeeze_excite": True},
     epochs=150,
 )
@@ -259,14 +276,14 @@ WRN_MISH = replace(
     arguments={"squeeze_excite": True, "mish": True},
 )
 
-# The notebook speaks of a tuned model, and lost the section about it. The values are those of
-# wrn_se, from which `falconet tune wrn_tuned` searches.
+# The text names a tuned model, and does not describe it.
+TUNED = "the tuned model is `wrn_se`: the text does not say what was searched, nor what was found"
 WRN_TUNED = replace(
     WRN_SE,
     name="wrn_tuned",
-    about="Wide ResNet to be searched by falconet tune",
+    about="Wide ResNet, to be searched by falconet tune",
     reference=published(None, "no figure"),
-    assumed=(*WRN_SE.assumed, "what is searched"),
+    assumed=(*WRN_SE.assumed, TUNED),
     space=(
         "learning_rate=0.02..0.3",
         "weight_decay=1e-4..2e-3",
@@ -275,13 +292,14 @@ WRN_TUNED = replace(
     ),
 )
 
-# Snapshot ensemble (arXiv:1704.00109): the mean of the predictions of the networks before each warm
-# restart, after 30, 70 and 150 epochs. It costs three times as much to serve.
+# Snapshot ensemble (arXiv:1704.00109): the mean of the predictions of three networks, each saved
+# before a warm restart. Serving it costs three times as much.
 SNAPSHOTS = replace(
     WRN_TUNED,
     name="snapshots",
     about="ensemble of three snapshots of a Wide ResNet",
     reference=published(0.95, "mean of three, on 10,000 held out"),
+    assumed=(*EXCITED, TUNED, "150 epochs, with snapshots after 30, 70 and 150 of them"),
     space=(),
     keep="last",
     patience=0,

@@ -1,7 +1,7 @@
 """Three convolutions and a hidden layer, by fk., Deep Learning Lab, Episode 2 (Medium).
 
-A fifth of the training set is held out. Whether its 150 and 200 epochs were runs of their
-own is not said; the rate being constant, they are the same run seen later.
+A fifth of the training set is held out. The source does not say whether its 150 and 200 epochs were
+separate runs. The rate is constant, so here one run is evaluated at the three lengths.
 """
 
 from torch import Tensor, nn
@@ -46,7 +46,11 @@ RECIPES = tuple(
             accuracy,
             "last epoch, test set looked at after three lengths",
         ),
-        assumed=("which fifth is held out; the source took the last of CIFAR-10's random order",),
+        assumed=(
+            "which fifth is held out: a random one; the source takes the last images of CIFAR-10's "
+            "files, whose order is random",
+            "the three figures are of one run",
+        ),
         normalization="no",
         hold_out="random",
         validation=10000,
