@@ -85,9 +85,11 @@ def reproduce(
 
 def _rewrite(page: Path) -> None:
     """Write the table into the page, and the plot beside it."""
-    from falconet.training import recipes, results
+    from falconet.training import recipes, results, verdict
     from falconet.training.plots import accuracy_by_cost
 
     everything = results.entries(recipes.load_all(), results.FOLDER)
-    results.replace_between(page, "reproduce", "falconet reproduce", results.table(everything))
+    keras = verdict.keras_spreads(page.parent.parent / "benchmarks" / "results" / "keras.json")
+    text = results.table(everything, keras)
+    results.replace_between(page, "reproduce", "falconet reproduce", text)
     page.with_suffix(".svg").write_bytes(accuracy_by_cost(everything))

@@ -1,4 +1,4 @@
-"""What recipes reached: read from run folders, kept beside the recipes, written into a page."""
+"""The results of recipes: read from run folders, kept beside the recipes, written into a page."""
 
 import json
 import statistics
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from falconet.model.cost import Cost
 
+from . import verdict
 from .recipe import Recipe
 from .run import Run, machine
 
@@ -28,11 +29,12 @@ class Measured:
         validation_accuracy: of the weights that were kept; ``None`` where nothing was held out.
         best_validation_accuracy: of any epoch.
         epochs: that were run.
-        seconds: of training, without evaluation: the median epoch's times their number, as epochs
-            that something else disturbed say nothing.
+        seconds: of training, without evaluation: the median epoch's times their number, so that
+            epochs that something else slowed do not count.
         environment: see :func:`falconet.training.run.describe_environment`.
         late_validation_accuracy: mean and deviation over the last tenth of the epochs, of three at
-            least: how much chance is in where a run ends. ``None`` in files of earlier versions.
+            least; see :class:`falconet.training.verdict.Late`. ``None`` where nothing was held out,
+            or where the run had fewer epochs.
     """
 
     seed: int
@@ -47,6 +49,14 @@ class Measured:
     environment: dict[str, Any]
     late_validation_accuracy: list[float] | None = None
 
+    @property
+    def late(self) -> verdict.Late | None:
+        """The end of the run, as its spread is computed from."""
+        if self.late_validation_accuracy is None:
+            return None
+        mean, deviation = self.late_validation_accuracy
+        return verdict.Late(mean, deviation, verdict.late_epochs(self.epochs))
+
 
 @dataclass(frozen=True)
 class Result:
@@ -54,7 +64,7 @@ class Result:
 
     Attributes:
         recipe: its name.
-        changed: choices that were not the recipe's, such as a smaller number of epochs.
+        changed: values of fields that are not the recipe's, such as a smaller number of epochs.
         runs: one for each seed.
     """
 
@@ -64,12 +74,17 @@ class Result:
 
     @property
     def epochs(self) -> int:
-        """That were run, in the longest."""
+        """Of the longest run."""
         return max(run.epochs for run in self.runs)
 
     @property
     def accuracies(self) -> list[float]:
         return [run.accuracy for run in self.runs]
+
+    @property
+    def spread(self) -> verdict.Spread | None:
+        """Of the last epochs on what was held out; ``None`` where nothing was, or too short."""
+        return verdict.spread(run.late for run in self.runs if run.late is not None)
 
     def with_runs_of(self, other: "Result | None") -> "Result":
         """Add the other's runs with other seeds, if what it changed is the same."""
@@ -86,7 +101,7 @@ class Result:
 
     @classmethod
     def load(cls, recipe: str, folder: Path = FOLDER) -> "Result | None":
-        """What was saved, ``None`` where a recipe has not been run in full."""
+        """What was saved; ``None`` where a recipe has not been run."""
         path = folder / f"{recipe}.json"
         if not path.exists():
             return None
@@ -104,7 +119,7 @@ class Tested(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A recipe, what it costs to serve, and what it reached, if it has been run."""
+    """A recipe, the cost of serving it, and its result if it has been run."""
 
     recipe: Recipe
     cost: Cost
@@ -117,7 +132,7 @@ def entries(recipes: Iterable[Recipe], folder: Path) -> list[Entry]:
 
 
 def measured(run: Run, recipe: Recipe, card: Mapping[str, Any], tested: Tested) -> Measured:
-    """Put together what a run folder and its weights' card say, and what the weights reach."""
+    """The contents of a run folder and its weights' card, and the weights' test accuracy."""
     rows = run.rows()
     seconds = [float(row["seconds"]) for row in rows]
     held = [float(row["validation_accuracy"]) for row in rows if row["validation_accuracy"]]
@@ -129,18 +144,15 @@ def measured(run: Run, recipe: Recipe, card: Mapping[str, Any], tested: Tested) 
         trained_on=card["images"],
         validation_accuracy=card["validation_accuracy"],
         best_validation_accuracy=max(held, default=None),
-        late_validation_accuracy=_late(held),
+        late_validation_accuracy=_rounded(verdict.late(held)),
         epochs=card["epochs"],
         seconds=round(statistics.median(seconds) * len(seconds), 1),
         environment=card["environment"],
     )
 
 
-def _late(held: list[float]) -> list[float] | None:
-    late = held[-max(3, len(held) // 10) :]
-    if len(late) < 3:
-        return None
-    return [round(statistics.mean(late), 4), round(statistics.stdev(late), 4)]
+def _rounded(late: verdict.Late | None) -> list[float] | None:
+    return None if late is None else [round(late.mean, 4), round(late.deviation, 4)]
 
 
 def spread(values: list[float]) -> str:
@@ -155,14 +167,21 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def table(entries: Iterable[Entry]) -> str:
-    """All recipes as Markdown, those that have not been run among them."""
-    lines = [
-        "| recipe | parameters | multiply-adds | published | on which images, which epoch | "
-        "here | best epoch on the test set | last epochs on what was held out | epochs | "
-        "training |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+COLUMNS = (
+    *("recipe", "parameters", "multiply-adds", "published", "on which images, which epoch"),
+    *("here", "best epoch on the test set", "last tenth of the epochs", "the same in Keras"),
+    *("verdict", "epochs", "training"),
+)
+
+
+def table(entries: Iterable[Entry], keras: Mapping[str, verdict.Spread] | None = None) -> str:
+    """All recipes as Markdown, also those that have not been run.
+
+    Args:
+        entries: the recipes and their results.
+        keras: the spread of the same training in Keras, of the recipes of which it is known.
+    """
+    lines = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join(['---'] * len(COLUMNS))} |"]
     machines: list[str] = []
     for recipe, (parameters, multiply_adds), result in entries:
         reference = recipe.reference
@@ -171,14 +190,14 @@ def table(entries: Iterable[Entry]) -> str:
             published = "" if reference.accuracy is None else f"{100 * reference.accuracy:.2f} %"
             protocol = reference.protocol
         here, chosen_on_test, late, training = "not run in full", "", "", ""
+        in_keras = (keras or {}).get(recipe.name)
         length = str(recipe.epochs)
         if result is not None:
             here = f"**{spread(result.accuracies)}**"
             if result.changed.get("hold_out", recipe.hold_out) == "test":
                 best = [run.best_validation_accuracy or 0.0 for run in result.runs]
                 chosen_on_test = spread(best)
-            if first := result.runs[0].late_validation_accuracy:
-                late = f"{100 * first[0]:.2f} ± {100 * first[1]:.2f} %"
+            late = str(result.spread or "")
             length = str(result.epochs)
             if "epochs" in result.changed:
                 length = f"**{length}** of {recipe.epochs}"
@@ -191,12 +210,28 @@ def table(entries: Iterable[Entry]) -> str:
                 machines.append(trained_on)
             seconds = statistics.mean(run.seconds for run in result.runs)
             training = f"{duration(seconds)} {'*' * machines.index(trained_on)}".strip()
-        lines.append(
-            f"| `{recipe.name}` | {parameters:,} | {multiply_adds / 1e6:.1f} M | {published} | "
-            f"{protocol} | {here} | {chosen_on_test} | {late} | {length} | {training} |"
-        )
+        cells = [f"`{recipe.name}`", f"{parameters:,}", f"{multiply_adds / 1e6:.1f} M", published]
+        cells += [protocol, here, chosen_on_test, late, str(in_keras or "")]
+        cells += [verdict_of(recipe, result, in_keras), length, training]
+        lines.append(f"| {' | '.join(cells)} |")
     notes = [f"{'*' * i}{' ' if i else ''}Trained on {name}." for i, name in enumerate(machines)]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def verdict_of(recipe: Recipe, result: Result | None, keras: verdict.Spread | None = None) -> str:
+    """The verdict on the published accuracy; empty if the result does not decide it.
+
+    Only runs with the recipe's own fields decide it, or with float32, the precision of the
+    publications. An ensemble has none, because its accuracy is not that of its members' epochs.
+    """
+    published = None if recipe.reference is None else recipe.reference.accuracy
+    if published is None or result is None or result.spread is None or recipe.snapshots:
+        return ""
+    if result.changed not in ({}, {"precision": "float32"}):
+        return ""
+    if recipe.epochs < verdict.SHORT_EPOCHS and result.spread.runs < verdict.SHORT_RUNS:
+        return f"open: {result.spread.runs} of {verdict.SHORT_RUNS} runs"
+    return verdict.verdict(published, result.spread, keras)
 
 
 def replace_between(path: Path, name: str, writer: str, text: str) -> None:

@@ -1,0 +1,261 @@
+"""The publications' networks in Keras itself, with the values of their source code.
+
+Run by a Python that has keras, tensorflow and scipy, which needs nothing of this repository:
+
+    PYTHON source.py settings NETWORK
+    PYTHON source.py steps NETWORK --images FILE --output FILE
+    PYTHON source.py train NETWORK --images FILE --output FOLDER --epochs N --seed N
+
+``settings`` prints what Keras' objects say about themselves. ``steps`` takes some steps from given
+weights. ``train`` writes a line for each epoch into FOLDER/epochs.jsonl as it finishes, and goes on
+from FOLDER/checkpoint.keras.
+"""
+
+import argparse
+import json
+import os
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+from keras import layers, ops
+from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+BATCH = 64
+
+
+def episode2(dropout: bool = True) -> keras.Model:
+    """Deep Learning Lab, Episode 2."""
+    stack: list[Any] = [keras.Input((32, 32, 3))]
+    for width, rate in ((32, 0.3), (64, 0.3), (128, 0.4)):
+        stack += [layers.Conv2D(width, (3, 3), padding="same"), layers.Activation("relu")]
+        stack += [layers.MaxPooling2D(pool_size=(2, 2)), layers.Dropout(rate)]
+    stack += [layers.Flatten(), layers.Dense(80), layers.Activation("relu"), layers.Dropout(0.3)]
+    stack += [layers.Dense(10), layers.Activation("softmax")]
+    return _compiled(stack, keras.optimizers.SGD(learning_rate=0.01, momentum=0.9), dropout)
+
+
+@keras.saving.register_keras_serializable("benchmarks")
+class EluRate(keras.optimizers.schedules.LearningRateSchedule):
+    """The source's schedule of epochs, divided by what Keras' ``decay=1e-6`` did at that time."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps  # of an epoch
+
+    def __call__(self, step: Any) -> Any:
+        kind = keras.config.floatx()
+        step = ops.cast(step, kind)
+        epoch = ops.floor(step / self.steps)
+        rate = ops.cast(ops.where(epoch > 75, 0.0005, 0.001), kind)
+        rate = ops.where(epoch > 100, ops.cast(0.0003, kind), rate)
+        return rate / (1 + 1e-6 * step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+
+@keras.saving.register_keras_serializable("benchmarks")
+class RMSprop(keras.optimizers.RMSprop):
+    """Keras' as it was in 2018: its epsilon is added to the root, and not under it."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate, gradient = (ops.cast(each, variable.dtype) for each in (learning_rate, gradient))
+        velocity = self._velocities[self._get_variable_index(variable)]
+        self.assign(velocity, self.rho * velocity + (1 - self.rho) * ops.square(gradient))
+        self.assign_sub(variable, rate * gradient / (ops.sqrt(velocity) + self.epsilon))
+
+
+def elu(dropout: bool = True, steps: int = 50000 // BATCH) -> keras.Model:
+    """appliedmachinelearning.blog, 90 %."""
+    stack: list[Any] = [keras.Input((32, 32, 3))]
+    for width, rate in ((32, 0.2), (64, 0.3), (128, 0.4)):
+        for _ in range(2):
+            l2 = keras.regularizers.L2(1e-4)
+            stack += [layers.Conv2D(width, (3, 3), padding="same", kernel_regularizer=l2)]
+            stack += [layers.Activation("elu"), layers.BatchNormalization()]
+        stack += [layers.MaxPooling2D(pool_size=(2, 2)), layers.Dropout(rate)]
+    stack += [layers.Flatten(), layers.Dense(10, activation="softmax")]
+    return _compiled(stack, RMSprop(learning_rate=EluRate(steps)), dropout)
+
+
+def _compiled(stack: list[Any], optimizer: Any, dropout: bool) -> keras.Model:
+    if not dropout:
+        stack = [layer for layer in stack if not isinstance(layer, layers.Dropout)]
+    model = keras.Sequential(stack)
+    # Its own metric, as the loss has the L2 in it.
+    metrics = ["accuracy", "sparse_categorical_crossentropy"]
+    model.compile(loss="sparse_categorical_crossentropy", optimizer=optimizer, metrics=metrics)
+    return model
+
+
+NETWORKS = {"episode2": episode2, "elu": elu}
+AUGMENTED = {
+    "elu": {
+        "rotation_range": 15,
+        "width_shift_range": 0.1,
+        "height_shift_range": 0.1,
+        "horizontal_flip": True,
+    }
+}
+
+
+def prepared(network: str, images: Any, by: Any) -> Any:
+    """Pixels as the source prepares them: from 0 to 1, or by the training set's z-score."""
+    x = images.astype("float32")
+    if network == "episode2":
+        return x / 255.0
+    by = by.astype("float32")
+    return (x - np.mean(by)) / (np.std(by) + 1e-7)
+
+
+def settings(network: str) -> dict[str, Any]:
+    """What the objects say that training depends on, under the names that both sides use."""
+    keras.utils.set_random_seed(0)
+    model = NETWORKS[network]()
+    kinds = {kind: [each for each in model.layers if isinstance(each, kind)] for kind in KINDS}
+    weighted = [*kinds[layers.Conv2D], *kinds[layers.Dense]]
+    optimizer = model.optimizer.get_config()
+    epochs = (0, 75, 76, 100, 101, 124)
+    rate = model.optimizer._learning_rate
+    rates = [float(rate(each * rate.steps)) if callable(rate) else float(rate) for each in epochs]
+    norms = {(1 - each.momentum, each.epsilon) for each in kinds[layers.BatchNormalization]}
+    found: dict[str, Any] = {
+        "parameters": model.count_params(),
+        "deviation of the weights at the start": [
+            float(np.std(each.get_weights()[0])) for each in weighted
+        ],
+        "batch norm: new share, epsilon": [float(v) for pair in norms for v in pair],
+        "dropout": [each.rate for each in kinds[layers.Dropout]],
+        "L2, in the loss": [
+            float(each.kernel_regularizer.l2) for each in weighted if each.kernel_regularizer
+        ],
+        "optimizer": type(model.optimizer).__name__.lower(),
+        "momentum": optimizer["momentum"],
+        "smoothing of squares": optimizer.get("rho", 0.0),
+        "epsilon": optimizer.get("epsilon", 0.0),
+        "rate after 0, 75, 76, 100, 101, 124 epochs": rates,
+        "batch size": BATCH,
+        "precision": keras.config.floatx(),
+    }
+    if network in AUGMENTED:
+        generator = ImageDataGenerator(**AUGMENTED[network])
+        shifts = [generator.height_shift_range, generator.width_shift_range]
+        found["rotation, shifts, mirrored"] = [
+            generator.rotation_range,
+            *shifts,
+            generator.horizontal_flip,
+        ]
+        found["fill"] = generator.fill_mode
+        found["interpolation order"] = generator.interpolation_order
+    return found
+
+
+KINDS = (layers.Conv2D, layers.Dense, layers.BatchNormalization, layers.Dropout)
+
+
+def steps(network: str, images: Path, output: Path) -> None:
+    """Some steps in float64, without chance: losses, then probabilities; and moved images.
+
+    The file holds the weights by number, batches ``x`` ``(steps, BATCH, 32, 32, 3)`` with ``y``,
+    and images with the degrees and shifts by which they are moved.
+    """
+    given = np.load(images)
+    keras.config.set_floatx("float64")
+    model = NETWORKS[network](dropout=False)
+    model.set_weights([given[f"weight{i}"] for i in range(len(model.get_weights()))])
+    losses = []
+    for x, y in zip(given["x"], given["y"], strict=True):
+        model.reset_metrics()
+        said = model.train_on_batch(x, y, return_dict=True)
+        losses.append(said["sparse_categorical_crossentropy"])
+    generator = ImageDataGenerator()
+    moved = [
+        generator.apply_transform(image, {"theta": degrees, "tx": first, "ty": second})
+        for image, degrees, (first, second) in zip(
+            given["images"], given["degrees"], given["shifts"], strict=True
+        )
+    ]
+    answers = model.predict(given["x"][-1], verbose=0)
+    np.savez(output, losses=losses, answers=answers, moved=np.stack(moved))
+
+
+def train(network: str, images: Path, output: Path, epochs: int, seed: int) -> None:
+    """Train from where the folder's checkpoint is, or from the start."""
+    given = np.load(images)
+    x, held = (prepared(network, given[name], given["train_x"]) for name in ("train_x", "held_x"))
+    y, held_y = given["train_y"], given["held_y"]
+    batches = len(x) // BATCH  # the rest of an epoch is dropped, as in our recipes
+    output.mkdir(parents=True, exist_ok=True)
+    checkpoint, log = output / "checkpoint.keras", output / "epochs.jsonl"
+    keras.utils.set_random_seed(seed)
+    if checkpoint.exists():
+        model = keras.models.load_model(checkpoint)
+    else:
+        model = elu(steps=batches) if network == "elu" else NETWORKS[network]()
+    done = int(model.optimizer.iterations) // batches
+    lines = log.read_text().splitlines()[:done] if log.exists() else []
+    for epoch in range(done, epochs):
+        began = time.perf_counter()
+        # All chance is drawn anew each epoch, so that a run goes on as if it had not stopped.
+        np.random.seed(1000 * seed + epoch)  # noqa: NPY002 - what ImageDataGenerator draws from
+        for place, layer in enumerate(model.layers):
+            if isinstance(layer, layers.Dropout):
+                layer.seed_generator.state.assign([1000 * seed + epoch, place])
+        order = np.random.default_rng([seed, epoch]).permutation(len(x))[: batches * BATCH]
+        shown = x[order]
+        if network in AUGMENTED:  # as flow() does, whose number of draws depends on fit()
+            generator = ImageDataGenerator(**AUGMENTED[network])
+            shown = np.stack([generator.random_transform(image) for image in shown])
+        fitted = model.fit(shown, y[order], batch_size=BATCH, shuffle=False, verbose=0)
+        seconds = time.perf_counter() - began
+        said = model.evaluate(held, held_y, batch_size=1000, verbose=0, return_dict=True)
+        line = {
+            "epoch": epoch + 1,
+            "loss": round(fitted.history["sparse_categorical_crossentropy"][0], 4),
+            "accuracy": round(fitted.history["accuracy"][0], 4),
+            "validation_loss": round(said["sparse_categorical_crossentropy"], 4),
+            "validation_accuracy": round(said["accuracy"], 4),
+            "seconds": round(seconds, 2),
+        }
+        lines.append(json.dumps(line))
+        log.write_text("\n".join(lines) + "\n")
+        # Last: an epoch that is not in the checkpoint is run again, and its line replaced.
+        model.save(output / "next.keras")
+        (output / "next.keras").replace(checkpoint)
+        print(f"keras {network}, seed {seed}: {lines[-1]}", flush=True)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("action", choices=("settings", "steps", "train"))
+    options.add_argument("network", choices=NETWORKS)
+    options.add_argument("--images", type=Path)
+    options.add_argument("--output", type=Path)
+    options.add_argument("--epochs", type=int)
+    options.add_argument("--seed", type=int)
+    given = options.parse_args()
+    if given.action == "settings":
+        backend = keras.backend.backend()
+        installed = [name for name in (f"{backend}-cpu", backend) if _version(name)]
+        versions = {"keras": keras.__version__, backend: _version(installed[0])}
+        print(json.dumps({"versions": versions, **settings(given.network)}))
+    elif given.action == "steps":
+        steps(given.network, given.images, given.output)
+    else:
+        train(given.network, given.images, given.output, given.epochs, given.seed)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    main()
