@@ -87,7 +87,7 @@ def large_images() -> list[bytes]:
 
 @contextmanager
 def cifar() -> Iterator[Task]:
-    """The shipped model, and 32x32 images."""
+    """The included model, and 32x32 images."""
     with TemporaryDirectory(prefix="falconet-") as folder:
         export(Weights.load(), Path(folder))
         if calibration_file(PRETRAINED).is_file():

@@ -1,1 +1,1 @@
-"""How often the shipped weights are right, offline and served."""
+"""How often the included weights are right, offline and served."""

@@ -1,4 +1,4 @@
-"""Measures the shipped weights on the whole test set, offline and served, and writes it down.
+"""Measures the included weights on the whole test set, offline and served, and writes it down.
 
     .venv/bin/python -m benchmarks.accuracy --data DIR
 

@@ -59,7 +59,7 @@ def page(result: dict[str, Any]) -> str:
         rows.append([f"{row['name']}{wrong}", row["why"], *cells])
     return (
         f"{table(['change', 'possible reason', *COLUMNS.values()], rows)}\n\nRatios to the "
-        "shipped settings; above 1 means more. Medians, with minimum and maximum, of "
+        "default settings; above 1 means more. Medians, with minimum and maximum, of "
         f"{ROUNDS} rounds of {SECONDS:g} s each; every response is checked. Load average before: "
         f"{result['load']:.2f}, {result['date']}. "
         f"{document.measured('settings', result['machine'])}\n"

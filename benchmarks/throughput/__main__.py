@@ -21,7 +21,7 @@ from ..progress import progress
 from . import plot, report
 
 TITLES = {
-    "cifar": "The shipped CIFAR-10 model, 32x32 images",
+    "cifar": "The included CIFAR-10 model, 32x32 images",
     "resnet18": "ResNet-18 at 224, 500x375 photographs",
     "resnet50": "ResNet-50 at 224, 500x375 photographs",
     "one_layer": "A network of one layer, 32x32 images",
