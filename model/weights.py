@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from . import ensemble as _ensemble  # noqa: F401 - registers itself
+from . import backbone as _backbone  # noqa: F401 - registers itself
+from . import ensemble as _ensemble  # noqa: F401 - as well
 from . import network as _network  # noqa: F401 - as well
 from . import storage
 from .registry import NETWORKS
@@ -27,7 +28,8 @@ class Weights:
         network: in evaluation mode, on the CPU; of a registered class.
         arguments: what its class was called with; plain values only.
         spec: what it expects and answers.
-        samples: images of the training set, held out if any were, uint8 ``(height, width, 3)``.
+        samples: images of the training set, held out if any were, at the network's size: uint8
+            ``(height, width, 3)``.
         card: how it was made: recipe, environment, accuracy; plain values only.
     """
 
@@ -44,7 +46,7 @@ class Weights:
             OSError: it could not be written.
         """
         state = {
-            name: value.half() if value.ndim > 1 else value
+            name: value.half() if value.ndim > 1 and value.is_floating_point() else value
             for name, value in self.network.state_dict().items()
         }
         content = {

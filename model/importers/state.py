@@ -12,11 +12,15 @@ _BEFORE = ("module.", "_orig_mod.", "model.")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """A network's state, by name, from a file of ``torch.save``; nothing in it is executed.
+    """A network's state, by name, from a file of ``torch.save`` or safetensors.
+
+    Nothing in it is executed.
 
     Raises:
         ValueError: it holds something else.
     """
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -33,4 +37,17 @@ def read_state(path: Path) -> dict[str, Tensor]:
     for before in _BEFORE:
         if state and all(name.startswith(before) for name in state):
             state = {name.removeprefix(before): tensor for name, tensor in state.items()}
+    return state
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ModuleNotFoundError(f"{path}: needs pip install safetensors") from error
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected safetensors, got something else: {error}") from error
     return state

@@ -1,9 +1,11 @@
 """timm's classifiers: ``timm:convnext_atto``."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from falconet.native.from_timm import arguments
 
@@ -18,14 +20,7 @@ def load(name: str, wanted: ImportOptions) -> Model:
         ValueError: it is preprocessed in a way that a spec does not state, see
             :func:`falconet.native.from_timm.arguments`.
     """
-    try:
-        import timm
-        from timm import data
-    except ImportError as error:
-        raise ModuleNotFoundError("timm: needs pip install timm") from error
-    elsewhere = name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
-    if not elsewhere and not timm.is_model(name.split(".")[0]):
-        raise ValueError(f"timm has no model {name!r}; see timm.list_models()")
+    timm, data = _library(name)
     network = timm.create_model(name, pretrained=wanted.published, **wanted.head)
     config: dict[str, Any] = data.resolve_model_data_config(network)
     own_size = tuple(config["input_size"][1:])
@@ -43,3 +38,36 @@ def load(name: str, wanted: ImportOptions) -> Model:
 
     own = preprocess if size == own_size else None
     return made(with_weights(network, wanted, spec), spec, own, wanted)
+
+
+def random(name: str, classes: int) -> nn.Module:
+    """A model with random weights and as many outputs."""
+    network: nn.Module = _library(name)[0].create_model(name, num_classes=classes)
+    return network
+
+
+def preprocessing(name: str) -> dict[str, Any]:
+    """Fields of a spec, as the model's data configuration says."""
+    timm, data = _library(name)
+    with torch.device("meta"):
+        network = timm.create_model(name)
+    return arguments(data.resolve_model_data_config(network))
+
+
+def published(name: str) -> Mapping[str, Tensor]:
+    """The published weights; downloaded into ``$HF_HOME`` once."""
+    network: nn.Module = _library(name)[0].create_model(name, pretrained=True)
+    return network.state_dict()
+
+
+def _library(name: str) -> tuple[Any, Any]:
+    """The library and its ``data``, if it knows the model."""
+    try:
+        import timm
+        from timm import data
+    except ImportError as error:
+        raise ModuleNotFoundError("timm: needs pip install timm") from error
+    elsewhere = name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
+    if not elsewhere and not timm.is_model(name.split(".")[0]):
+        raise ValueError(f"timm has no model {name!r}; see timm.list_models()")
+    return timm, data

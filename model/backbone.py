@@ -1,0 +1,126 @@
+"""Networks of torchvision and timm, with a last layer for other classes."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from .importers import timm, torchvision
+from .importers.state import read_state
+from .registry import register
+
+DEFAULT = "torchvision:resnet18"
+LIBRARIES = {"torchvision": torchvision, "timm": timm}
+
+
+@register
+class Backbone(nn.Module):
+    """A classifier of torchvision or timm, with random weights and as many outputs as classes.
+
+    Input ``(N, 3, height, width)`` float32, normalized; output ``(N, classes)`` logits.
+
+    Args:
+        backbone: like ``torchvision:resnet18`` or ``timm:convnext_atto``.
+        classes: outputs.
+
+    Raises:
+        ValueError: there is no such network, or its last layer is not one of classes.
+        ModuleNotFoundError: the library that has it is not installed.
+    """
+
+    def __init__(self, backbone: str = DEFAULT, classes: int = 10) -> None:
+        super().__init__()
+        library, name = _find(backbone)
+        self.network: nn.Module = library.random(name, classes)
+        layers = self.network.named_modules()
+        last, layer = [each for each in layers if isinstance(each[1], nn.Linear | nn.Conv2d)][-1]
+        outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+        if outputs != classes:
+            raise ValueError(
+                f"{backbone}: expected a network whose last layer has an output for each class, "
+                f"got {last} with {outputs}; choose another one"
+            )
+        self.head = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        return logits
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """All but those of the last layer."""
+        head = f"{self.head}."
+        return [p for name, p in self.network.named_parameters() if not name.startswith(head)]
+
+    def take(self, state: Mapping[str, Tensor]) -> None:
+        """Copy weights of the same network, all but those of the last layer.
+
+        Raises:
+            ValueError: some are missing, or of another shape.
+        """
+        head, own = f"{self.head}.", self.network.state_dict()
+        wanted = [name for name in own if not name.startswith(head)]
+        lacking = [n for n in wanted if n not in state or state[n].shape != own[n].shape]
+        if lacking:
+            raise ValueError(
+                f"expected the weights of this network, got others: {len(lacking)} of its "
+                f"{len(own)} tensors are missing or of another shape, {lacking[:3]}"
+            )
+        self.network.load_state_dict({name: state[name] for name in wanted}, strict=False)
+
+
+@cache
+def own_preprocessing(backbone: str) -> dict[str, Any]:
+    """Fields of a spec, for images as the published weights take them."""
+    library, name = _find(backbone)
+    found: dict[str, Any] = library.preprocessing(name)
+    return found
+
+
+def preprocessing(backbone: str, size: tuple[int, int]) -> dict[str, Any]:
+    """The same for an input of ``(height, width)``; images are resized in proportion to it."""
+    own = own_preprocessing(backbone)
+    resize = own["resize"]
+    if size == own["size"]:
+        return {**own}
+    if isinstance(resize, int):
+        resize = round(resize * min(size) / min(own["size"]))
+    elif resize is not None:
+        resize = tuple(round(r * s / o) for r, s, o in zip(resize, size, own["size"], strict=True))
+    return {**own, "size": size, "resize": resize}
+
+
+def published_state(backbone: str, weights: Path | None = None) -> Mapping[str, Tensor]:
+    """The published weights, from the library's cache or a download; or those of a file.
+
+    Raises:
+        ValueError: the file holds something else.
+        ConnectionError: they are not in the cache, and cannot be downloaded.
+    """
+    library, name = _find(backbone)
+    if weights is not None:
+        return read_state(weights)
+    try:
+        found: Mapping[str, Tensor] = library.published(name)
+        return found
+    except (OSError, RuntimeError) as error:
+        raise ConnectionError(
+            f"the weights of {backbone} could not be downloaded ({error}); name a file that has "
+            "them with --weights"
+        ) from error
+
+
+def is_backbone(name: str) -> bool:
+    """Whether it is named as one, rather than as a file."""
+    return name.partition(":")[0] in LIBRARIES and ":" in name
+
+
+def _find(backbone: str) -> tuple[Any, str]:
+    """The importer of a network, and the network's name there."""
+    library, _, name = backbone.partition(":")
+    if not is_backbone(backbone):
+        raise ValueError(
+            f"expected a backbone like {DEFAULT} or timm:convnext_atto, got {backbone!r}"
+        )
+    return LIBRARIES[library], name
