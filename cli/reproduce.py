@@ -47,7 +47,7 @@ def reproduce(
     """Runs recipes in full, evaluates each on the test set once, and rewrites the page of results.
 
     \b
-    falconet reproduce                            all recipes
+    falconet reproduce                            all recipes but transfer
     falconet reproduce elu lenet --seeds 3
     falconet reproduce vgg1 vgg2 vgg3 epochs=10   shorter, as the page then states
 
@@ -61,7 +61,8 @@ def reproduce(
     from falconet.training.reproduce import reproduce as run
 
     chosen, overrides = split_assignments(names)
-    published = [recipes.load(name) for name in chosen or recipes.names()]
+    everything = [recipe.name for recipe in recipes.load_all() if not recipe.transfers]
+    published = [recipes.load(name) for name in chosen or everything]
     wanted = []
     for recipe in published:  # all of them before the first run
         try:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
+from .cache import cache_option
 from .data import data_option
+from .initial_weights import init_from_option, weights_option
 from .recipe_arguments import load_recipe, single_name, split_assignments
 from .teacher import teacher_option
 
@@ -26,13 +28,10 @@ from .teacher import teacher_option
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of an interrupted run to continue, with its own recipe.",
 )
-@click.option(
-    "--init-from",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Weights file to start from. Layers of another shape are initialized at random.  "
-    "[default: none]",
-)
+@init_from_option
+@weights_option
 @teacher_option
+@cache_option
 @click.option(
     "--seeds",
     type=click.IntRange(1),
@@ -51,8 +50,10 @@ def train(
     data: Path | str,
     output: Path | None,
     resume: Path | None,
-    init_from: Path | None,
+    init_from: Path | str | None,
+    weights: Path | None,
     teacher: Path | None,
+    cache: int,
     seeds: int,
     tensorboard: bool,
     as_json: bool,
@@ -62,13 +63,16 @@ def train(
     \b
     falconet train fast94
     falconet train fast94 epochs=10 learning_rate=0.5 --data images/
+    falconet train --init-from torchvision:resnet18 --data photographs/
     falconet train --resume runs/fast94-20260101-120000
     torchrun --nproc-per-node 4 -m falconet.cli train champion --output runs/big
 
-    `falconet recipes` lists the recipes, `falconet show RECIPE` the fields. The run's folder then
-    has weights.pt, for: falconet report runs/..., falconet archive runs/.../weights.pt
+    With a backbone, the default RECIPE is transfer, and images are preprocessed as the backbone
+    expects. `falconet recipes` lists the recipes, `falconet show RECIPE` the fields. The run's
+    folder then has weights.pt, for: falconet report runs/..., falconet archive runs/.../weights.pt
     """
     from falconet.training import recipes
+    from falconet.training.beginning import backbone_fields
     from falconet.training.distributed import require_one
     from falconet.training.run import Run
     from falconet.training.tensorboard import tensorboard_writer
@@ -76,12 +80,15 @@ def train(
 
     names, overrides = split_assignments(arguments)
     if resume is not None:
-        if arguments or output or init_from or seeds > 1:
+        if arguments or output or init_from or weights or seeds > 1:
             raise click.UsageError(
                 "--resume continues a run with its own recipe; expected no RECIPE, --output, "
-                "--init-from or --seeds with it"
+                "--init-from, --weights or --seeds with it"
             )
         recipe = recipes.begun(Run(resume))
+    elif isinstance(init_from, str):
+        name = single_name(names or ["transfer"])
+        recipe = load_recipe(name, [*backbone_fields(load_recipe(name), init_from), *overrides])
     else:
         recipe = load_recipe(single_name(names), overrides)
 
@@ -92,18 +99,20 @@ def train(
     for seed in range(recipe.seed, recipe.seed + seeds):
         folder = first if seeds == 1 else first / f"seed-{seed}"
         begun = resume is not None or (seeds > 1 and Run(folder).recipe.exists())
-        weights = run(
+        trained = run(
             replace(recipe, seed=seed),
             data,
             folder,
             resume=begun,
             init_from=init_from,
+            backbone_weights=weights,
             teacher=teacher,
+            cache=cache,
             on_epoch=tensorboard_writer(folder) if tensorboard else None,
         )
-        if weights is None:
+        if trained is None:
             return  # only one of several processes prints the result
-        accuracy = weights.card["validation_accuracy"]
+        accuracy = trained.card["validation_accuracy"]
         found.append({"folder": str(folder), "seed": seed, "validation_accuracy": accuracy})
         if not as_json:
             held_out = "" if accuracy is None else f", {accuracy:.2%} on the validation images"

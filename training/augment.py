@@ -12,8 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-COLUMNS = 8  # uniform numbers that the augmentation of one image takes
+# Columns of uniform numbers for the augmentation of one image. Those after FIRST_COLUMNS are drawn
+# last, so that runs that an earlier version began continue with the same numbers.
 ROTATE, SHIFT, MIRROR, TRANSLATE, CUTOUT = 0, slice(1, 3), 3, slice(4, 6), slice(6, 8)
+CROP, COLOR = slice(8, 12), slice(12, 15)
+COLUMNS, FIRST_COLUMNS = 15, 8
+
+CROP_RATIOS = 3 / 4, 4 / 3  # width by height, as by torchvision's RandomResizedCrop
+GRAY = 0.2989, 0.587, 0.114  # as by torchvision's rgb_to_grayscale
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,12 @@ class Augmentation:
     """What is done to each image of a batch, in this order.
 
     Attributes:
+        random_crop: crop a part of at least this share of the image's area, with sides of 3:4 to
+            4:3, and resize it to the network's size, as torchvision's RandomResizedCrop does; 0
+            crops the center, as serving does.
+        brightness: multiply values by 1 plus or minus up to this, as by torchvision's ColorJitter.
+        contrast: the same for the distance of values from the mean gray.
+        saturation: the same for the distance of each pixel from its gray.
         rotate: turned by up to so many degrees, bilinear, edges repeated, and
         shift: in the same step moved by up to this share of its sides, as Keras does.
         flip: mirrored left and right, by chance or in every other epoch (arXiv:2404.00498).
@@ -30,6 +42,10 @@ class Augmentation:
             Beta(cutmix, cutmix), and the labels are mixed likewise (arXiv:1905.04899).
     """
 
+    random_crop: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
     rotate: float = 0.0
     shift: float = 0.0
     flip: Literal["no", "random", "alternating"] = "no"
@@ -37,8 +53,43 @@ class Augmentation:
     cutout: int = 0
     cutmix: float = 0.0
 
+    def __post_init__(self) -> None:
+        amounts = (self.brightness, self.contrast, self.saturation)
+        if not 0 <= self.random_crop <= 1 or min(amounts) < 0:
+            raise ValueError(
+                "expected random_crop from 0 to 1, and brightness, contrast and saturation from 0, "
+                f"got {self.random_crop} and {', '.join(map(str, amounts))}"
+            )
+
+    def views(
+        self, pixels: Tensor, chance: Tensor, ratios: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        """Crop images and change their colors, before they are normalized.
+
+        Args:
+            pixels: uint8 ``(N, 3, height, width)``; for random crops, of whole images.
+            chance: uniform numbers below 1, ``(N, COLUMNS)``.
+            ratios: of the images before they were resized, width by height, ``(N,)``.
+            size: ``(height, width)`` of the network's input.
+
+        Returns:
+            uint8 ``(N, 3, *size)``.
+        """
+        amounts = (self.brightness, self.contrast, self.saturation)
+        if not self.random_crop and not any(amounts):
+            return pixels
+        images = pixels.float()
+        if self.random_crop:
+            images = crop(images, *crop_boxes(self.random_crop, chance[:, CROP], ratios), size)
+        if any(amounts):
+            swings = (2 * chance[:, COLOR] - 1).T
+            images = jitter(
+                images, *(1 + a * each for a, each in zip(amounts, swings, strict=True))
+            )
+        return images.round().byte()
+
     def __call__(self, images: Tensor, chance: Tensor, mirrored: Tensor) -> Tensor:
-        """Augment a batch, all but cutmix.
+        """Augment a batch of normalized images, all but cutmix.
 
         Args:
             images: ``(N, C, height, width)``, floating point.
@@ -56,6 +107,67 @@ class Augmentation:
         if self.cutout:
             images = cutout(images, self.cutout, chance[:, CUTOUT])
         return images
+
+
+def crop_boxes(least: float, chance: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor]:
+    """Where random crops lie, in shares of the sides: top and left, height and width, ``(N, 2)``.
+
+    Where torchvision draws again, a side that is too long for the image is cut off.
+
+    Args:
+        least: share of the area that is kept, at least.
+        chance: uniform numbers below 1, ``(N, 4)``.
+        ratios: of the images, width by height, ``(N,)``.
+    """
+    area = least + (1 - least) * chance[:, 0]
+    low, high = (math.log(ratio) for ratio in CROP_RATIOS)
+    taller = ratios / (low + (high - low) * chance[:, 1]).exp()
+    sides = torch.stack([area * taller, area / taller], 1).sqrt().clamp(max=1)
+    return (1 - sides) * chance[:, 2:], sides
+
+
+def crop(images: Tensor, corner: Tensor, sides: Tensor, size: tuple[int, int]) -> Tensor:
+    """A part of each image, ``(N, C, *size)``, bilinear.
+
+    Args:
+        images: ``(N, C, height, width)``, floating point.
+        corner: top and left of the parts, in shares of the sides, ``(N, 2)``.
+        sides: height and width, likewise.
+        size: that they are resized to.
+    """
+    move, nothing = 2 * corner + sides - 1, torch.zeros_like(sides[:, 0])
+    rows = [
+        torch.stack([sides[:, 1], nothing, move[:, 1]], 1),
+        torch.stack([nothing, sides[:, 0], move[:, 0]], 1),
+    ]
+    shape = [*images.shape[:2], *size]
+    grid = F.affine_grid(torch.stack(rows, 1), shape, align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
+    """Multiply brightness, contrast and saturation of each image by factors, ``(N,)`` each.
+
+    Args:
+        images: RGB, ``(N, 3, height, width)``, floating point, from 0 to 255, as the result.
+        brightness: 0 is black.
+        contrast: 0 is the mean gray of the image.
+        saturation: 0 is gray.
+    """
+    images = away(images, torch.zeros_like(images), brightness)
+    images = away(images, gray(images).mean((2, 3), keepdim=True), contrast)
+    return away(images, gray(images), saturation)
+
+
+def away(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:
+    """Multiply the difference of images from others by a factor for each image, ``(N,)``."""
+    return (others + factors.view(-1, 1, 1, 1) * (images - others)).clamp(0, 255)
+
+
+def gray(images: Tensor) -> Tensor:
+    """RGB, ``(N, 3, height, width)``, as ``(N, 1, height, width)``."""
+    red, green, blue = (share * images[:, i : i + 1] for i, share in enumerate(GRAY))
+    return red + green + blue
 
 
 def affine(images: Tensor, degrees: Tensor, move: Tensor) -> Tensor:

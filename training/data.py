@@ -10,15 +10,13 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from falconet.model.samples import png
-from falconet.model.spec import Spec
 from falconet.native import formats
 from falconet.native.data import Pixels
 from falconet.native.decode import Decoder
 
-from .progress import console, track
+from .progress import console
 
 Image = Path | Pixels  # not decoded yet, or from torchvision's download
 
@@ -67,25 +65,33 @@ def load(
     """
     if str(source) in DOWNLOADS and not Path(source).is_dir():
         return _download(str(source), split)
-    return _folder_per_class(Path(source) / split, allowed)
+    return _folder_per_class(Path(source) / split, allowed, each=split == "train")
 
 
 def load_test(
     source: Path | str, classes: tuple[str, ...], allowed: Sequence[str] = formats.DEFAULT
 ) -> Dataset:
-    """The test set, of the same classes as the training set.
+    """The test set, its labels numbered as those of the training set.
+
+    Prints a warning of classes without images.
 
     Raises:
         FileNotFoundError: as in :func:`load`.
-        ValueError: it has other classes.
+        ValueError: it has other classes than the training set.
     """
     dataset = load(source, "test", allowed)
-    if dataset.classes != classes:
+    if others := sorted(set(dataset.classes) - set(classes)):
         raise ValueError(
-            f"{source}: expected a test set with the classes {', '.join(classes)}, got "
-            f"{', '.join(dataset.classes)}"
+            f"{source}: expected a test set with the classes {', '.join(classes)}, got also "
+            f"{', '.join(others)}: put images of them into the training set, or take these out"
         )
-    return dataset
+    if missing := sorted(set(classes) - {dataset.classes[i] for i in set(dataset.labels)}):
+        console.print(
+            f"{source}: the test set has no images of {', '.join(missing)}: its accuracy does not "
+            "cover them"
+        )
+    number = np.array([classes.index(name) for name in dataset.classes], np.int64)
+    return Dataset(dataset.images, number[dataset.labels], classes)
 
 
 def is_cifar10(source: Path | str) -> bool:
@@ -99,7 +105,8 @@ def is_cifar10(source: Path | str) -> bool:
     )
 
 
-def _folder_per_class(folder: Path, allowed: Sequence[str]) -> Dataset:
+def _folder_per_class(folder: Path, allowed: Sequence[str], *, each: bool) -> Dataset:
+    """The images of the folders; ``each`` has to have some, or any."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: expected a folder with a folder for each class in it")
     classes = sorted(path.name for path in _visible(folder) if path.is_dir())
@@ -110,17 +117,18 @@ def _folder_per_class(folder: Path, allowed: Sequence[str]) -> Dataset:
         listed = list(_visible(folder / name))
         files = [file for file in listed if file.suffix.lower() in suffixes]
         others.update(file.suffix.lower() for file in listed)
-        if not files:
+        if each and not files:
             raise FileNotFoundError(
-                f"{folder / name}: expected images ({', '.join(sorted(suffixes))}), found none"
+                f"{folder / name}: expected images ({', '.join(sorted(suffixes))}), found none: "
+                "put some there, or delete the folder"
             )
         images += sorted(files)
         labels += [label] * len(files)
-    for each in formats.FORMATS.values():
-        left_out = sum(others[suffix] for suffix in each.suffixes)
-        if left_out and each.name not in allowed:
+    for known in formats.FORMATS.values():
+        left_out = sum(others[suffix] for suffix in known.suffixes)
+        if left_out and known.name not in allowed:
             console.print(
-                f"{folder}: {left_out} {each.name} files are left out; name it in formats"
+                f"{folder}: {left_out} {known.name} files are left out; name it in formats"
             )
     if not images:
         raise FileNotFoundError(f"{folder}: expected a folder of images for each class in it")
@@ -171,16 +179,6 @@ def encode(image: Image) -> bytes:
     return png(image, compress_level=1)
 
 
-def decode_all(dataset: Dataset, indices: npt.NDArray[np.int64], decoder: Decoder) -> list[Pixels]:
-    """Some images of a data set, with a progress bar."""
-    return [decode(dataset.images[i], decoder) for i in track(indices.tolist(), "decoding")]
-
-
-def preprocess(spec: Spec, images: Sequence[Pixels]) -> torch.Tensor:
-    """The network's input, ``(N, C, height, width)`` float32, as serving makes it."""
-    return torch.from_numpy(spec.preprocessor()(images))
-
-
 def statistics(
     images: Sequence[Pixels], of: Literal["channels", "pixels", "no"]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -189,7 +187,7 @@ def statistics(
     Rounded to four decimals: what nobody can see should not fill a spec.
 
     Args:
-        images: at least one.
+        images: at least one, uint8 ``(height, width, 3)`` each.
         of: each channel over all pixels; all values together; or 0 and 1, which change nothing.
     """
     if of == "no":

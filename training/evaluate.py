@@ -11,8 +11,10 @@ from falconet.model.weights import Weights
 from falconet.native.data import Pixels
 
 from . import data
+from .prepared import Normalize, prepare
 
 BATCH = 1000
+BATCH_PIXELS = BATCH * 32 * 32  # fewer images where they are larger, for what layers hold of them
 
 
 class Score(NamedTuple):
@@ -24,21 +26,24 @@ class Score(NamedTuple):
 
 @torch.inference_mode()
 def logits(network: nn.Module, images: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
-    """``(N, classes)`` float32, for images preprocessed as the network's spec says."""
+    """``(N, classes)`` float32, for images preprocessed as the network's spec says.
+
+    Prepared bytes are, by a network that begins with :class:`falconet.training.prepared.Normalize`.
+    """
     network.eval()
     found = []
-    for x in images.split(BATCH):
+    for x in images.split(min(BATCH, max(1, BATCH_PIXELS // images[0, 0].numel()))):
         with torch.autocast(x.device.type, precision, enabled=precision != torch.float32):
             found.append(network(x).float())
     return torch.cat(found)
 
 
 def answers(weights: Weights, dataset: data.Dataset) -> tuple[list[Pixels], Tensor]:
-    """The images of a data set, and the logits for them, in float32, as they are served."""
-    pixels = data.decode_all(dataset, np.arange(len(dataset.labels)), weights.spec.decoder())
+    """The images of a data set at the network's size, and the logits for them, as when served."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    x = data.preprocess(weights.spec, pixels).to(device)
-    return pixels, logits(weights.network.to(device), x).cpu()
+    found = prepare(dataset, np.arange(len(dataset.labels)), weights.spec)
+    network = nn.Sequential(Normalize(weights.spec), weights.network).to(device)
+    return found.images, logits(network, found.pixels.to(device)).cpu()
 
 
 def score(

@@ -13,6 +13,7 @@ from falconet.native.data import Pixels
 from . import augment, data, page
 from .page import Section
 from .plots import bars, grid
+from .prepared import Normalize, prepare
 from .recipe import Recipe
 
 RANDOM, PER_CLASS, LARGEST = 24, 10, 20  # images, images a class, classes shown of these
@@ -28,7 +29,8 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
     """
     dataset = data.load(source, "train", recipe.formats)
     spec = recipe.spec(dataset.classes)
-    pixels = data.decode_all(dataset, np.arange(len(dataset.labels)), spec.decoder())
+    found = prepare(dataset, np.arange(len(dataset.labels)), spec)
+    pixels = found.images
     labels, classes = dataset.labels, dataset.classes
     random = np.random.default_rng(recipe.seed)
     some = random.permutation(len(pixels))[:RANDOM]
@@ -44,13 +46,14 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
         row = [pixels[i] for i in members[:PER_CLASS]]
         each += row + [np.full((1, 1, 3), 255, np.uint8)] * (PER_CLASS - len(row))
         titles += [name, *[""] * (PER_CLASS - 1)]
-        average = data.preprocess(spec, [pixels[i] for i in members]).mean(0)
-        means.append(_pixels(average[None], spec)[0])
+        means.append(np.rint(np.mean([pixels[i] for i in members], 0)).astype(np.uint8))
 
-    batch = data.preprocess(spec, [pixels[i] for i in some])
+    normalize = Normalize(spec)
+    batch = normalize(found.pixels[some])
     generator = torch.Generator().manual_seed(recipe.seed)
     chance = torch.rand(len(batch), augment.COLUMNS, generator=generator)
-    augmented = recipe.augmentation(batch, chance, chance[:, augment.MIRROR] < 0.5)
+    views = recipe.augmentation.views(found.pixels[some], chance, found.ratios[some], recipe.size)
+    augmented = recipe.augmentation(normalize(views), chance, chance[:, augment.MIRROR] < 0.5)
     target = F.one_hot(torch.from_numpy(labels[some]), len(classes)).float()
     place = augment.draw_box(recipe.augmentation.cutmix or 1.0, *recipe.size, generator)
     mixed, shares = augment.cutmix(batch, target, place)
@@ -62,7 +65,7 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
     channels = [["channel", "mean", "deviation"]]
     for name, m, s in zip(("red", "green", "blue"), mean, std, strict=True):
         channels.append([name, f"{m:.4f}", f"{s:.4f}"])
-    shapes = sorted({image.shape[:2] for image in pixels})
+    shapes = sorted({(height, width) for height, width in found.sizes.tolist()})
     sizes = ", ".join(f"{width}x{height}" for height, width in shapes[:5])
     made = {
         "samples": grid([pixels[i] for i in some], names, 8),
@@ -72,7 +75,7 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
         "augmented": grid(_pixels(augmented, spec), names, 8),
         "cutmix": grid(_pixels(mixed, spec), mixed_titles, 8),
     }
-    in_short = "Of values from 0 to 1, over all pixels."
+    in_short = "Of values from 0 to 1, over all pixels of the resized images."
     parts = "A box of another image, and its share of the label."
     sections = [
         Section("By chance", file="samples", image=made["samples"]),

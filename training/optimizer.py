@@ -6,6 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from falconet.model.backbone import Backbone
+
 Decayed = Literal["all", "weights", "hidden", "convolutions"]
 
 # ``on_gpu``: the learning rate and the count of steps are tensors there, so that a step can be
@@ -81,7 +83,9 @@ Optimizer = SGD | Adam | RMSprop
 
 
 def _groups(network: nn.Module, decayed: Decayed, weight_decay: float) -> list[dict[str, Any]]:
-    """The trained parameters: those with two or more dimensions, and vectors; decayed or not."""
+    """The trained parameters: those with two or more dimensions, and vectors; decayed or not; of a
+    backbone, or of its head and of other networks.
+    """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if parameter.ndim > 1]
     chosen = {
@@ -91,10 +95,17 @@ def _groups(network: nn.Module, decayed: Decayed, weight_decay: float) -> list[d
         "convolutions": [parameter for parameter in matrices if parameter.ndim == 4],
     }[decayed]
     kept = {id(parameter) for parameter in chosen}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    parts = network.backbone_parameters() if isinstance(network, Backbone) else []
+    backbone = {id(parameter) for parameter in parts}
+    groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
     for parameter in trained:
-        groups.setdefault((parameter.ndim > 1, id(parameter) in kept), []).append(parameter)
+        kind = (parameter.ndim > 1, id(parameter) in kept, id(parameter) in backbone)
+        groups.setdefault(kind, []).append(parameter)
     return [
-        {"params": members, "weight_decay": weight_decay if decays else 0.0}
-        for (_, decays), members in groups.items()
+        {
+            "params": members,
+            "weight_decay": weight_decay if decays else 0.0,
+            "backbone": of_backbone,
+        }
+        for (_, decays, of_backbone), members in groups.items()
     ]

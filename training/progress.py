@@ -11,10 +11,10 @@ Item = TypeVar("Item")
 console = Console(stderr=True)
 
 
-def track(items: Iterable[Item], doing: str) -> Iterable[Item]:
-    """The items, with a bar that goes when they are through."""
+def track(items: Iterable[Item], doing: str, total: int | None = None) -> Iterable[Item]:
+    """The items, with a bar that goes when they are through; ``total`` of what has no length."""
     hidden = not console.is_terminal
-    return progress.track(items, doing, console=console, transient=True, disable=hidden)
+    return progress.track(items, doing, total, console=console, transient=True, disable=hidden)
 
 
 def bar(doing: str, total: int, completed: int, shown: bool = True) -> progress.Progress:

@@ -9,6 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import nn
 
+from falconet.model.backbone import DEFAULT as DEFAULT_BACKBONE
+from falconet.model.backbone import Backbone, preprocessing
 from falconet.model.cost import Cost, cost
 from falconet.model.spec import Spec
 from falconet.native.decode import Orientation, check_decoding
@@ -65,11 +67,16 @@ class Recipe:
             :func:`falconet.training.train.train`.
 
         size: ``(height, width)`` that images are brought to once, as serving would.
+        resize: what their shorter side is resized to before the center of that size is kept; 0
+            squeezes whole images into it, or is what the network of a transfer was trained with.
         orientation: whether photographs are turned as their Exif says; as in
             :class:`falconet.model.spec.Spec`, into which it goes, like
         formats: of the files that are trained on, and served.
         normalization: of pixels from 0 to 1, by the training set's mean and deviation of each
-            channel, by those of all pixels, or not at all.
+            channel, by those of all pixels, or not at all; or ``"own"``, by what the network of a
+            transfer was trained with.
+        balanced: weigh the loss of an image by how few its class has, so that all classes count
+            alike.
         per_class: train on so many images of each class, drawn by chance; 0 takes all.
         validation: how many images are held out of the training set.
         hold_out: which ones; see :mod:`falconet.training.split`.
@@ -79,6 +86,7 @@ class Recipe:
 
         epochs: times that each image is seen.
         batch_size: images in a step, over all processes; what is left of an epoch is dropped.
+        backbone_rate: the learning rate of all but the last layer of a transfer, as a multiple.
         label_smoothing: share of the target spread over all classes.
         teacher: the recipe of a network whose answers to the same augmented images are learned
             in place of the labels.
@@ -104,9 +112,11 @@ class Recipe:
     begins_with: str = ""
 
     size: tuple[int, int] = (32, 32)
+    resize: int = 0
     orientation: Orientation = "ignore"
     formats: tuple[str, ...] = DEFAULT
-    normalization: Literal["channels", "pixels", "no"] = "channels"
+    normalization: Literal["channels", "pixels", "no", "own"] = "channels"
+    balanced: bool = False
     per_class: int = 0
     validation: int = 5000
     hold_out: HoldOut = "stratified"
@@ -119,6 +129,7 @@ class Recipe:
     batch_size: int = 500
     optimizer: Optimizer = field(default_factory=SGD)
     schedule: Schedule = field(default_factory=Triangle)
+    backbone_rate: float = 1.0
     label_smoothing: float = 0.0
     teacher: str = ""
     temperature: float = 1.0
@@ -149,10 +160,20 @@ class Recipe:
         if self.snapshots and (self.keep == "best" or self.patience):
             raise ValueError("recipe: expected keep=last and patience=0 with snapshots")
         check_decoding(self.formats, self.orientation)
-        if self.teacher and self.label_smoothing:
+        if self.teacher and (self.label_smoothing or self.balanced):
             raise ValueError(
-                "recipe: expected label_smoothing=0 with a teacher, whose answers take the place "
-                "of labels"
+                "recipe: expected label_smoothing=0 with a teacher, and balanced=false: its "
+                "answers take the place of labels"
+            )
+        if self.normalization == "own" and not self.transfers:
+            raise ValueError(
+                "recipe: expected normalization=channels, pixels or no: only a transfer has one of "
+                "its own"
+            )
+        if self.backbone_rate < 0 or (self.backbone_rate != 1 and not self.transfers):
+            raise ValueError(
+                "recipe: expected backbone_rate from 0 in a transfer, and 1 for networks without a "
+                f"backbone, got {self.backbone_rate}"
             )
         least = min(self.size)
         if self.augmentation.cutout > least or self.augmentation.translate >= least:
@@ -186,14 +207,26 @@ class Recipe:
         return self.network(**arguments), arguments
 
     def spec(self, classes: tuple[str, ...]) -> Spec:
-        """What is served with the network, but for what pixels are normalized by."""
+        """What is served with the network, but for what pixels are normalized by, unless that is
+        the network's own.
+        """
+        stated: dict[str, Any] = {"size": self.size}
+        if self.transfers:
+            stated = preprocessing(self.arguments.get("backbone", DEFAULT_BACKBONE), self.size)
+        if self.resize:
+            stated |= {"resize": self.resize, "fit": "shorter"}
         return Spec(
-            self.size,
-            classes,
+            classes=classes,
             orientation=self.orientation,
             formats=self.formats,
             top_k=self.top_k,
+            **stated,
         )
+
+    @property
+    def transfers(self) -> bool:
+        """Whether it begins with what a network has learned of other images, with a new head."""
+        return issubclass(self.network, Backbone)
 
     @property
     def protocol(self) -> str:

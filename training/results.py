@@ -177,6 +177,8 @@ COLUMNS = (
 def table(entries: Iterable[Entry], keras: Mapping[str, verdict.Spread] | None = None) -> str:
     """All recipes as Markdown, also those that have not been run.
 
+    Transfers are left out: their first weights come from more images than those of the table.
+
     Args:
         entries: the recipes and their results.
         keras: the spread of the same training in Keras, of the recipes of which it is known.
@@ -184,6 +186,8 @@ def table(entries: Iterable[Entry], keras: Mapping[str, verdict.Spread] | None =
     lines = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join(['---'] * len(COLUMNS))} |"]
     machines: list[str] = []
     for recipe, (parameters, multiply_adds), result in entries:
+        if recipe.transfers:
+            continue
         reference = recipe.reference
         published, protocol = "", ""
         if reference is not None:

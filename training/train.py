@@ -19,9 +19,12 @@ from falconet.model.weights import Weights
 
 from . import augment, data, distributed
 from .allocator import keep_freed_memory
+from .balance import check_classes, class_weights
+from .beginning import begin_with, check_beginning
 from .capture import CapturedStep
 from .distill import digest, distillation, load_teacher, taught
 from .evaluate import score
+from .prepared import CACHE, Normalize, prepare, whole
 from .progress import bar, console
 from .quantized import Int8
 from .recipe import Recipe
@@ -30,6 +33,7 @@ from .split import hold_out, subset
 
 SAMPLES = 64  # images kept with the weights, to check exports with
 WHITENING_IMAGES = 5000
+WHITENING_PIXELS = WHITENING_IMAGES * 32 * 32  # fewer images where they are larger
 CHECKPOINT_SECONDS = 10.0  # between two of them, at least; the last epoch always leaves one
 
 Row = dict[str, Any]  # of metrics.csv
@@ -41,8 +45,10 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
-    init_from: Path | None = None,
+    init_from: Path | str | None = None,
+    backbone_weights: Path | None = None,
     teacher: Path | None = None,
+    cache: int = CACHE,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> Weights | None:
     """Train a network and leave it in ``folder/weights.pt``.
@@ -58,8 +64,11 @@ def train(
         folder: of the run; see :class:`falconet.training.run.Run`.
         resume: go on from the folder's checkpoint.
         init_from: weights to begin with; layers of another shape, such as the last one for other
-            classes, begin afresh.
+            classes, begin afresh. Or the name of the recipe's backbone, for its published weights.
+        backbone_weights: a file that has these, as ``torch.save`` or safetensors wrote it.
         teacher: weights of the recipe's ``teacher``.
+        cache: bytes of resized images that are held in memory; more are mapped from a file in the
+            folder.
         on_epoch: is given each row of ``metrics.csv``; what it raises ends the run.
 
     Returns:
@@ -72,7 +81,8 @@ def train(
     """
     with distributed.join() as processes:
         run = Run(folder)
-        return _train(processes, recipe, source, run, resume, init_from, teacher, on_epoch)
+        begin = (init_from, backbone_weights)
+        return _train(processes, recipe, source, run, resume, begin, teacher, cache, on_epoch)
 
 
 def _train(
@@ -81,20 +91,18 @@ def _train(
     source: Path | str,
     run: Run,
     resume: bool,
-    init_from: Path | None,
+    begin: tuple[Path | str | None, Path | None],
     teacher: Path | None,
+    cache: int,
     on_epoch: Callable[[Row], None] | None,
 ) -> Weights | None:
     # ---- Setup ---------------------------------------------------------------------------------
-    keep_freed_memory()
     device = processes.device
     if processes.main:
         run.check(recipe, resume=resume)
-    if recipe.begins_with and init_from is None and not resume:
-        raise ValueError(
-            f"the recipe {recipe.name} begins with the weights of {recipe.begins_with}: train "
-            "that, and name its weights.pt with --init-from"
-        )
+    init_from, backbone_weights = begin
+    if not resume:
+        check_beginning(recipe, init_from, backbone_weights)
     if recipe.batch_size % processes.count:
         raise ValueError(
             f"expected a batch_size that {processes.count} processes can share evenly, got "
@@ -108,7 +116,7 @@ def _train(
     exact_on_gpu = device.type == "cuda" and precision == torch.float32
     layout = torch.contiguous_format if exact_on_gpu else torch.channels_last
 
-    # ---- Data: normalized once, by the code that will serve, and kept on the device -----------
+    # ---- Data: brought to one size by the code that will serve, and kept on the device ---------
     if not processes.main:
         processes.wait()  # the first one may have to download
     dataset = data.load(source, "train", recipe.formats)
@@ -126,37 +134,47 @@ def _train(
             f"them held out, {len(training)} are left to train on, less than a batch_size of "
             f"{recipe.batch_size}: make one or the other smaller"
         )
-    checkpoint = run.load_checkpoint(dataset.fingerprint) if resume else None
     if held is not dataset:
         validation = np.arange(len(held.labels))
+    labels, held_labels = dataset.labels[training], held.labels[validation]
+    if processes.main:
+        check_classes(dataset.classes, labels, held_labels, balanced=recipe.balanced)
+    checkpoint = run.load_checkpoint(dataset.fingerprint) if resume else None
     spec = recipe.spec(dataset.classes)
-    train_pixels = data.decode_all(dataset, training, spec.decoder())
-    held_pixels = data.decode_all(held, validation, spec.decoder())
-    mean, std = data.statistics(train_pixels, recipe.normalization)
-    spec = replace(spec, mean=mean, std=std)
-    train_x = data.preprocess(spec, train_pixels).to(device)
-    train_y = torch.from_numpy(dataset.labels[training]).to(device)
-    held_x = data.preprocess(spec, held_pixels).to(device)
-    held_y = torch.from_numpy(held.labels[validation]).to(device)
+    seen_as = whole(spec) if recipe.augmentation.random_crop else spec
+    train_set = prepare(dataset, training, seen_as, cache, run.folder)
+    held_set = prepare(held, validation, spec, cache, run.folder)
+    if recipe.normalization != "own":
+        mean, std = data.statistics(train_set.images, recipe.normalization)
+        spec = replace(spec, mean=mean, std=std)
+    normalize = Normalize(spec).to(device)
+    # What is too much for memory is read from the disk batch by batch.
+    train_x = train_set.pixels if train_set.on_disk else train_set.pixels.to(device)
+    train_y = torch.from_numpy(labels).to(device)
+    ratios = train_set.ratios.to(device)
+    held_x = held_set.pixels if held_set.on_disk else held_set.pixels.to(device)
+    held_y = torch.from_numpy(held_labels).to(device)
     # Never of the test set: weights.pt includes them, and people look at them.
-    seen = train_pixels if held is not dataset or not held_pixels else held_pixels
-    samples = seen[:: max(1, len(seen) // SAMPLES)][:SAMPLES]
-    del train_pixels, held_pixels, seen
+    shown = training if held is not dataset or not len(validation) else validation
+    shown = shown[:: max(1, len(shown) // SAMPLES)][:SAMPLES]
+    samples = [pixels.copy() for pixels in prepare(dataset, shown, spec).images]
+    keep_freed_memory()
 
     # ---- Network -------------------------------------------------------------------------------
     torch.manual_seed(recipe.seed)
     network, arguments = recipe.build(len(dataset.classes))
     if isinstance(network, ConvNet):
-        network.initialize_whitening(train_x[:WHITENING_IMAGES].cpu())
-    if init_from is not None:
-        for name in load_matching(network, Weights.load(init_from).network):
-            console.print(f"{name}: of another shape in {init_from}, begins afresh")
+        few = min(WHITENING_IMAGES, max(1, WHITENING_PIXELS // train_x[0, 0].numel()))
+        network.initialize_whitening(normalize(train_x[:few]).cpu())
+    if init_from is not None and checkpoint is None:
+        begin_with(network, recipe, init_from, backbone_weights)
     network.to(device, memory_format=layout)  # type: ignore[call-overload]
     average = None
     if recipe.ema_decay:
         smooth = get_ema_multi_avg_fn(recipe.ema_decay)
         average = AveragedModel(network, multi_avg_fn=smooth, use_buffers=True)
     kept = network if average is None else average.module
+    judged = nn.Sequential(normalize, kept)
     parallel = processes.wrap(network)
     taught_by = load_teacher(recipe, teacher, spec)
     teacher_digest = None if teacher is None else digest(teacher)
@@ -168,6 +186,9 @@ def _train(
     # ---- Optimizer -----------------------------------------------------------------------------
     batches = len(train_x) // recipe.batch_size  # the rest of an epoch is dropped
     optimizer = recipe.optimizer.build(network, on_gpu=device.type == "cuda")
+    for group in optimizer.param_groups:
+        group["lr"] *= recipe.backbone_rate if group["backbone"] else 1
+    weight = class_weights(labels, len(dataset.classes)).to(device) if recipe.balanced else None
     rates = [group["lr"] for group in optimizer.param_groups]
 
     # ---- Loop ----------------------------------------------------------------------------------
@@ -176,7 +197,7 @@ def _train(
     best_epoch, best_accuracy = 0, -1.0
     best_state: dict[str, Tensor] | None = None
     snapshots: list[dict[str, Any]] = []
-    began_from = None if init_from is None else init_from.name
+    began_from = init_from.name if isinstance(init_from, Path) else init_from
     if checkpoint is not None:
         network.load_state_dict(checkpoint["network"])
         if average is not None:
@@ -209,9 +230,12 @@ def _train(
 
     total = torch.zeros(2, device=device)  # loss, right answers
 
-    def step(index: Tensor, chance: Tensor, mirror: Tensor, place: Tensor) -> None:
-        """One step of the optimizer; all of it on the device."""
-        x, y = train_x[index], train_y[index]
+    def step(
+        index: Tensor, chance: Tensor, mirror: Tensor, place: Tensor, read: Tensor | None = None
+    ) -> None:
+        """One step of the optimizer; all of it on the device, but for what is read from disk."""
+        x, y = train_x[index] if read is None else read, train_y[index]
+        x = normalize(recipe.augmentation.views(x, chance, ratios[index], recipe.size))
         x = recipe.augmentation(x, chance, mirror)
         target = y
         if recipe.augmentation.cutmix:
@@ -224,7 +248,7 @@ def _train(
             if taught_by is not None:
                 answers = taught(taught_by, x, recipe.augmentation)
         if taught_by is None:
-            loss = F.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
+            loss = F.cross_entropy(logits, target, weight, label_smoothing=recipe.label_smoothing)
         else:
             loss = distillation(logits, answers, recipe.temperature)
         optimizer.zero_grad()
@@ -252,12 +276,14 @@ def _train(
             parallel.train()
             total.zero_()
             order = torch.randperm(len(train_x), generator=random)[: batches * recipe.batch_size]
-            chances = torch.rand(len(order), augment.COLUMNS, generator=random).to(device)
+            chances = torch.rand(len(order), augment.FIRST_COLUMNS, generator=random)
             boxes = torch.zeros(batches, 4, dtype=torch.int64)
             if share := recipe.augmentation.cutmix:
                 drawn_boxes = [augment.draw_box(share, *recipe.size, random) for _ in boxes]
                 boxes = torch.stack(drawn_boxes)
             boxes = boxes.to(device)
+            more = torch.rand(len(order), augment.COLUMNS - augment.FIRST_COLUMNS, generator=random)
+            chances = torch.cat([chances, more], 1).to(device)
             mirrors = (mirrored[order] ^ (epoch % 2 == 1)).to(device)
             order = order.to(device)
             for batch in range(batches):
@@ -269,7 +295,8 @@ def _train(
                         group["lr"] = rate * multiple
                 drawn = slice(batch * recipe.batch_size, (batch + 1) * recipe.batch_size)
                 its = [processes.share(table[drawn]) for table in (order, chances, mirrors)]
-                take(*its, boxes[batch])
+                read = [train_x[its[0].cpu()].to(device)] if train_set.on_disk else []
+                take(*its, boxes[batch], *read)
                 if average is not None:
                     average.update_parameters(network)
                 progress.advance(progress.task_ids[0])
@@ -288,7 +315,7 @@ def _train(
                 }
                 if len(held_x):
                     with Int8() if recipe.int8 else nullcontext():
-                        held_score = score(kept, held_x, held_y, precision)
+                        held_score = score(judged, held_x, held_y, precision)
                     row["validation_loss"] = round(held_score.loss, 4)
                     row["validation_accuracy"] = held_score.accuracy
                     if held_score.accuracy > best_accuracy:
@@ -320,7 +347,7 @@ def _train(
     else:
         result, _ = recipe.build(len(dataset.classes))
         result.load_state_dict(best_state or _copy(kept))
-    result.to(device)
+    tested = nn.Sequential(normalize, result).to(device)
     rows = run.rows()
     weights = Weights(
         network=result.eval(),
@@ -332,7 +359,7 @@ def _train(
             "environment": run.environment(),
             "images": len(train_x),
             "validation_images": len(held_x),
-            "validation_accuracy": score(result, held_x, held_y).accuracy if len(held_x) else None,
+            "validation_accuracy": score(tested, held_x, held_y).accuracy if len(held_x) else None,
             "epochs": len(rows),
             "seconds": round(sum(float(row["seconds"]) for row in rows), 1),
             "init_from": began_from,
@@ -341,20 +368,6 @@ def _train(
     result.cpu()
     weights.save(run.weights)
     return weights
-
-
-def load_matching(network: nn.Module, other: nn.Module) -> list[str]:
-    """Take over the weights that have the same name and shape, and name those that have not.
-
-    Raises:
-        ValueError: there are none.
-    """
-    own, theirs = network.state_dict(), other.state_dict()
-    fitting = {n for n in own if n in theirs and own[n].shape == theirs[n].shape}
-    if not fitting:
-        raise ValueError("expected weights of the same network, got those of another")
-    network.load_state_dict({name: theirs[name] for name in fitting}, strict=False)
-    return sorted(own.keys() - fitting)
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:

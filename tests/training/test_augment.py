@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from falconet.training import augment
 from falconet.training.augment import COLUMNS, Augmentation
@@ -131,6 +132,67 @@ def test_no_two_fields_share_their_chance() -> None:
         augment.MIRROR,
         augment.TRANSLATE,
         augment.CUTOUT,
+        augment.CROP,
+        augment.COLOR,
     ):
         used += range(COLUMNS)[columns] if isinstance(columns, slice) else [columns]
     assert sorted(used) == list(range(COLUMNS))
+
+
+def test_crops_are_those_of_torchvision() -> None:
+    """Where their edges lie between pixels; torchvision takes no pixels beyond them, we do."""
+    images = torch.rand(3, 3, 40, 60, generator=torch.Generator().manual_seed(0)) * 255
+    boxes = [(0, 0, 40, 60), (5, 9, 20, 30), (12, 0, 16, 18)]  # top, left, height, width
+    corner = torch.tensor([[top / 40, left / 60] for top, left, _, _ in boxes])
+    sides = torch.tensor([[height / 40, width / 60] for _, _, height, width in boxes])
+    cut = augment.crop(images, corner, sides, (32, 24))
+    for image, box, found in zip(images, boxes, cut, strict=True):
+        expected = v2.functional.resized_crop(image, *box, size=[32, 24], antialias=False)
+        torch.testing.assert_close(found[:, 2:-2, 2:-2], expected[:, 2:-2, 2:-2], atol=1e-2, rtol=0)
+
+
+def test_crops_lie_within_images_and_keep_enough() -> None:
+    ratios = torch.tensor([4 / 3, 3 / 4, 1.0, 3.0]).repeat(1000)
+    corner, sides = augment.crop_boxes(0.3, chance(4000, 4), ratios)
+    assert (corner >= 0).all()
+    assert (corner + sides <= 1 + 1e-6).all()
+    whole = (sides < 1).all(1)  # not cut off
+    area = sides.prod(1)[whole]
+    assert 0.3 - 1e-5 <= area.min() < 0.32
+    assert area.max() > 0.9
+    shape = (sides[:, 1] / sides[:, 0] * ratios)[whole]  # width by height, in pixels
+    assert 3 / 4 - 1e-4 <= shape.min() < 0.77
+    assert 1.31 < shape.max() <= 4 / 3 + 1e-4
+
+
+def test_colors_change_as_in_torchvision() -> None:
+    images = torch.rand(4, 3, 9, 8, generator=torch.Generator().manual_seed(0))
+    factors = torch.tensor([[0.6, 1.0, 1.0], [1.0, 1.5, 1.0], [1.0, 1.0, 0.2], [1.3, 0.7, 1.4]])
+    found = augment.jitter(images * 255, *factors.T) / 255
+    for image, (brightness, contrast, saturation), changed in zip(
+        images, factors.tolist(), found, strict=True
+    ):
+        expected = v2.functional.adjust_brightness(image, brightness)
+        expected = v2.functional.adjust_contrast(expected, contrast)
+        expected = v2.functional.adjust_saturation(expected, saturation)
+        torch.testing.assert_close(changed, expected, atol=1e-5, rtol=0)
+
+
+def test_views_are_bytes_of_the_network_size() -> None:
+    pixels = torch.randint(0, 256, (50, 3, 20, 20), dtype=torch.uint8)
+    drawn, ratios = chance(50, COLUMNS), torch.ones(50)
+    assert Augmentation(flip="random").views(pixels, drawn, ratios, (20, 20)) is pixels
+    cut = Augmentation(random_crop=0.3).views(pixels, drawn, ratios, (12, 16))
+    assert (cut.shape, cut.dtype) == ((50, 3, 12, 16), torch.uint8)
+    bright = Augmentation(brightness=0.5).views(pixels, drawn, ratios, (20, 20)).float()
+    factors = 1 + 0.5 * (2 * drawn[:, augment.COLOR.start] - 1)
+    expected = (pixels * factors.view(-1, 1, 1, 1)).clamp(0, 255)
+    torch.testing.assert_close(bright, expected, atol=0.5 + 1e-3, rtol=0)
+    assert factors.min() < 0.6
+    assert factors.max() > 1.4
+
+
+@pytest.mark.parametrize("wrong", [{"random_crop": 1.5}, {"brightness": -0.1}])
+def test_amounts_of_views_are_checked(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected random_crop from 0 to 1, and brightness"):
+        Augmentation(**wrong)  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ def test_the_champion_keeps_to_its_budget() -> None:
 
 def test_published_figures_have_a_source() -> None:
     for recipe in recipes.load_all():
-        ours = recipe.name.startswith(("fast", "champion", "small"))
+        ours = recipe.name.startswith(("fast", "champion", "small", "transfer"))
         assert (recipe.reference is None) == ours, recipe.name
         if recipe.reference is not None:
             assert recipe.reference.source
@@ -151,6 +151,7 @@ def test_two_recipes_cannot_have_one_name(monkeypatch: pytest.MonkeyPatch) -> No
 
 # Networks that take long, or images that are larger than they need.
 SMALLER = {
+    "Backbone": ["backbone=timm:test_resnet", "size=32,32"],
     "ConvNet": ["widths=16,24,32", "size=16,16"],
     "Vgg": ["size=16,16"],
     "Vgg10": ["widths=16,16,32,32,32"],

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from falconet.native.decode import Decoder
 from falconet.training import data, recipes, report
 from falconet.training.explore import explore
 from falconet.training.page import Section, write
+from falconet.training.prepared import prepare
 from falconet.training.recipe import Recipe
 from falconet.training.run import Run
 
@@ -68,7 +68,8 @@ def test_a_page_about_data(colors: Path, tmp_path: Path) -> None:
     text = check(explore(colors, recipes.load("champion"), tmp_path / "page"), files)
     assert "240 training images in 3 classes, 24x20, 24x21, 24x22, 24x23, 24x24 pixels" in text
     dataset = data.load(colors, "train")
-    mean, _ = data.statistics([data.decode(p, Decoder()) for p in dataset.images], "channels")
+    spec = recipes.load("champion").spec(dataset.classes)
+    mean, _ = data.statistics(prepare(dataset, np.arange(240), spec).images, "channels")
     assert f"<td>{mean[0]:.4f}</td>" in text
 
 

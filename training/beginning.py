@@ -1,0 +1,95 @@
+"""The weights that a network starts from, in place of random ones."""
+
+from pathlib import Path
+
+from torch import nn
+
+from falconet.model.backbone import Backbone, own_preprocessing, published_state
+from falconet.model.weights import Weights
+
+from .progress import console
+from .recipe import Recipe
+
+
+def begin_with(
+    network: nn.Module, recipe: Recipe, init_from: Path | str, weights: Path | None
+) -> None:
+    """Copy weights of a run, or of the recipe's backbone; all others stay random.
+
+    Args:
+        network: as the recipe builds it.
+        recipe: of the run.
+        init_from: a run's ``weights.pt``, or the name of the recipe's backbone.
+        weights: a file with that one's weights; ``None`` takes those that are published.
+
+    Raises:
+        ValueError: they are of another network.
+        ConnectionError: they are not in the library's cache, and cannot be downloaded.
+    """
+    if isinstance(init_from, Path):
+        for name in load_matching(network, Weights.load(init_from).network):
+            console.print(f"{name}: of another shape in {init_from}, starts at random")
+        return
+    own = recipe.arguments.get("backbone")
+    if not isinstance(network, Backbone) or init_from != own:
+        raise ValueError(
+            f"expected to begin with {own or 'the weights.pt of a run'}, which {recipe.name} "
+            f"trains, got {init_from}"
+        )
+    try:
+        network.take(published_state(init_from, weights))
+    except ValueError as error:
+        raise ValueError(f"{weights or init_from}: {error}") from error
+
+
+def check_beginning(recipe: Recipe, init_from: Path | str | None, weights: Path | None) -> None:
+    """Check, before any work, that a new run has its first weights.
+
+    Raises:
+        ValueError: the recipe needs weights and got none, or got a file without a backbone.
+    """
+    if recipe.begins_with and init_from is None:
+        raise ValueError(
+            f"the recipe {recipe.name} begins with the weights of {recipe.begins_with}: train "
+            "that, and name its weights.pt with --init-from"
+        )
+    if weights is not None and not isinstance(init_from, str):
+        raise ValueError(
+            f"{weights}: expected the name of its network with --init-from, like "
+            "torchvision:resnet18, got none"
+        )
+    if recipe.transfers and init_from is None:
+        backbone = recipe.arguments.get("backbone")
+        console.print(
+            f"{recipe.name} begins with random weights; --init-from {backbone} begins with "
+            "published ones"
+        )
+
+
+def backbone_fields(recipe: Recipe, backbone: str) -> list[str]:
+    """The fields with which a recipe trains a backbone, at the backbone's own image size.
+
+    Raises:
+        ValueError: the recipe trains another network, or there is no such backbone.
+    """
+    if not recipe.transfers:
+        raise ValueError(
+            f"the recipe {recipe.name} trains {recipe.network.__name__}, which cannot begin with "
+            f"{backbone}: use the recipe transfer"
+        )
+    height, width = own_preprocessing(backbone)["size"]
+    return [f"backbone={backbone}", f"size={height},{width}"]
+
+
+def load_matching(network: nn.Module, other: nn.Module) -> list[str]:
+    """Copy the weights that have the same name and shape, and return the names of the others.
+
+    Raises:
+        ValueError: there are none.
+    """
+    own, theirs = network.state_dict(), other.state_dict()
+    fitting = {n for n in own if n in theirs and own[n].shape == theirs[n].shape}
+    if not fitting:
+        raise ValueError("expected weights of the same network, got those of another")
+    network.load_state_dict({name: theirs[name] for name in fitting}, strict=False)
+    return sorted(own.keys() - fitting)
