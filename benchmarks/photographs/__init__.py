@@ -1,0 +1,1 @@
+"""What training on photographs takes of a machine."""
