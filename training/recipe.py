@@ -345,16 +345,26 @@ def _parse(name: str, text: str, wanted: Any) -> Any:
 def from_json(text: str, recipe: Recipe) -> Recipe:
     """The recipe that :meth:`Recipe.to_json` wrote, from the one of that name.
 
+    Fields that there were not yet have their defaults, which do what was done without them.
+
     Raises:
-        ValueError: it was written by a version whose recipe had other fields.
+        ValueError: it was written by a version whose recipe had fields that are gone.
     """
     content = json.loads(text)
     del content["recipe"], content["network"]
     known = recipe.choices()
-    if content.keys() != known.keys():
+    if content.keys() - known.keys():
         raise ValueError(
             f"the recipe {recipe.name} had other fields when this was written: "
             f"{', '.join(sorted(content.keys() ^ known.keys()))}"
         )
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-    return recipe.with_choices(values)
+    plain = Recipe(
+        recipe.name,
+        recipe.about,
+        recipe.network,
+        optimizer=type(recipe.optimizer)(),
+        schedule=type(recipe.schedule)(),
+    )
+    defaults = {name: value for name, (_, value) in plain.choices().items()}
+    return recipe.with_choices({**defaults, **values})

@@ -14,7 +14,7 @@ import torch
 from falconet.model import storage
 from falconet.native import __version__
 
-from .recipe import Recipe
+from .recipe import Recipe, from_json
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,10 @@ class Run:
                     f"{self.folder} holds a run already: continue it with --resume, or name "
                     "another folder with --output"
                 )
-        elif self.recipe_name() != recipe.name or self.recipe.read_text() != recipe.to_json():
+        elif (
+            self.recipe_name() != recipe.name
+            or from_json(self.recipe.read_text(), recipe) != recipe
+        ):
             raise ValueError(
                 f"{self.folder}: the recipe is not the one this run began with; see its "
                 "recipe.json, or begin a new run"

@@ -92,6 +92,18 @@ def test_json_of_another_version_is_refused(champion: Recipe) -> None:
         from_json(text, champion)
 
 
+def test_json_of_an_earlier_version_lacks_fields(champion: Recipe) -> None:
+    """Which are what they were without: a recipe that has another value is another one."""
+    content = json.loads(champion.to_json())
+    for name in ("resize", "random_crop", "backbone_rate"):
+        del content[name]
+    assert from_json(json.dumps(content), champion) == champion
+    cropped = champion.override(["random_crop=0.5", "resize=40"])
+    assert from_json(json.dumps(content), cropped) == champion
+    steps = recipes.load("wrn_se")
+    assert from_json(steps.to_json(), steps) == steps
+
+
 def test_a_network_gets_only_what_it_takes(champion: Recipe) -> None:
     with pytest.raises(ValueError, match="ConvNet takes widths, pairs, strided, not depth"):
         replace(champion, arguments={"depth": 3})
