@@ -16,7 +16,6 @@ from falconet.handler.quantization import FILE_NAME, QuantizableGraph, Quantizat
 from falconet.handler.quantizing import quantize
 from falconet.model.archive import MODEL
 from falconet.native.errors import ImageError
-from falconet.native.output import probabilities
 from falconet.training.progress import track
 
 from .layer_times import Seconds, layer_times, network_times
@@ -152,7 +151,7 @@ def calibrate(folder: Path, images: Sequence[Path], least_agreement: float) -> C
         chosen = _without_slow_layers(path, every_layer, times, timed)
     exact = _outputs(classifier.network, compared)
     chosen, got = _agreeing(path, chosen, errors, compared, exact, least_agreement)
-    said = [probabilities(classifier.output, each) for each in (exact, got)]
+    said = [classifier.probabilities(each) for each in (exact, got)]
     chosen = replace(chosen, least_agreement=least_agreement)
     file.write_text(chosen.to_json() + "\n", encoding="utf-8")
     names = _names(path)

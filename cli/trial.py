@@ -4,14 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falconet.model.archive import INT8, MODEL, Serving
 from falconet.model.samples import FOLDER, Sample, generated_images, in_folder, png
 from falconet.model.spec import Spec
-from falconet.native.output import probabilities
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +72,6 @@ def try_out(folder: Path, serving: Serving, images: "Sequence[Pixels]" = ()) -> 
     ]
     made = not files
     files = files or [png(pixels) for pixels in generated_images(spec.size)]
-    said = partial(probabilities, spec.output)
     model = _Model(folder, spec, "float32")
     exact = model.logits(files)
     if serving.batch_size > 1 and len(files) > 1:
@@ -92,7 +89,7 @@ def try_out(folder: Path, serving: Serving, images: "Sequence[Pixels]" = ()) -> 
                 raise
             continue
         rounded[precision] = Parity.of(exact, found[precision])
-        moved = (said(exact) - said(found[precision])).abs().amax(1)
+        moved = (spec.probabilities(exact) - spec.probabilities(found[precision])).abs().amax(1)
         agree = int((moved <= MOVED).sum()) if made else rounded[precision].same_top1
         if precision == "int8" and not made:
             _check_agreement(folder, agree / len(files))
@@ -205,7 +202,7 @@ def _known(
 ) -> list[Sample]:
     """Images with the best class in float32; those that another precision moves are out."""
     known: list[Sample] = []
-    best = {name: probabilities(spec.output, each).max(1) for name, each in found.items()}
+    best = {name: spec.probabilities(each).max(1) for name, each in found.items()}
     exact = best["float32"]
     for i, file in enumerate(files):
         stays = all(

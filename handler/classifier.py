@@ -25,7 +25,7 @@ from .quantization import Quantization
 
 logger = logging.getLogger(__name__)
 
-READABLE = (1, 2, 3)  # formats of spec.json
+READABLE = (1, 2, 3, 4)  # formats of spec.json
 
 # Shrinking while decoding leaves this many times the sides that the image is resized to, so that
 # the resize has something to filter.
@@ -94,7 +94,8 @@ class Classifier:
         self.decoder = Decoder.from_spec(spec)
         self.fast_decoding = spec.get("decode", "exact") == "fast"
         self.output: str = spec.get("output", "logits")
-        check_output(self.output)
+        self.temperature: float = spec.get("temperature", 1.0)
+        check_output(self.output, self.temperature)
         form = spec.get("answer", "falconet")
         if form not in FORMS:
             raise ValueError(
@@ -203,7 +204,7 @@ class Classifier:
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Of each class, ``(N, classes)``."""
-        found: Tensor = probabilities(self.output, logits)
+        found: Tensor = probabilities(self.output, logits, self.temperature)
         return found
 
     def predict(self, batch: Rows) -> list[list[Prediction]]:
@@ -214,12 +215,16 @@ class Classifier:
         """
         if len(batch) == 0:
             return []
-        best = self.probabilities(self.logits(batch)).topk(self.top_k)
-        if not best.values.isfinite().all():
+        logits = self.logits(batch)
+        # Ranked by logits: two that differ may have the same probability, and no temperature may
+        # change a label.
+        best = logits.topk(self.top_k).indices
+        likely = self.probabilities(logits).gather(1, best)
+        if not likely.isfinite().all():
             raise ValueError("the model returned numbers that are not finite")
         return [
             [Prediction(self.classes[i], p, i) for i, p in zip(numbers, found, strict=True)]
-            for numbers, found in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            for numbers, found in zip(best.tolist(), likely.tolist(), strict=True)
         ]
 
     def classify(self, images: Sequence[Pixels]) -> list[list[Prediction]]:

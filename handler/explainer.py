@@ -106,11 +106,11 @@ class Explainer:
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             began = perf_counter()
             with torch.no_grad():
-                found = classifier.probabilities(self._model(on_device.clone()).float().cpu())[0]
+                scores = self._model(on_device.clone()).float().cpu()
             # A gradient takes at least as long, and cannot be stopped.
             if perf_counter() + MIN_STEPS * (perf_counter() - began) > deadline:
                 raise too_slow()
-            number = int(found.argmax()) if wanted is None else wanted
+            number = int(scores[0].argmax()) if wanted is None else wanted
             attributions, steps = integrated_gradients(
                 lambda points: self._model(points)[:, number], on_device, deadline
             )
@@ -118,7 +118,7 @@ class Explainer:
             raise ValueError("the model's gradients are not finite")
         return Explanation(
             classifier.classes[number],
-            float(found[number]),
+            float(classifier.probabilities(scores)[0, number]),
             steps,
             self._seen(image[0]),
             attributions[0].sum(0).numpy(),

@@ -13,7 +13,6 @@ from PIL import Image
 
 from falconet.native.decode import Decoder, gray
 from falconet.native.errors import ImageError
-from falconet.native.output import probabilities
 
 from .archive import MODEL, PROOF
 from .export import write_script
@@ -164,7 +163,7 @@ def compare(
     spread = float((logits - logits.mean(1, keepdim=True)).abs().max())
     off = float((logits - found).abs().max())
     count = len(files)
-    expected_share = probabilities(spec.output, logits)
+    expected_share = spec.probabilities(logits)
     likely, named = expected_share[:count], found[:count].argmax(1)
     as_likely = likely.amax(1) - likely.gather(1, named[:, None])[:, 0] <= MOST_MOVED / 10
     same = (likely.argmax(1) == named) | as_likely
@@ -174,9 +173,7 @@ def compare(
         made=made,
         same_bytes=same_bytes if known else None,
         input_difference=moved if known else None,
-        probability_difference=float(
-            (expected_share - probabilities(spec.output, found)).abs().max()
-        ),
+        probability_difference=float((expected_share - spec.probabilities(found)).abs().max()),
         logit_difference=off / spread if spread else off,
         same_top1=int(same.sum()),
         classes_named=len(named.unique()),

@@ -17,10 +17,13 @@ from falconet.native import (
 )
 from falconet.native.decode import Decoder, Orientation, check_decoding
 from falconet.native.formats import DEFAULT
-from falconet.native.output import Output, check_output
+from falconet.native.output import Output, check_output, probabilities
 
-FORMAT = 3  # earlier ones lack fields, and have exact_as as reference
-READABLE = (1, 2, 3)
+# The first with a temperature, which a handler that does not know it must not leave out. A spec
+# without one is written in format 3, as before. Formats 1 and 2 lack fields, and have exact_as as
+# reference.
+FORMAT = 4
+READABLE = (1, 2, 3, 4)
 FILE_NAME = "spec.json"
 
 
@@ -53,6 +56,8 @@ class Spec:
         formats: of files that are decoded; see :data:`falconet.native.formats.FORMATS`.
         output: what the network returns for each class: ``"logits"`` of classes of which one is
             right, ``"sigmoid"`` for logits of several labels at once, or ``"probabilities"``.
+        temperature: that logits are divided by before the softmax, which calibrates probabilities;
+            see :mod:`falconet.training.temperature`.
         answer: the form of an answer to an image alone, see :data:`falconet.handler.answer.FORMS`;
             ``"torchserve"`` is that of TorchServe's ``image_classifier``.
         top_k: how many labels an answer lists at most.
@@ -75,6 +80,7 @@ class Spec:
     orientation: Orientation = "ignore"
     formats: tuple[str, ...] = DEFAULT
     output: Output = "logits"
+    temperature: float = 1.0
     answer: str = "falconet"
     top_k: int = 5
 
@@ -90,7 +96,7 @@ class Spec:
         if self.decode not in ("exact", "fast"):
             raise ValueError(f"spec: expected decode to be 'exact' or 'fast', got {self.decode!r}")
         try:
-            check_output(self.output)
+            check_output(self.output, self.temperature)
             check_decoding(self.formats, self.orientation)
         except ValueError as error:
             raise ValueError(f"spec: {error}") from None
@@ -108,9 +114,17 @@ class Spec:
         """The only way from images to the network's input."""
         return Preprocessor.from_spec(asdict(self), threads=threads)
 
+    def probabilities(self, numbers: Any) -> Any:
+        """The only way from what the network returns, ``(N, classes)``, to probabilities."""
+        return probabilities(self.output, numbers, self.temperature)
+
     def to_json(self) -> str:
         """Canonical text: equal specs give equal bytes."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        content = {"format": FORMAT, **asdict(self), "temperature": float(self.temperature)}
+        if self.temperature == 1:
+            content["format"] = FORMAT - 1
+            del content["temperature"]
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Spec":
@@ -123,6 +137,11 @@ class Spec:
         if not isinstance(data, dict) or data.get("format") not in READABLE:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
             raise ValueError(f"spec: expected an object with a format of {READABLE}, got {found!r}")
+        if "temperature" in data and data["format"] < FORMAT:
+            raise ValueError(
+                f"spec: expected format {FORMAT} with a temperature, so that earlier versions of "
+                f"falconet refuse it, got {data['format']}"
+            )
         del data["format"]
         return cls.of(data)
 

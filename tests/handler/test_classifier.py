@@ -161,11 +161,13 @@ def test_a_model_of_gray_images_sees_gray(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_said_before_serving(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"expected a format of \(1, 2, 3\), got 4; the archive was made by"
+        ValueError, match=r"expected a format of \(1, 2, 3, 4\), got 5; the archive was made by"
     ):
-        Classifier(folder_with(tmp_path, Mean(), format=4))
+        Classifier(folder_with(tmp_path, Mean(), format=5))
     with pytest.raises(ValueError, match=r"expected output to be one of logits, .*got 'scores'"):
         Classifier(folder_with(tmp_path, Mean(), output="scores"))
+    with pytest.raises(ValueError, match=r"a temperature only with output 'logits', .*'sigmoid'"):
+        Classifier(folder_with(tmp_path, Mean(), format=4, output="sigmoid", temperature=2))
     with pytest.raises(ValueError, match="expected answer to be one of falconet, torchserve, "):
         Classifier(folder_with(tmp_path, Mean(), answer="xml"))
     with pytest.raises(ValueError, match=r"gray or RGB images, .*, got 4"):

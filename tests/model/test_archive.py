@@ -1,6 +1,7 @@
 import hashlib
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from falconet.model import samples
 from falconet.model.archive import ArchiveError, Serving, archive
 from falconet.model.export import export
 from falconet.model.samples import Sample
+from falconet.model.spec import Spec
 from falconet.model.weights import Weights
 
 
@@ -72,6 +74,16 @@ def test_a_spec_written_by_hand_is_completed(small_weights: Weights, tmp_path: P
         packed = json.loads(mar.read("spec.json"))
     assert packed["crop"] == "center"
     assert packed["classes"] == ["a", "b", "c"]
+
+
+def test_an_archive_with_a_temperature_is_of_a_format_that_earlier_versions_refuse(
+    folder: Path, tmp_path: Path
+) -> None:
+    replace(Spec.load(folder), temperature=1.5).save(folder)
+    archive(folder, tmp_path / "pets.mar", handler=ENTRY)
+    with zipfile.ZipFile(tmp_path / "pets.mar") as mar:
+        packed = json.loads(mar.read("spec.json"))
+    assert (packed["format"], packed["temperature"]) == (4, 1.5)
 
 
 def test_clear_errors(folder: Path, tmp_path: Path) -> None:

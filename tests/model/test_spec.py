@@ -1,9 +1,11 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from falconet.handler.classifier import READABLE as HANDLER_READABLE
 from falconet.model.spec import FORMAT, READABLE, Spec
@@ -51,6 +53,26 @@ def test_the_specs_of_earlier_versions_are_read() -> None:
     assert SPEC.changed({"reference": "pillow"}) == replace(SPEC, exact_as="pillow")
 
 
+def test_only_a_spec_with_a_temperature_is_refused_by_earlier_versions() -> None:
+    """A handler that does not know the field reads formats up to 3."""
+    warm = replace(SPEC, temperature=2)
+    assert json.loads(warm.to_json())["format"] == FORMAT == 4
+    assert warm.to_json() == replace(SPEC, temperature=2.0).to_json()
+    assert Spec.from_json(warm.to_json()) == warm == SPEC.changed({"temperature": 2})
+    content = json.loads(SPEC.to_json())
+    assert content["format"] == 3
+    assert "temperature" not in content
+    assert warm.changed({"temperature": 1}).to_json() == SPEC.to_json()
+    assert Spec.from_json(json.dumps({**content, "format": 4, "temperature": 1})) == SPEC
+
+
+def test_probabilities_are_of_divided_logits() -> None:
+    logits = torch.tensor([[3.0, 1.0], [-2.0, 0.5]])
+    expected = (logits / 2.5).softmax(1)
+    assert torch.equal(replace(SPEC, temperature=2.5).probabilities(logits), expected)
+    assert torch.equal(SPEC.probabilities(logits), logits.softmax(1))
+
+
 def test_labels_may_repeat_only_where_torchserve_has_answered_so() -> None:
     with pytest.raises(ValueError, match="the class 'crane' is listed twice"):
         replace(SPEC, classes=("crane", "crane"))
@@ -78,11 +100,20 @@ def changed(**fields: object) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "expected an object with a format of .1, 2, 3., got 'list'"),
-        ("{}", "format of .1, 2, 3., got None"),
+        ("[]", "expected an object with a format of .1, 2, 3, 4., got 'list'"),
+        ("{}", "format of .1, 2, 3, 4., got None"),
         ("not json", "Expecting value"),
         (changed(output="logit"), "expected output to be one of logits, probabilities, sigmoid"),
-        (changed(format=4), "format of .1, 2, 3., got 4"),
+        (changed(format=5), "format of .1, 2, 3, 4., got 5"),
+        (changed(temperature=2), "expected format 4 with a temperature, .*, got 3"),
+        (changed(format=4, temperature=0), "temperature to be a number from 0.01 to 100, got 0"),
+        (changed(format=4, temperature=True), "to be a number from 0.01 to 100, got True"),
+        (changed(format=4, temperature="2"), "to be a number from 0.01 to 100, got '2'"),
+        (changed(format=4, temperature=math.nan), "to be a number from 0.01 to 100, got nan"),
+        (
+            changed(format=4, temperature=2, output="sigmoid"),
+            "expected a temperature only with output 'logits', .*, got 2 with 'sigmoid'",
+        ),
         (changed(colour="RGB"), "unknown field 'colour'"),
         ('{"format": 1, "classes": ["a"]}', "the field 'size' is missing"),
         (changed(classes="ab"), "expected classes to be a list, got 'ab'"),
