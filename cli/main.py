@@ -41,6 +41,7 @@ GROUPS = {
         "export": "export",
         "explore": "report",
         "report": "report",
+        "temperature": "temperature",
     },
     "Measure": {
         "evaluate": "evaluate",

@@ -10,19 +10,54 @@ from .recipe_arguments import load_recipe
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
 @data_option
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Output folder of the page.  [default: RUN/report; runs/comparison for several runs]",
+)
+@click.option(
+    "--least-precision",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.95,
+    show_default=True,
+    help="Precision that the probability threshold of each class has to reach on the images held "
+    "out.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the path of the page as JSON.")
-def report(run: Path, data: Path | str, as_json: bool) -> None:
-    """Writes a page about a training RUN: its curves, and its predictions on the test set.
+def report(
+    runs: tuple[Path, ...],
+    data: Path | str,
+    output: Path | None,
+    least_precision: float,
+    as_json: bool,
+) -> None:
+    """Writes a page about a training RUN, or a page that compares several.
 
-    The page is RUN/report/index.html, which needs no other file; its images are also PNG files.
+    For one run: its curves, its predictions on the test set, how well its probabilities are
+    calibrated, and the probability from which each class reaches a precision. For several: the
+    recipe fields that differ, the curves, and the results on the test set, side by side.
+
+    The page index.html needs no other file; its images are also PNG files beside it.
     """
     from falconet.training import recipes
+    from falconet.training.comparison import compare
     from falconet.training.report import report as write
     from falconet.training.run import Run
 
-    _print_path(write(Run(run), recipes.begun(Run(run)), data), as_json)
+    if len(runs) > 1:
+        page = compare([Run(run) for run in runs], data, output or Path("runs/comparison"))
+    else:
+        run = Run(runs[0])
+        page = write(run, recipes.begun(run), data, output, least_precision)
+    _print_path(page, as_json)
 
 
 @click.command()

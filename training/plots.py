@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from falconet.native.data import Pixels
 
+from .reliability import Reliability
 from .results import Entry
 
 DPI = 110
@@ -62,12 +63,54 @@ def curves(rows: Sequence[Mapping[str, str]]) -> bytes:
         for place, name in enumerate(("loss", "accuracy"), 1):
             axes = figure.add_subplot(1, 2, place)
             for key, label in ((name, "training"), (f"validation_{name}", "validation")):
-                points = [(int(row["epoch"]), float(row[key])) for row in rows if row[key]]
-                if points:
-                    axes.plot(*zip(*points, strict=True), label=label)
+                if any(row[key] for row in rows):
+                    _curve(axes, rows, key, label)
             axes.set_xlabel("epoch")
             axes.set_title(name)
             axes.legend(frameon=False)
+        return _png(figure)
+
+
+def compared_curves(runs: Mapping[str, Sequence[Mapping[str, str]]]) -> bytes:
+    """Loss and accuracy by epoch of several runs, by their names: training above validation."""
+    colors = cycler(color=mpl.color_sequences["tab10"])
+    with mpl.rc_context({**STYLE, "axes.prop_cycle": colors}):
+        figure = _figure(9, 6)
+        for place, name in enumerate(
+            ("loss", "accuracy", "validation_loss", "validation_accuracy")
+        ):
+            axes = figure.add_subplot(2, 2, place + 1)
+            for run, rows in runs.items():
+                _curve(axes, rows, name, run)
+            axes.set_xlabel("epoch")
+            axes.set_title(name.replace("_", " ") if place > 1 else f"training {name}")
+        axes = figure.axes[0]
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", frameon=False)
+        return _png(figure)
+
+
+def _curve(axes: Any, rows: Sequence[Mapping[str, str]], key: str, label: str) -> None:
+    points = [(int(row["epoch"]), float(row[key])) for row in rows if row[key]]
+    # Also without any, which takes the next color, the same in each part of a figure.
+    axes.plot(*(zip(*points, strict=True) if points else ([], [])), label=label)
+
+
+def reliability(diagrams: Mapping[str, Reliability]) -> bytes:
+    """Reliability diagrams beside each other, by their titles."""
+    with mpl.rc_context(STYLE):
+        figure = _figure(4.5 * len(diagrams), 4)
+        for place, (title, diagram) in enumerate(diagrams.items(), 1):
+            axes = figure.add_subplot(1, len(diagrams), place)
+            edges = np.linspace(0, 1, len(diagram.bins) + 1)
+            heights = [each.accuracy for each in diagram.bins]
+            axes.bar(edges[:-1], heights, np.diff(edges), align="edge", edgecolor="white")
+            axes.plot([0, 1], [0, 1], color="#888888", linewidth=1)
+            means = [(each.confidence, each.accuracy) for each in diagram.bins if each.images]
+            axes.plot(*zip(*means, strict=True), "o", color="C1", clip_on=False)
+            axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+            axes.set_xlabel("probability of the best class")
+            axes.set_ylabel("share that is right")
+            axes.set_title(f"{title}: {diagram.error:.2%}")
         return _png(figure)
 
 

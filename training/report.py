@@ -4,34 +4,46 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from falconet.model.weights import Weights
 from falconet.native.data import Pixels
 
 from . import data, evaluate, page, plots
+from .probability_sections import Predictions, probability_sections
 from .recipe import Recipe
 from .run import Run, machine
 
 FIRST, WORST, PAIRS = 16, 24, 10  # images, images and pairs that are shown
 
 
-def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
-    """Write ``report/index.html`` into the run's folder, on the test set, and return its path.
+def report(
+    run: Run,
+    recipe: Recipe,
+    source: Path | str,
+    folder: Path | None = None,
+    least_precision: float = 0.95,
+) -> Path:
+    """Write ``index.html`` about a run, on the test set, and return its path.
+
+    Args:
+        run: a finished one.
+        recipe: of it.
+        source: of the images, as in :func:`falconet.training.data.load`. Of the training set, only
+            those that were held out are read; without it, the page has less on probabilities.
+        folder: of the page; ``None`` for ``report`` in the run's folder.
+        least_precision: that the threshold of each class is to reach, above 0, up to 1.
 
     Raises:
         FileNotFoundError: the run is not over.
         ValueError: the test set has other classes.
     """
-    if not run.weights.exists():
-        raise FileNotFoundError(
-            f"{run.folder}: no weights.pt yet; finish the run with falconet train --resume"
-        )
-    weights = Weights.load(run.weights)
+    weights = Weights.load(run.finished_weights())
     dataset = data.load_test(source, weights.spec.classes, weights.spec.formats)
     classes, labels = dataset.classes, dataset.labels
     pixels, logits = evaluate.answers(weights, dataset)
-    probabilities = logits.softmax(1).numpy()
-    predicted = probabilities.argmax(1)
+    probabilities = weights.spec.probabilities(logits).numpy()
+    predicted = logits.argmax(1).numpy()
     matrix = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(matrix, (labels, predicted), 1)
     accuracy = float((predicted == labels).mean())
@@ -66,6 +78,14 @@ def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
             file="confusion",
         ),
         page.Section("Most confused pairs", rows=confused(matrix, classes)),
+        *probability_sections(
+            run,
+            recipe,
+            weights,
+            source,
+            Predictions(logits, torch.from_numpy(labels)),
+            least_precision,
+        ),
         page.Section(
             f"{'The first ' if ordered else ''}{few} images of the test set",
             f"{found} of them right.",
@@ -88,7 +108,7 @@ def report(run: Run, recipe: Recipe, source: Path | str) -> Path:
         f"{weights.card['images']:,} trained on in {weights.card['epochs']} epochs, "
         f"{weights.card['seconds'] / 60:.1f} minutes on {machine(weights.card['environment'])}."
     )
-    return page.write(run.folder / "report", f"Run {run.folder.name}", lead, sections)
+    return page.write(folder or run.folder / "report", f"Run {run.folder.name}", lead, sections)
 
 
 def classification(matrix: npt.NDArray[np.int64], classes: tuple[str, ...]) -> list[list[str]]:

@@ -45,6 +45,18 @@ class Run:
     def metrics(self) -> Path:
         return self.folder / "metrics.csv"
 
+    def finished_weights(self) -> Path:
+        """The weights that the run ended with.
+
+        Raises:
+            FileNotFoundError: it is not over.
+        """
+        if not self.weights.exists():
+            raise FileNotFoundError(
+                f"{self.folder}: no weights.pt yet; finish the run with falconet train --resume"
+            )
+        return self.weights
+
     def recipe_name(self) -> str:
         """The name of the recipe that the run began with.
 

@@ -238,6 +238,8 @@ def test_train_evaluate_and_predict_own_data(
         (["tune", "fast94", "learning_rate=1", "--data", "."], 2, "has no default ranges: add"),
         (["tune", "fast94", "epochs=2..4", "--data", "."], 1, "to be held out, to choose by"),
         (["report", "."], 1, "no run to resume"),
+        (["report", ".", "."], 1, "no run to resume"),
+        (["temperature", "."], 1, "no run to resume"),
         (["explore", "--recipe", "slow", "--data", "."], 2, "unknown recipe 'slow'"),
         (["archive", "--output", "x.zip"], 1, "expected a file that ends in .mar"),
         (["archive", "--workers", "-1"], 1, "workers: expected a whole number from 0"),

@@ -130,6 +130,8 @@ def test_several_seeds_have_a_mean(own: Path, tmp_path: Path) -> None:
 def test_pages_are_made(own: Path, trained: Path, tmp_path: Path) -> None:
     page = json.loads(run("report", trained, "--data", own, "--json").stdout)["page"]
     assert "60 test images right" in Path(page).read_text()
+    both = ["report", trained, trained, "--data", own, "--output", tmp_path / "both"]
+    assert "All fields of the recipes are the same" in Path(run(*both).stdout.strip()).read_text()
     page = run("explore", "--data", own, "--output", tmp_path / "page").stdout.strip()
     assert "64x48 pixels" in Path(page).read_text()
 

@@ -30,14 +30,15 @@ def one_thread() -> Iterator[None]:
 COLORS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
 
-def make(folder: Path, split: str, count: int, seed: int) -> None:
-    """Noisy images of one color each, of several sizes."""
+def make(folder: Path, split: str, count: int, seed: int, wrong: int = 0) -> None:
+    """Noisy images of one color each, of several sizes; one of so many has a wrong label."""
     random = np.random.default_rng(seed)
     for name, color in COLORS.items():
         (folder / split / name).mkdir(parents=True)
         for i in range(count):
             noise = random.normal(0, 60, (20 + i % 5, 24, 3))
-            pixels = np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
+            seen = COLORS["green"] if wrong and i % wrong == 0 else color
+            pixels = np.clip(np.array(seen) + noise, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
 
 
@@ -62,4 +63,21 @@ def finished(colors: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFact
     """The folder of a run of it."""
     output = tmp_path_factory.mktemp("run") / "colors"
     train(recipe, colors, output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def unsure(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images whose labels no network can know, so that some of its answers are wrong."""
+    folder = tmp_path_factory.mktemp("unsure")
+    make(folder, "train", 80, seed=0, wrong=5)
+    make(folder, "test", 20, seed=1, wrong=5)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unsure_run(unsure: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on them."""
+    output = tmp_path_factory.mktemp("run") / "unsure"
+    train(recipe, unsure, output)
     return output
