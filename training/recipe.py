@@ -4,8 +4,7 @@ import inspect
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from torch import nn
 
@@ -17,6 +16,7 @@ from falconet.native.decode import Orientation, check_decoding
 from falconet.native.formats import DEFAULT
 
 from .augment import Augmentation
+from .field_value import parse
 from .optimizer import SGD, Optimizer
 from .schedule import CosineRestarts, Schedule, Triangle
 from .split import HoldOut
@@ -66,17 +66,17 @@ class Recipe:
         begins_with: the recipe whose weights are what this one begins with, see ``init_from`` of
             :func:`falconet.training.train.train`.
 
-        size: ``(height, width)`` that images are brought to once, as serving would.
-        resize: what their shorter side is resized to before the center of that size is kept; 0
-            squeezes whole images into it, or is what the network of a transfer was trained with.
-        orientation: whether photographs are turned as their Exif says; as in
-            :class:`falconet.model.spec.Spec`, into which it goes, like
-        formats: of the files that are trained on, and served.
+        size: ``(height, width)`` that images are resized to once, as in serving.
+        resize: length of the shorter side before the center is cropped to ``size``; 0 resizes whole
+            images to ``size``, or as the backbone of a transfer expects.
+        orientation: whether photographs are rotated by their EXIF orientation, as in
+            :class:`falconet.model.spec.Spec`.
+        formats: of the files for training and serving.
         normalization: of pixels from 0 to 1, by the training set's mean and deviation of each
-            channel, by those of all pixels, or not at all; or ``"own"``, by what the network of a
-            transfer was trained with.
-        balanced: weigh the loss of an image by how few its class has, so that all classes count
-            alike.
+            channel, by those of all pixels, or not at all; or ``"own"``, as the backbone of a
+            transfer expects.
+        balanced: multiply the loss of an image by a weight that is higher for classes with fewer
+            images, so that all classes have the same share of the loss.
         per_class: train on so many images of each class, drawn by chance; 0 takes all.
         validation: how many images are held out of the training set.
         hold_out: which ones; see :mod:`falconet.training.split`.
@@ -207,8 +207,8 @@ class Recipe:
         return self.network(**arguments), arguments
 
     def spec(self, classes: tuple[str, ...]) -> Spec:
-        """What is served with the network, but for what pixels are normalized by, unless that is
-        the network's own.
+        """The spec to serve the network with. Its normalization is a placeholder, except with
+        ``normalization="own"``.
         """
         stated: dict[str, Any] = {"size": self.size}
         if self.transfers:
@@ -225,7 +225,7 @@ class Recipe:
 
     @property
     def transfers(self) -> bool:
-        """Whether it begins with what a network has learned of other images, with a new head."""
+        """Whether it trains a backbone of torchvision or timm with a new last layer."""
         return issubclass(self.network, Backbone)
 
     @property
@@ -278,7 +278,7 @@ class Recipe:
                 raise ValueError(f"expected FIELD=VALUE, got {assignment!r}")
             if name not in known:
                 raise ValueError(f"unknown field {name!r}; known are {', '.join(known)}")
-            changes[name] = _parse(name, text, known[name][0])
+            changes[name] = parse(name, text, known[name][0])
         return self.with_choices(changes)
 
     def with_choices(self, changes: Mapping[str, Any]) -> "Recipe":
@@ -317,54 +317,3 @@ def network_arguments(network: type[nn.Module]) -> dict[str, tuple[Any, Any]]:
         for name, parameter in inspect.signature(network.__init__).parameters.items()
         if name not in ("self", "classes", "size")
     }
-
-
-def _parse(name: str, text: str, wanted: Any) -> Any:
-    """Text to a value of a field's type. Tuples are written 64,256,256, an empty one as nothing."""
-    kind = get_origin(wanted)
-    if kind is tuple:
-        parts = text.split(",") if text else []
-        types = get_args(wanted)
-        if types[-1] is not Ellipsis and len(types) != len(parts):
-            raise ValueError(f"{name}: expected {len(types)} values, got {text!r}")
-        return tuple(_parse(name, part, types[0]) for part in parts)
-    if kind is Literal:
-        if text not in get_args(wanted):
-            raise ValueError(f"{name}: expected one of {', '.join(get_args(wanted))}, got {text!r}")
-        return text
-    assert kind not in (Union, UnionType), f"{name} has several types"
-    try:
-        if wanted is bool:
-            return {"true": True, "false": False}[text.lower()]
-        return wanted(text)
-    except (KeyError, ValueError):
-        expected = "true or false" if wanted is bool else wanted.__name__
-        raise ValueError(f"{name}: expected {expected}, got {text!r}") from None
-
-
-def from_json(text: str, recipe: Recipe) -> Recipe:
-    """The recipe that :meth:`Recipe.to_json` wrote, from the one of that name.
-
-    Fields that there were not yet have their defaults, which do what was done without them.
-
-    Raises:
-        ValueError: it was written by a version whose recipe had fields that are gone.
-    """
-    content = json.loads(text)
-    del content["recipe"], content["network"]
-    known = recipe.choices()
-    if content.keys() - known.keys():
-        raise ValueError(
-            f"the recipe {recipe.name} had other fields when this was written: "
-            f"{', '.join(sorted(content.keys() ^ known.keys()))}"
-        )
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-    plain = Recipe(
-        recipe.name,
-        recipe.about,
-        recipe.network,
-        optimizer=type(recipe.optimizer)(),
-        schedule=type(recipe.schedule)(),
-    )
-    defaults = {name: value for name, (_, value) in plain.choices().items()}
-    return recipe.with_choices({**defaults, **values})

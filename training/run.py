@@ -14,7 +14,8 @@ import torch
 from falconet.model import storage
 from falconet.native import __version__
 
-from .recipe import Recipe, from_json
+from .recipe import Recipe
+from .recipe_file import from_json
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import pytest
 from falconet.training import recipes
 from falconet.training.augment import Augmentation
 from falconet.training.optimizer import SGD
-from falconet.training.recipe import Recipe, from_json, network_arguments
+from falconet.training.recipe import Recipe, network_arguments
+from falconet.training.recipe_file import from_json
 from falconet.training.schedule import CosineRestarts
 
 

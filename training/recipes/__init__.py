@@ -3,7 +3,8 @@
 import importlib
 import pkgutil
 
-from ..recipe import Recipe, from_json
+from ..recipe import Recipe
+from ..recipe_file import from_json
 from ..run import Run
 
 
