@@ -1,4 +1,4 @@
-"""The number that a network's logits are divided by, so that its probabilities come true."""
+"""The temperature that calibrates the probabilities of a network: its logits are divided by it."""
 
 import math
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from .evaluate import answers, score_of
 from .recipe import Recipe
 from .reliability import Reliability
 from .run import Run
-from .split import hold_out
+from .selection import select
 
 HALVINGS = 60  # of the interval, from 100 times to below float64's rounding
 
@@ -26,7 +26,7 @@ class TemperatureError(ValueError):
 
 @dataclass(frozen=True)
 class Fitted:
-    """A temperature, and what it does for the probabilities of the images it was fitted on.
+    """A temperature, and its effect on the probabilities of the images that it was fitted on.
 
     Attributes:
         temperature: see :func:`fit`.
@@ -102,23 +102,21 @@ def fit(logits: Tensor, labels: Tensor) -> float:
 
 
 def held_out(run: Run, recipe: Recipe, source: Path | str) -> data.Dataset:
-    """The images that a run has held out of its training set: never those of the test set.
+    """The images of the training set that a run held out; never those of the test set.
 
     Raises:
-        TemperatureError: it has held out none, or the training set is not the one that it was
-            trained on.
+        TemperatureError: the run held out none, or was trained on another training set.
         FileNotFoundError: there is no training set, or the run has no checkpoint.
     """
     if recipe.hold_out != "test":
-        dataset = data.load(source, "train", recipe.formats)
         try:
-            run.load_checkpoint(dataset.fingerprint)
+            chosen = select(recipe, source)
+            run.load_checkpoint(chosen.dataset.fingerprint)
         except ValueError as error:
             raise TemperatureError(str(error)) from error
-        _, held = hold_out(dataset.labels, recipe.validation, recipe.hold_out, recipe.seed)
-        if len(held):
-            images = [dataset.images[i] for i in held.tolist()]
-            return data.Dataset(images, dataset.labels[held], dataset.classes)
+        if len(chosen.validation):
+            images = [chosen.dataset.images[i] for i in chosen.validation]
+            return data.Dataset(images, chosen.held_labels, chosen.dataset.classes)
     raise TemperatureError(
         f"{run.folder}: no training images were held out; train with hold_out=stratified and "
         "validation=5000, or another number"

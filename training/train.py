@@ -3,11 +3,9 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,21 +15,21 @@ from falconet.model.ensemble import Ensemble
 from falconet.model.network import ConvNet
 from falconet.model.weights import Weights
 
-from . import augment, data, distributed
-from .allocator import keep_freed_memory
+from . import augment, distributed
 from .balance import check_classes, class_weights
 from .beginning import begin_with, check_beginning
 from .capture import CapturedStep
 from .distill import digest, distillation, load_teacher, taught
+from .draw import draw
 from .evaluate import score
-from .prepared import CACHE, Normalize, prepare, whole
+from .images import Images
+from .prepared import CACHE, Normalize
 from .progress import bar, console
 from .quantized import Int8
 from .recipe import Recipe
 from .run import Run
-from .split import hold_out, subset
+from .selection import select
 
-SAMPLES = 64  # images kept with the weights, to check exports with
 WHITENING_IMAGES = 5000
 WHITENING_PIXELS = WHITENING_IMAGES * 32 * 32  # fewer images where they are larger
 CHECKPOINT_SECONDS = 10.0  # between two of them, at least; the last epoch always leaves one
@@ -63,12 +61,13 @@ def train(
         source: of the images, as in :func:`falconet.training.data.load`.
         folder: of the run; see :class:`falconet.training.run.Run`.
         resume: go on from the folder's checkpoint.
-        init_from: weights to begin with; layers of another shape, such as the last one for other
-            classes, begin afresh. Or the name of the recipe's backbone, for its published weights.
-        backbone_weights: a file that has these, as ``torch.save`` or safetensors wrote it.
+        init_from: weights to start from; layers of another shape, such as the last one for other
+            classes, start at random. Or the name of the recipe's backbone, for its published
+            weights.
+        backbone_weights: a file with these, written by ``torch.save`` or safetensors.
         teacher: weights of the recipe's ``teacher``.
-        cache: bytes of resized images that are held in memory; more are mapped from a file in the
-            folder.
+        cache: bytes of resized images in memory, at most; above it, they are mapped from a file in
+            the folder.
         on_epoch: is given each row of ``metrics.csv``; what it raises ends the run.
 
     Returns:
@@ -119,46 +118,16 @@ def _train(
     # ---- Data: brought to one size by the code that will serve, and kept on the device ---------
     if not processes.main:
         processes.wait()  # the first one may have to download
-    dataset = data.load(source, "train", recipe.formats)
-    held = dataset
-    if recipe.hold_out == "test":
-        held = data.load_test(source, dataset.classes, recipe.formats)
+    chosen = select(recipe, source)
+    dataset, labels = chosen.dataset, chosen.labels
     if processes.main:
         processes.wait()
-    training, validation = hold_out(dataset.labels, recipe.validation, recipe.hold_out, recipe.seed)
-    if recipe.per_class:
-        training = training[subset(dataset.labels[training], recipe.per_class, recipe.seed)]
-    if len(training) < recipe.batch_size:
-        raise ValueError(
-            f"there are {len(dataset.labels)} images; with validation={recipe.validation} of "
-            f"them held out, {len(training)} are left to train on, less than a batch_size of "
-            f"{recipe.batch_size}: make one or the other smaller"
-        )
-    if held is not dataset:
-        validation = np.arange(len(held.labels))
-    labels, held_labels = dataset.labels[training], held.labels[validation]
     if processes.main:
-        check_classes(dataset.classes, labels, held_labels, balanced=recipe.balanced)
+        check_classes(dataset.classes, labels, chosen.held_labels, balanced=recipe.balanced)
     checkpoint = run.load_checkpoint(dataset.fingerprint) if resume else None
-    spec = recipe.spec(dataset.classes)
-    seen_as = whole(spec) if recipe.augmentation.random_crop else spec
-    train_set = prepare(dataset, training, seen_as, cache, run.folder)
-    held_set = prepare(held, validation, spec, cache, run.folder)
-    if recipe.normalization != "own":
-        mean, std = data.statistics(train_set.images, recipe.normalization)
-        spec = replace(spec, mean=mean, std=std)
+    images = Images.of(recipe, chosen, device, cache, run.folder)
+    spec, train_x, held_x = images.spec, images.train_x, images.held_x
     normalize = Normalize(spec).to(device)
-    # What is too much for memory is read from the disk batch by batch.
-    train_x = train_set.pixels if train_set.on_disk else train_set.pixels.to(device)
-    train_y = torch.from_numpy(labels).to(device)
-    ratios = train_set.ratios.to(device)
-    held_x = held_set.pixels if held_set.on_disk else held_set.pixels.to(device)
-    held_y = torch.from_numpy(held_labels).to(device)
-    # Never of the test set: weights.pt includes them, and people look at them.
-    shown = training if held is not dataset or not len(validation) else validation
-    shown = shown[:: max(1, len(shown) // SAMPLES)][:SAMPLES]
-    samples = [pixels.copy() for pixels in prepare(dataset, shown, spec).images]
-    keep_freed_memory()
 
     # ---- Network -------------------------------------------------------------------------------
     torch.manual_seed(recipe.seed)
@@ -192,7 +161,6 @@ def _train(
     rates = [group["lr"] for group in optimizer.param_groups]
 
     # ---- Loop ----------------------------------------------------------------------------------
-    mirrored = torch.rand(len(train_x), generator=_generator(recipe.seed, -1)) < 0.5
     first_epoch, finished = 0, False
     best_epoch, best_accuracy = 0, -1.0
     best_state: dict[str, Tensor] | None = None
@@ -234,8 +202,8 @@ def _train(
         index: Tensor, chance: Tensor, mirror: Tensor, place: Tensor, read: Tensor | None = None
     ) -> None:
         """One step of the optimizer; all of it on the device, but for what is read from disk."""
-        x, y = train_x[index] if read is None else read, train_y[index]
-        x = normalize(recipe.augmentation.views(x, chance, ratios[index], recipe.size))
+        x, y = train_x[index] if read is None else read, images.train_y[index]
+        x = normalize(recipe.augmentation.views(x, chance, images.ratios[index], recipe.size))
         x = recipe.augmentation(x, chance, mirror)
         target = y
         if recipe.augmentation.cutmix:
@@ -271,21 +239,11 @@ def _train(
     ) as progress:
         for epoch in range(first_epoch, first_epoch if finished else recipe.epochs):
             began = time.perf_counter()
-            random = _generator(recipe.seed, epoch)
             torch.manual_seed(recipe.seed + 1000 * epoch + processes.rank)  # dropout's
             parallel.train()
             total.zero_()
-            order = torch.randperm(len(train_x), generator=random)[: batches * recipe.batch_size]
-            chances = torch.rand(len(order), augment.FIRST_COLUMNS, generator=random)
-            boxes = torch.zeros(batches, 4, dtype=torch.int64)
-            if share := recipe.augmentation.cutmix:
-                drawn_boxes = [augment.draw_box(share, *recipe.size, random) for _ in boxes]
-                boxes = torch.stack(drawn_boxes)
-            boxes = boxes.to(device)
-            more = torch.rand(len(order), augment.COLUMNS - augment.FIRST_COLUMNS, generator=random)
-            chances = torch.cat([chances, more], 1).to(device)
-            mirrors = (mirrored[order] ^ (epoch % 2 == 1)).to(device)
-            order = order.to(device)
+            drawn = [table.to(device) for table in draw(recipe, len(train_x), batches, epoch)]
+            order, chances, mirrors, boxes = drawn
             for batch in range(batches):
                 multiple = recipe.schedule.multiple(epoch * batches + batch, batches, recipe.epochs)
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -293,9 +251,9 @@ def _train(
                         group["lr"].fill_(rate * multiple)
                     else:
                         group["lr"] = rate * multiple
-                drawn = slice(batch * recipe.batch_size, (batch + 1) * recipe.batch_size)
-                its = [processes.share(table[drawn]) for table in (order, chances, mirrors)]
-                read = [train_x[its[0].cpu()].to(device)] if train_set.on_disk else []
+                part = slice(batch * recipe.batch_size, (batch + 1) * recipe.batch_size)
+                its = [processes.share(table[part]) for table in (order, chances, mirrors)]
+                read = [train_x[its[0].cpu()].to(device)] if images.on_disk else []
                 take(*its, boxes[batch], *read)
                 if average is not None:
                     average.update_parameters(network)
@@ -315,7 +273,7 @@ def _train(
                 }
                 if len(held_x):
                     with Int8() if recipe.int8 else nullcontext():
-                        held_score = score(judged, held_x, held_y, precision)
+                        held_score = score(judged, held_x, images.held_y, precision)
                     row["validation_loss"] = round(held_score.loss, 4)
                     row["validation_accuracy"] = held_score.accuracy
                     if held_score.accuracy > best_accuracy:
@@ -348,18 +306,19 @@ def _train(
         result, _ = recipe.build(len(dataset.classes))
         result.load_state_dict(best_state or _copy(kept))
     tested = nn.Sequential(normalize, result).to(device)
+    validated = score(tested, held_x, images.held_y).accuracy if len(held_x) else None
     rows = run.rows()
     weights = Weights(
         network=result.eval(),
         arguments=arguments,
         spec=spec,
-        samples=samples,
+        samples=images.samples,
         card={
             "recipe": recipe.to_json(),
             "environment": run.environment(),
             "images": len(train_x),
             "validation_images": len(held_x),
-            "validation_accuracy": score(tested, held_x, held_y).accuracy if len(held_x) else None,
+            "validation_accuracy": validated,
             "epochs": len(rows),
             "seconds": round(sum(float(row["seconds"]) for row in rows), 1),
             "init_from": began_from,
@@ -368,10 +327,6 @@ def _train(
     result.cpu()
     weights.save(run.weights)
     return weights
-
-
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    return torch.Generator().manual_seed(1_000_003 * seed + epoch + 1)
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:

@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 
 from falconet.training import data, recipes
+from falconet.training.prepared import prepare
 from falconet.training.recipe import Recipe
 from falconet.training.reproduce import train_or_go_on
 from falconet.training.run import Run
-from falconet.training.split import hold_out, subset
+from falconet.training.selection import select
 from falconet.training.verdict import Late, late, spread
 
 from .. import document
@@ -43,20 +44,16 @@ UNSHOWN = ("versions", "fill", "interpolation order")  # not in the table, which
 
 def images_of(recipe: Recipe, source: Path, file: Path) -> None:
     """Write the images that our run trains on, and those held out, as uint8 ``(N, 32, 32, 3)``."""
-    dataset = data.load(source, "train", recipe.formats)
-    held, decoder = dataset, recipe.spec(dataset.classes).decoder()
-    training, validation = hold_out(dataset.labels, recipe.validation, recipe.hold_out, recipe.seed)
-    if recipe.per_class:
-        training = training[subset(dataset.labels[training], recipe.per_class, recipe.seed)]
-    if recipe.hold_out == "test":
-        held = data.load_test(source, dataset.classes, recipe.formats)
-        validation = np.arange(len(held.labels))
-    arrays = {}
-    for name, of, chosen in (("train", dataset, training), ("held", held, validation)):
-        arrays[f"{name}_x"] = np.stack([data.decode(of.images[i], decoder) for i in chosen])
-        arrays[f"{name}_y"] = of.labels[chosen]
+    chosen = select(recipe, source)
+    spec = recipe.spec(chosen.dataset.classes)
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(file, **arrays)
+    np.savez(
+        file,
+        train_x=np.stack(prepare(chosen.dataset, chosen.training, spec).images),
+        train_y=chosen.labels,
+        held_x=np.stack(prepare(chosen.held, chosen.validation, spec).images),
+        held_y=chosen.held_labels,
+    )
 
 
 def train_keras(
@@ -124,8 +121,7 @@ def agreement(network: str, given: argparse.Namespace) -> dict[str, Any]:
     dataset = data.load(given.data, "train")
     recipe = recipe_of(network)
     chosen = np.random.default_rng(0).permutation(len(dataset.labels))[: STEPS * recipe.batch_size]
-    decoder = recipe.spec(dataset.classes).decoder()
-    pixels = np.stack([data.decode(dataset.images[i], decoder) for i in chosen])
+    pixels = np.stack(prepare(dataset, chosen, recipe.spec(dataset.classes)).images)
     return {
         "keras": keras_settings(given.python, network),
         "falconet": our_settings(network),

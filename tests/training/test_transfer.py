@@ -195,7 +195,7 @@ def test_images_are_cropped_as_the_recipe_says(photographs: Path, tmp_path: Path
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("falconet.training.train.prepare", noted)
+        patch.setattr("falconet.training.images.prepare", noted)
         weights = train(recipe, photographs, tmp_path)
     assert weights is not None
     assert (weights.spec.size, weights.spec.resize) == ((24, 24), 32)
