@@ -226,10 +226,13 @@ def verdict_of(recipe: Recipe, result: Result | None, keras: verdict.Spread | No
     """The verdict on the published accuracy; empty if the result does not decide it.
 
     Only runs with the recipe's own fields decide it, or with float32, the precision of the
-    publications. An ensemble has none, because its accuracy is not that of its members' epochs.
+    publications. An ensemble has none, because its accuracy is not that of its members' epochs,
+    and neither has a recipe that keeps the best epoch, which is not one of the last.
     """
     published = None if recipe.reference is None else recipe.reference.accuracy
     if published is None or result is None or result.spread is None or recipe.snapshots:
+        return ""
+    if recipe.keep == "best":
         return ""
     if result.changed not in ({}, {"precision": "float32"}):
         return ""

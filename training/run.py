@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,9 @@ def machine(environment: Mapping[str, Any]) -> str:
     found = f"{environment['processor']}, {threads} thread{'s' if threads > 1 else ''}"
     if environment["device"] != "cpu":
         found = str(environment["device"])
-    return "; then on ".join([found, *map(machine, environment.get("then", []))])
+    every = [found, *map(machine, environment.get("then", []))]
+    # Resumed on the same machine: once.
+    return "; then on ".join(name for name, _ in groupby(every))
 
 
 def processor() -> str:
