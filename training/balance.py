@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .progress import console
@@ -49,6 +50,21 @@ def class_weights(training: Indices, classes: int) -> Tensor:
     """The weight of each class in the loss, float32; 1 where all classes have the same size."""
     counts = np.bincount(training, minlength=classes)
     return torch.from_numpy(counts.mean() / counts).float()
+
+
+def balanced_loss(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0) -> Tensor:
+    """Weighted cross-entropy as a mean over the images, whatever classes a batch has.
+
+    PyTorch's own mean divides by the weights in the batch, which shrinks the share of rare classes.
+
+    Args:
+        logits: ``(N, classes)``, float32.
+        target: labels, int64 ``(N,)``, or probabilities, float32 ``(N, classes)``.
+        weight: of each class, see :func:`class_weights`.
+        smoothing: share of the target spread over all classes.
+    """
+    total = F.cross_entropy(logits, target, weight, reduction="sum", label_smoothing=smoothing)
+    return total / len(logits)
 
 
 def _without(classes: Sequence[str], counts: Indices) -> str:

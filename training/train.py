@@ -16,7 +16,7 @@ from falconet.model.network import ConvNet
 from falconet.model.weights import Weights
 
 from . import augment, distributed
-from .balance import check_classes, class_weights
+from .balance import balanced_loss, check_classes, class_weights
 from .beginning import begin_with, check_beginning
 from .capture import CapturedStep
 from .distill import digest, distillation, load_teacher, taught
@@ -125,6 +125,12 @@ def _train(
     if processes.main:
         check_classes(dataset.classes, labels, chosen.held_labels, balanced=recipe.balanced)
     checkpoint = run.load_checkpoint(dataset.fingerprint) if resume else None
+    teacher_digest = None if teacher is None else digest(teacher)
+    if checkpoint is not None and checkpoint["teacher"] != teacher_digest:
+        raise ValueError(f"{run.folder}: {teacher} is not the teacher that this run began with")
+    if checkpoint is not None and checkpoint["finished"] and run.weights.exists():
+        # Somebody may have given them a temperature since then, which a checkpoint does not have.
+        return Weights.load(run.weights) if processes.main else None
     images = Images.of(recipe, chosen, device, cache, run.folder)
     spec, train_x, held_x = images.spec, images.train_x, images.held_x
     normalize = Normalize(spec).to(device)
@@ -146,9 +152,6 @@ def _train(
     judged = nn.Sequential(normalize, kept)
     parallel = processes.wrap(network)
     taught_by = load_teacher(recipe, teacher, spec)
-    teacher_digest = None if teacher is None else digest(teacher)
-    if checkpoint is not None and checkpoint["teacher"] != teacher_digest:
-        raise ValueError(f"{run.folder}: {teacher} is not the teacher that this run began with")
     if taught_by is not None:
         taught_by.to(device, memory_format=layout)  # type: ignore[call-overload]
 
@@ -215,10 +218,12 @@ def _train(
                 logits = parallel(x).float()
             if taught_by is not None:
                 answers = taught(taught_by, x, recipe.augmentation)
-        if taught_by is None:
-            loss = F.cross_entropy(logits, target, weight, label_smoothing=recipe.label_smoothing)
-        else:
+        if taught_by is not None:
             loss = distillation(logits, answers, recipe.temperature)
+        elif weight is not None:
+            loss = balanced_loss(logits, target, weight, recipe.label_smoothing)
+        else:
+            loss = F.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from falconet.training import data, evaluate, recipes
-from falconet.training.balance import check_classes, class_weights
+from falconet.training.balance import balanced_loss, check_classes, class_weights
 from falconet.training.recipe import Recipe
 from falconet.training.train import train
 
@@ -78,6 +78,22 @@ def test_a_class_may_be_missing_from_the_test_set(
         ("green", 1),
         ("red", 2),
     }
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_each_class_has_the_same_share_of_the_loss(mixed: bool) -> None:
+    """Over an epoch of small batches, of which most have no image of the rare class."""
+    every = torch.from_numpy(labels(45, 12, 3))
+    weight = class_weights(every.numpy(), 3)
+    torch.manual_seed(0)
+    share = torch.zeros(3)
+    for batch in every[torch.randperm(60)].split(4):
+        logits = torch.zeros(4, 3, requires_grad=True)
+        target = torch.nn.functional.one_hot(batch, 3).float() if mixed else batch
+        balanced_loss(logits, target, weight).backward()
+        assert logits.grad is not None
+        share.index_add_(0, batch, logits.grad.abs().sum(1))
+    torch.testing.assert_close(share, share.mean().expand(3))
 
 
 @pytest.fixture(scope="session")

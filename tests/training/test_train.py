@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,18 @@ def test_a_finished_run_stays_as_it_is(colors: Path, recipe: Recipe, tmp_path: P
     ended = train(recipe, colors, tmp_path)
     rows = metrics(tmp_path)
     assert len(rows) < 50
-    assert same(ended, train(recipe, colors, tmp_path, resume=True))
+    # As `falconet temperature` stores one.
+    replace(ended, spec=replace(ended.spec, temperature=2.0)).save(tmp_path / "weights.pt")
+    before = (tmp_path / "weights.pt").read_bytes()
+    found = train(recipe, colors, tmp_path, resume=True)
+    assert same(found, Weights.load(tmp_path / "weights.pt"))
+    assert found.spec.temperature == 2.0
+    assert (tmp_path / "weights.pt").read_bytes() == before
     assert metrics(tmp_path) == rows
+    # Killed between its last checkpoint and its weights, it still gets them.
+    (tmp_path / "weights.pt").unlink()
+    assert same(ended, train(recipe, colors, tmp_path, resume=True))
+    assert (tmp_path / "weights.pt").exists()
 
 
 def test_a_damaged_checkpoint_is_named(
