@@ -26,7 +26,8 @@ class Backbone(nn.Module):
         classes: outputs.
 
     Raises:
-        ValueError: there is no such network, or its last layer is not one of classes.
+        ValueError: there is no such network in the library, or its last layer is not one of
+            classes.
         ModuleNotFoundError: the library that has it is not installed.
     """
 
@@ -122,5 +123,10 @@ def _find(backbone: str) -> tuple[Any, str]:
     if not is_backbone(backbone):
         raise ValueError(
             f"expected a backbone like {DEFAULT} or timm:convnext_atto, got {backbone!r}"
+        )
+    if library == "timm" and ":" in name:  # a weights file may name it, and is read offline
+        raise ValueError(
+            f"expected a network that timm itself has, like timm:convnext_atto, got {backbone!r}, "
+            "which is read from elsewhere: name the network, and its weights with --weights"
         )
     return LIBRARIES[library], name

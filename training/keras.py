@@ -8,6 +8,8 @@ the epoch before, where here they are dropped.
 
 from torch import nn
 
+NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01  # of batch norms; Keras calls the latter a momentum of 0.99
+
 
 def initialize(network: nn.Module) -> None:
     """Glorot-uniform matrices and filters, biases of zero."""
@@ -20,9 +22,9 @@ def initialize(network: nn.Module) -> None:
 
 def norm2d(channels: int) -> nn.BatchNorm2d:
     """Batch norm of images, ``(N, channels, height, width)``."""
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+    return nn.BatchNorm2d(channels, NORM_EPS, NORM_MOMENTUM)
 
 
 def norm1d(features: int) -> nn.BatchNorm1d:
     """Batch norm of ``(N, features)``."""
-    return nn.BatchNorm1d(features, eps=1e-3, momentum=0.01)
+    return nn.BatchNorm1d(features, NORM_EPS, NORM_MOMENTUM)

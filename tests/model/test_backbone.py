@@ -86,6 +86,22 @@ def test_an_unknown_backbone_is_named() -> None:
         Backbone("torchvision:resnet19")
 
 
+@pytest.mark.parametrize("elsewhere", ["hf-hub:some/model", "hf_hub:a/b", "local-dir:/tmp"])
+def test_a_weights_file_reads_nothing_from_elsewhere(
+    elsewhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("timm was asked for it")
+
+    arguments = {"backbone": TINY, "classes": 3}
+    spec = Spec(classes=("a", "b", "c"), size=(64, 64))
+    changed = {**arguments, "backbone": f"timm:{elsewhere}"}
+    Weights(Backbone(**arguments), changed, spec, [], {}).save(tmp_path / "weights.pt")
+    monkeypatch.setattr(timm, "create_model", fail)
+    with pytest.raises(ValueError, match="expected a network that timm itself has"):
+        Weights.load(tmp_path / "weights.pt")
+
+
 def test_preprocessing_is_that_of_the_published_weights() -> None:
     assert preprocessing(SHUFFLE, (224, 224))["resize"] == 256
     assert preprocessing(SHUFFLE, (112, 112))["resize"] == 128

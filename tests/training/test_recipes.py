@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from falconet.model.export import export
+from falconet.model.registry import NETWORKS
 from falconet.model.weights import PRETRAINED, Weights
 from falconet.training import recipes
 from falconet.training.recipe import Recipe
+from falconet.training.recipe_file import from_json
 from falconet.training.recipes import ours
 from falconet.training.run import Run
 from falconet.training.schedule import CosineRestarts, Steps
@@ -119,6 +121,20 @@ def test_layers_of_publications_have_the_defaults_of_keras() -> None:
                 limit = (6 / (area * sum(weight.shape[:2]))) ** 0.5  # Glorot-uniform
                 assert 0.9 * limit < weight.abs().max() <= limit, recipe.name
                 assert module.bias is None or not module.bias.any(), recipe.name
+
+
+@pytest.mark.parametrize("name", ["vgg10", "wrn_mish"])
+def test_networks_of_earlier_runs_keep_the_norms_of_pytorch(name: str) -> None:
+    """Their recipes and their weights state none; Keras' would give them other answers."""
+    recipe = recipes.load(name)
+    content = json.loads(recipe.to_json())
+    assert (content.pop("norm_eps"), content.pop("norm_momentum")) == (1e-3, 0.01)
+    resumed, _ = from_json(json.dumps(content), recipe).build(10)
+    own = {k: v for k, v in recipe.arguments.items() if not k.startswith("norm_")}
+    for network in (resumed, NETWORKS[recipe.network.__name__](**own, classes=10)):
+        norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert len(norms) > 9
+        assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-5, 0.1)}
 
 
 def test_the_included_weights_are_of_a_recipe_that_exists() -> None:

@@ -1,11 +1,14 @@
 """The notebook Deep Learning CA1: CIFAR-10: from a fully connected network to an ensemble.
 
 Only its text is left, without the code. Each recipe lists as assumed what the text does not say.
-The notebook was made with Keras; the networks have the defaults of Keras' layers.
+The notebook was made with Keras; the recipes have the defaults of Keras' layers. Batch norms of a
+network that is built without them are PyTorch's, as they were before the recipes named them.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from functools import partial
 from typing import cast
 
 import torch.nn.functional as F
@@ -41,16 +44,29 @@ class FullyConnected(nn.Module):
 
 @register
 class Vgg10(nn.Module):
-    """Blocks of two convolutions, each with batch norm and ReLU, and a pool; global mean."""
+    """Blocks of two convolutions, each with batch norm and ReLU, and a pool; global mean.
 
-    def __init__(self, classes: int, widths: tuple[int, ...] = (32, 64, 128, 256, 256)) -> None:
+    Args:
+        classes: outputs.
+        widths: channels of each block.
+        norm_eps: added to the variance in batch norms.
+        norm_momentum: share of a batch in the running mean and variance.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        widths: tuple[int, ...] = (32, 64, 128, 256, 256),
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
         for width in widths:
             for _ in range(2):
                 layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False)]
-                layers += [keras.norm2d(width), nn.ReLU()]
+                layers += [nn.BatchNorm2d(width, norm_eps, norm_momentum), nn.ReLU()]
                 channels = width
             layers += [nn.MaxPool2d(2)]
         self.features = nn.Sequential(*layers)
@@ -88,12 +104,13 @@ class WideBlock(nn.Module):
         *,
         excite: bool,
         act: nn.Module,
+        norm: Callable[[int], nn.Module],
     ) -> None:
         super().__init__()
         self.act = act
-        self.norm1 = keras.norm2d(channels_in)
+        self.norm1 = norm(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-        self.norm2 = keras.norm2d(channels)
+        self.norm2 = norm(channels)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.excite = SqueezeExcite(channels) if excite else nn.Identity()
@@ -119,6 +136,8 @@ class WideResNet(nn.Module):
         dropout: between the convolutions of a block.
         squeeze_excite: whether a block ends with squeeze-and-excite.
         mish: Mish (arXiv:1908.08681) in place of ReLU.
+        norm_eps: added to the variance in batch norms.
+        norm_momentum: share of a batch in the running mean and variance.
     """
 
     def __init__(
@@ -129,11 +148,14 @@ class WideResNet(nn.Module):
         dropout: float = 0.3,
         squeeze_excite: bool = False,
         mish: bool = False,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
     ) -> None:
         super().__init__()
         if (depth - 4) % 6:
             raise ValueError(f"expected a depth of 6 n + 4, like 16 or 28, got {depth}")
         act = nn.Mish() if mish else nn.ReLU()
+        norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
         layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False)]
         channels = 16
         for group in range(3):
@@ -141,10 +163,12 @@ class WideResNet(nn.Module):
                 stride = 2 if group and not block else 1
                 wide = 16 * 2**group * width
                 layers += [
-                    WideBlock(channels, wide, stride, dropout, excite=squeeze_excite, act=act)
+                    WideBlock(
+                        channels, wide, stride, dropout, excite=squeeze_excite, act=act, norm=norm
+                    )
                 ]
                 channels = wide
-        self.features = nn.Sequential(*layers, keras.norm2d(channels), act)
+        self.features = nn.Sequential(*layers, norm(channels), act)
         self.head = nn.Linear(channels, classes)
         keras.initialize(self)
 
@@ -168,6 +192,7 @@ LOOP = (
 )
 BEST = "the weights of the best epoch on the images held out are kept"
 MOVED = "crops moved by up to 4 pixels, edges reflected"
+KERAS_NORMS = {"norm_eps": keras.NORM_EPS, "norm_momentum": keras.NORM_MOMENTUM}
 L2 = "weight decay of 5e-4 on matrices and filters"
 
 FULLY_CONNECTED = Recipe(
@@ -199,6 +224,7 @@ VGG10 = replace(
     name="vgg10",
     about="ten convolutions after VGG",
     network=Vgg10,
+    arguments=KERAS_NORMS,
     reference=published(None, "overfits, says the text"),
     assumed=(
         "widths of 32, 64, 128, 256, 256 with batch norm and global mean",
@@ -236,6 +262,7 @@ WRN = replace(
     name="wrn",
     about="Wide ResNet",
     network=WideResNet,
+    arguments=KERAS_NORMS,
     reference=published(0.93, "best epoch on 10,000 held out, in less than 60 epochs"),
     assumed=(*WIDE, BEST, "70 epochs, patience of 40"),
     optimizer=SGD(nesterov=True, weight_decay=5e-4, decayed="weights"),
@@ -264,7 +291,7 @@ WRN_SE = replace(
     about="Wide ResNet, CutMix, squeeze-and-excite",
     reference=published(0.946, "best epoch on 10,000 held out"),
     assumed=(*EXCITED, BEST, "150 epochs, patience of 40"),
-    arguments={"squeeze_excite": True},
+    arguments={**KERAS_NORMS, "squeeze_excite": True},
     epochs=150,
 )
 
@@ -273,7 +300,7 @@ WRN_MISH = replace(
     name="wrn_mish",
     about="Wide ResNet, CutMix, squeeze-and-excite, Mish",
     reference=published(None, "no better, says the text"),
-    arguments={"squeeze_excite": True, "mish": True},
+    arguments={**KERAS_NORMS, "squeeze_excite": True, "mish": True},
 )
 
 # The text names a tuned model, and does not describe it.
