@@ -23,6 +23,7 @@ Image = Path | Pixels  # not decoded yet, or from torchvision's download
 DOWNLOADS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}  # names in torchvision.datasets
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 DOWNLOAD_FOLDER = Path("data")
+FILE_LIMIT = 256 << 20  # bytes of an image; a larger file is none
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def load(
     Args:
         source: a folder with ``train/<class>/<image>`` and ``test/<class>/<image>``, whose
             classes are numbered in alphabetical order; or one of :data:`DOWNLOADS`, downloaded
-            into ``data/`` once. Hidden files and folders are passed over.
+            into ``data/`` once. Hidden files and folders are passed over, and so are pipes and
+            devices.
         split: which of the two.
         allowed: formats of the images, by which files are chosen; see
             :data:`falconet.native.formats.FORMATS`.
@@ -115,7 +117,8 @@ def _folder_per_class(folder: Path, allowed: Sequence[str], *, each: bool) -> Da
     labels: list[int] = []
     for label, name in enumerate(classes):
         listed = list(_visible(folder / name))
-        files = [file for file in listed if file.suffix.lower() in suffixes]
+        images_here = (file for file in listed if file.suffix.lower() in suffixes)
+        files = [file for file in images_here if file.is_file()]  # reading a pipe would wait
         others.update(file.suffix.lower() for file in listed)
         if each and not files:
             raise FileNotFoundError(
@@ -162,21 +165,38 @@ def decode(image: Image, decoder: Decoder) -> Pixels:
     """The pixels of one image, as it is decoded when it is served, of at most 50 million.
 
     Raises:
-        ValueError: it is damaged, or would be refused there; the message names the file.
+        ValueError: it is damaged, larger than :data:`FILE_LIMIT`, or would be refused there; the
+            message names the file.
     """
     if isinstance(image, np.ndarray):
         return image
     try:
-        return decoder.decode(image.read_bytes())
+        return decoder.decode(_read(image))
     except ValueError as error:
         raise ValueError(f"{image}: {error}") from error
 
 
 def encode(image: Image) -> bytes:
-    """The image as a client would send it: the file as it is, pixels as PNG."""
-    if isinstance(image, Path):
-        return image.read_bytes()
-    return png(image, compress_level=1)
+    """The image as a client would send it: the file as it is, pixels as PNG.
+
+    Raises:
+        ValueError: the file is larger than :data:`FILE_LIMIT`.
+    """
+    if not isinstance(image, Path):
+        return png(image, compress_level=1)
+    try:
+        return _read(image)
+    except ValueError as error:
+        raise ValueError(f"{image}: {error}") from error
+
+
+def _read(file: Path) -> bytes:
+    if (size := file.stat().st_size) > FILE_LIMIT:
+        raise ValueError(
+            f"expected an image of at most {FILE_LIMIT >> 20} MiB, got {size >> 20} MiB; is it an "
+            "image? Take it out of the folder, or save it smaller"
+        )
+    return file.read_bytes()
 
 
 def statistics(

@@ -1,4 +1,5 @@
 import io
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -78,6 +79,24 @@ def test_hidden_files_and_folders_are_passed_over(folder: Path) -> None:
     (folder / "train" / "cow" / "._0.png").write_bytes(b"\0\5\x16\7")
     assert data.load(folder, "train").images == before.images
     assert data.load(folder, "train").classes == before.classes
+
+
+def test_a_pipe_is_passed_over(folder: Path) -> None:
+    before = data.load(folder, "train")
+    os.mkfifo(folder / "train" / "cow" / "pipe.jpg")
+    (folder / "train" / "cow" / "folder.jpg").mkdir()
+    assert data.load(folder, "train").images == before.images
+
+
+def test_a_huge_file_is_refused_unread(folder: Path) -> None:
+    huge = folder / "train" / "cow" / "huge.jpg"
+    with huge.open("wb") as file:
+        file.truncate(50 << 30)  # takes no room
+    assert huge in data.load(folder, "train").images
+    with pytest.raises(ValueError, match=r"huge\.jpg: expected an image of at most 256 MiB, got 51"):
+        data.decode(huge, Decoder())
+    with pytest.raises(ValueError, match=r"huge\.jpg: expected an image of at most 256 MiB, got 51"):
+        data.encode(huge)
 
 
 def test_other_formats_are_read_where_they_are_allowed(
