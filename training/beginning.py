@@ -1,7 +1,11 @@
 """The weights that a network starts from, in place of random ones."""
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from torch import nn
 
 from falconet.model.backbone import Backbone, own_preprocessing, published_state
@@ -9,6 +13,10 @@ from falconet.model.weights import Weights
 
 from .progress import console
 from .recipe import Recipe
+from .selection import Selection
+from .split import hold_out, subset
+
+HELD_OUT_BY = ("seed", "validation", "hold_out", "per_class")  # fields of a recipe
 
 
 def begin_with(
@@ -64,6 +72,48 @@ def check_beginning(recipe: Recipe, init_from: Path | str | None, weights: Path 
             f"{recipe.name} begins with random weights; --init-from {backbone} begins with "
             "published ones"
         )
+
+
+def check_unseen(recipe: Recipe, chosen: Selection, path: Path) -> None:
+    """Check that a run's images held out are no images that other weights were trained on.
+
+    Their accuracy would be too high otherwise. What was trained on other images passes.
+
+    Args:
+        recipe: of the run.
+        chosen: its images.
+        path: weights that the run begins with, or of its teacher.
+
+    Raises:
+        ValueError: some of them are.
+    """
+    weights = Weights.load(path)
+    card, labels = weights.card, chosen.dataset.labels
+    if "data" in card:
+        same = card["data"] == chosen.dataset.fingerprint
+    else:  # of version 1.0, which kept the number of images alone
+        counts = card.get("images", 0), card.get("images", 0) + card.get("validation_images", 0)
+        same = weights.spec.classes == chosen.dataset.classes and len(labels) in counts
+    if not same or chosen.held is not chosen.dataset:
+        return
+    theirs = json.loads(card["recipe"])
+    trained, _ = hold_out(labels, theirs["validation"], theirs["hold_out"], theirs["seed"])
+    if theirs["per_class"]:
+        trained = trained[subset(labels[trained], theirs["per_class"], theirs["seed"])]
+    seen = np.intersect1d(trained, chosen.validation)
+    if len(seen):
+        here = {name: getattr(recipe, name) for name in HELD_OUT_BY}
+        differing = [name for name in HELD_OUT_BY if theirs[name] != here[name]]
+        raise ValueError(
+            f"{path}: expected weights that were not trained on the images held out here, got "
+            f"{len(seen):,} of {len(chosen.validation):,} that they were; they were trained with "
+            f"{_assigned(theirs, differing)}, this recipe has {_assigned(here, differing)}: train "
+            "both with the same"
+        )
+
+
+def _assigned(values: Mapping[str, Any], names: Sequence[str]) -> str:
+    return " ".join(f"{name}={values[name]}" for name in names)
 
 
 def backbone_fields(recipe: Recipe, backbone: str) -> list[str]:

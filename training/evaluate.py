@@ -1,5 +1,6 @@
 """How right a network is on labelled images."""
 
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -26,15 +27,17 @@ class Score(NamedTuple):
 
 @torch.inference_mode()
 def logits(network: nn.Module, images: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
-    """``(N, classes)`` float32, for images preprocessed as the network's spec says.
+    """``(N, classes)`` float32 on the network's device, for images preprocessed as its spec says.
 
     Prepared bytes are, by a network that begins with :class:`falconet.training.prepared.Normalize`.
+    Images elsewhere are moved to the network's device batch by batch.
     """
     network.eval()
+    device = next(chain(network.parameters(), network.buffers())).device
     found = []
     for x in images.split(min(BATCH, max(1, BATCH_PIXELS // images[0, 0].numel()))):
-        with torch.autocast(x.device.type, precision, enabled=precision != torch.float32):
-            found.append(network(x).float())
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            found.append(network(x.to(device)).float())
     return torch.cat(found)
 
 
@@ -43,14 +46,15 @@ def answers(weights: Weights, dataset: data.Dataset) -> tuple[list[Pixels], Tens
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = prepare(dataset, np.arange(len(dataset.labels)), weights.spec)
     network = nn.Sequential(Normalize(weights.spec), weights.network).to(device)
-    return found.images, logits(network, found.pixels.to(device)).cpu()
+    return found.images, logits(network, found.pixels).cpu()
 
 
 def score(
     network: nn.Module, images: Tensor, labels: Tensor, precision: torch.dtype = torch.float32
 ) -> Score:
     """One view of each image, without averaging over others."""
-    return score_of(logits(network, images, precision), labels)
+    found = logits(network, images, precision)
+    return score_of(found, labels.to(found.device))
 
 
 def score_of(found: Tensor, labels: Tensor) -> Score:

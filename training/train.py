@@ -17,7 +17,7 @@ from falconet.model.weights import Weights
 
 from . import augment, distributed
 from .balance import balanced_loss, check_classes, class_weights
-from .beginning import begin_with, check_beginning
+from .beginning import begin_with, check_beginning, check_unseen
 from .capture import CapturedStep
 from .distill import digest, distillation, load_teacher, taught
 from .draw import draw
@@ -131,6 +131,9 @@ def _train(
     if checkpoint is not None and checkpoint["finished"] and run.weights.exists():
         # Somebody may have given them a temperature since then, which a checkpoint does not have.
         return Weights.load(run.weights) if processes.main else None
+    for path in (init_from, teacher):
+        if isinstance(path, Path) and checkpoint is None:
+            check_unseen(recipe, chosen, path)
     images = Images.of(recipe, chosen, device, cache, run.folder)
     spec, train_x, held_x = images.spec, images.train_x, images.held_x
     normalize = Normalize(spec).to(device)
@@ -321,6 +324,7 @@ def _train(
         card={
             "recipe": recipe.to_json(),
             "environment": run.environment(),
+            "data": dataset.fingerprint,
             "images": len(train_x),
             "validation_images": len(held_x),
             "validation_accuracy": validated,

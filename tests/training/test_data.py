@@ -93,9 +93,13 @@ def test_a_huge_file_is_refused_unread(folder: Path) -> None:
     with huge.open("wb") as file:
         file.truncate(50 << 30)  # takes no room
     assert huge in data.load(folder, "train").images
-    with pytest.raises(ValueError, match=r"huge\.jpg: expected an image of at most 256 MiB, got 51"):
+    with pytest.raises(
+        ValueError, match=r"huge\.jpg: expected an image of at most 256 MiB, got 51"
+    ):
         data.decode(huge, Decoder())
-    with pytest.raises(ValueError, match=r"huge\.jpg: expected an image of at most 256 MiB, got 51"):
+    with pytest.raises(
+        ValueError, match=r"huge\.jpg: expected an image of at most 256 MiB, got 51"
+    ):
         data.encode(huge)
 
 
