@@ -29,7 +29,7 @@ from .recipe_arguments import load_recipe
     default=0.95,
     show_default=True,
     help="Precision that the probability threshold of each class has to reach on the images held "
-    "out.",
+    "out; for one run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the path of the page as JSON.")
 def report(
@@ -52,6 +52,7 @@ def report(
     from falconet.training.report import report as write
     from falconet.training.run import Run
 
+    recipes.load_all()  # registers their networks
     if len(runs) > 1:
         page = compare([Run(run) for run in runs], data, output or Path("runs/comparison"))
     else:

@@ -46,6 +46,11 @@ def tune(
     ranges = [each for each in assignments if ".." in each or "|" in each]
     fixed = [each for each in assignments if each not in ranges]
     recipe = load_recipe(single_name(names), fixed)
+    if recipe.transfers:
+        raise click.UsageError(
+            f"expected a recipe that starts untrained, got {recipe.name}, which starts from "
+            "published weights; compare runs of falconet train instead"
+        )
     try:
         space = search.parse(ranges or recipe.space, recipe)
     except ValueError as error:

@@ -150,7 +150,8 @@ def thresholds(
     text = (
         "A threshold is the lowest probability of a class that reaches a precision of "
         f"{100 * least_precision:g} % on the images held out, as served with the temperature "
-        f"{spec.temperature:g}. Another temperature has other thresholds. A threshold from few "
-        "images is uncertain."
+        f"{spec.temperature:g}. Accept a class if its probability in the response is at least its "
+        "threshold; several classes may reach theirs. Another temperature has other thresholds. A "
+        "threshold from few images is uncertain."
     )
     return page.Section("Thresholds by class", text, rows)

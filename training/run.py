@@ -67,7 +67,8 @@ class Run:
         """
         if not self.recipe.exists():
             raise FileNotFoundError(
-                f"{self.folder}: no run to resume; {self.recipe.name} is missing"
+                f"{self.folder}: expected the folder of a training run, but {self.recipe.name} is "
+                "missing"
             )
         return str(json.loads(self.recipe.read_text())["recipe"])
 

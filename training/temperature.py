@@ -119,7 +119,7 @@ def held_out(run: Run, recipe: Recipe, source: Path | str) -> data.Dataset:
             return data.Dataset(images, chosen.held_labels, chosen.dataset.classes)
     raise TemperatureError(
         f"{run.folder}: no training images were held out; train with hold_out=stratified and "
-        "validation=5000, or another number"
+        "validation=N, such as a tenth of the images"
     )
 
 

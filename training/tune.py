@@ -102,7 +102,7 @@ def tune(
     if recipe.validation == 0 or recipe.hold_out == "test":
         raise ValueError(
             f"{recipe.name}: expected images of the training set to be held out, to choose by; "
-            "add hold_out=stratified validation=5000"
+            "add hold_out=stratified validation=N, such as a tenth of the images"
         )
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -147,7 +147,7 @@ def test_resume_refuses_another_recipe(finished: Path, colors: Path, recipe: Rec
 
 
 def test_resume_needs_a_run(colors: Path, recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no run to resume; recipe\.json is missing"):
+    with pytest.raises(FileNotFoundError, match=r"folder of a training run, but recipe\.json is"):
         train(recipe, colors, tmp_path, resume=True)
 
 
