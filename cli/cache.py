@@ -28,6 +28,7 @@ cache_option = click.option(
     default="2g",
     show_default=True,
     metavar="SIZE",
-    help="Maximum size of the resized images in memory; more are mapped from a temporary file in "
-    "the run's folder. k, m and g stand for KiB, MiB and GiB.",
+    help="Maximum size of the resized images in memory, for the training set and the images held "
+    "out each, in each process; more are mapped from a temporary file in the run's folder. k, m "
+    "and g stand for KiB, MiB and GiB.",
 )

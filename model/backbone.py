@@ -57,18 +57,23 @@ class Backbone(nn.Module):
     def take(self, state: Mapping[str, Tensor]) -> None:
         """Copy weights of the same network, all but those of the last layer.
 
+        Files of early versions of PyTorch lack the number of batches that norms have seen, which
+        stays as it is.
+
         Raises:
             ValueError: some are missing, or of another shape.
         """
         head, own = f"{self.head}.", self.network.state_dict()
         wanted = [name for name in own if not name.startswith(head)]
+        wanted = [n for n in wanted if n in state or not n.endswith(".num_batches_tracked")]
         lacking = [n for n in wanted if n not in state or state[n].shape != own[n].shape]
         if lacking:
             raise ValueError(
                 f"expected the weights of this network, got others: {len(lacking)} of its "
                 f"{len(own)} tensors are missing or of another shape, {lacking[:3]}"
             )
-        self.network.load_state_dict({name: state[name] for name in wanted}, strict=False)
+        own.update({name: state[name] for name in wanted})  # it has the versions of the layers
+        self.network.load_state_dict(own)
 
 
 @cache

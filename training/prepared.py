@@ -119,7 +119,16 @@ def _mapped(shape: tuple[int, ...], folder: Path | None) -> npt.NDArray[np.uint8
 
 
 def whole(spec: Spec) -> Spec:
-    """A spec for random crops: whole images, at the scale at which ``spec`` crops their center."""
+    """A spec for random crops: whole images, at the scale at which ``spec`` crops their center.
+
+    Raises:
+        ValueError: it puts whole images into a frame, which crops would not see.
+    """
+    if isinstance(spec.resize, int) and spec.fit == "longer":
+        raise ValueError(
+            "expected random_crop=0 where whole images are fitted into a frame, as the backbone's "
+            "own preprocessing does; set that, or resize, with which the center is cropped"
+        )
     size = spec.resize
     if isinstance(size, int):
         least = min(spec.size)

@@ -66,8 +66,8 @@ def train(
             weights.
         backbone_weights: a file with these, written by ``torch.save`` or safetensors.
         teacher: weights of the recipe's ``teacher``.
-        cache: bytes of resized images in memory, at most; above it, they are mapped from a file in
-            the folder.
+        cache: bytes of resized images in memory, at most, for the training set and the images held
+            out each, in each process; above it, they are mapped from a file in the folder.
         on_epoch: is given each row of ``metrics.csv``; what it raises ends the run.
 
     Returns:

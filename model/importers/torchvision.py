@@ -57,9 +57,13 @@ def preprocessing(name: str) -> dict[str, Any]:
 
 
 def published(name: str) -> Mapping[str, Tensor]:
-    """The published weights; downloaded into ``$TORCH_HOME`` once."""
-    found: Mapping[str, Tensor] = _find(name)[2].get_state_dict(progress=False, check_hash=True)
-    return found
+    """The published weights; downloaded into ``$TORCH_HOME`` once.
+
+    The library loads them: some files have names or shapes of an earlier version of it.
+    """
+    models, name, weights = _find(name)
+    network: nn.Module = models.get_model(name, weights=weights, progress=False)
+    return network.state_dict()
 
 
 def _find(name: str) -> tuple[Any, str, Any]:

@@ -1,5 +1,6 @@
 """Networks of torchvision and timm with a head of one's own."""
 
+import re
 from pathlib import Path
 from urllib.error import URLError
 
@@ -69,7 +70,9 @@ def test_published_weights_come_from_the_library(monkeypatch: pytest.MonkeyPatch
     kind = models.ShuffleNet_V2_X0_5_Weights
     state = models.shufflenet_v2_x0_5().state_dict()
     monkeypatch.setattr(kind, "get_state_dict", lambda *_, **__: state)
-    assert published_state(SHUFFLE) is state
+    found = published_state(SHUFFLE)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
 
     def fail(*_: object, **__: object) -> None:
         raise URLError("no route to host")
@@ -77,6 +80,38 @@ def test_published_weights_come_from_the_library(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(kind, "get_state_dict", fail)
     with pytest.raises(ConnectionError, match=r"no route to host.*; name a file .* --weights"):
         published_state(SHUFFLE)
+
+
+def test_published_files_of_earlier_versions_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DenseNets, as they are published: with other names, and without numbers of batches."""
+    torch.manual_seed(0)
+    state = models.densenet121().state_dict()
+    earlier = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name): value
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert not earlier.keys() >= {n for n in state if not n.endswith("num_batches_tracked")}
+    monkeypatch.setattr(
+        models.DenseNet121_Weights, "get_state_dict", lambda *_, **__: dict(earlier)
+    )
+    network = Backbone("torchvision:densenet121", classes=3)
+    network.take(published_state("torchvision:densenet121"))
+    name = "features.denseblock1.denselayer1.conv1.weight"
+    assert torch.equal(network.network.state_dict()[name], state[name])
+
+
+@pytest.mark.parametrize("name", ["mnasnet0_5", "resnet18"])
+def test_files_without_versions_and_numbers_of_batches_are_read(name: str, tmp_path: Path) -> None:
+    state = getattr(models, name)().state_dict()
+    file = tmp_path / "weights.pth"
+    torch.save({n: v for n, v in state.items() if not n.endswith("num_batches_tracked")}, file)
+    network = Backbone(f"torchvision:{name}", classes=3)
+    network.take(published_state(f"torchvision:{name}", file))
+    taken, head = network.network.state_dict(), f"{network.head}."
+    backbone = {n for n in state if not n.startswith(head)}
+    assert len(backbone) > 50
+    assert all(torch.equal(taken[n], state[n]) for n in backbone)
 
 
 def test_an_unknown_backbone_is_named() -> None:

@@ -145,3 +145,5 @@ def test_random_crops_are_cut_out_of_whole_images() -> None:
     assert whole(replace(SPEC, resize=None)).size == (24, 24)
     assert whole(SPEC).resize is None
     assert whole(SPEC).filter == SPEC.filter
+    with pytest.raises(ValueError, match="expected random_crop=0 where whole images are fitted"):
+        whole(replace(SPEC, fit="longer"))

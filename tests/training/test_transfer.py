@@ -1,6 +1,7 @@
 """Own photographs: a backbone, its preprocessing, a new head, and two learning rates."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from falconet.cli.main import main
 from falconet.model.backbone import Backbone
 from falconet.model.weights import Weights
 from falconet.training import prepared, recipes
+from falconet.training import train as training
 from falconet.training.recipe import Recipe
+from falconet.training.run import Run
 from falconet.training.train import train
 
 TINY = "timm:test_resnet"
@@ -131,7 +134,17 @@ def test_the_file_begins_the_backbone_and_not_the_head(
             assert torch.equal(parameter, file[own]), name
 
 
-def test_head_and_backbone_have_rates_of_their_own(recipe: Recipe) -> None:
+class Stop(Exception):  # noqa: N818
+    pass
+
+
+def stop(*_: object) -> None:
+    raise Stop
+
+
+def test_head_and_backbone_have_rates_of_their_own(
+    photographs: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network, _ = recipe.build(2)
     assert isinstance(network, Backbone)
     backbone = {id(parameter) for parameter in network.backbone_parameters()}
@@ -139,6 +152,13 @@ def test_head_and_backbone_have_rates_of_their_own(recipe: Recipe) -> None:
     assert {group["backbone"] for group in groups} == {True, False}
     for group in groups:
         assert {id(p) in backbone for p in group["params"]} == {group["backbone"]}
+    begun: list[dict[str, Any]] = []
+    monkeypatch.setattr(Run, "begin", lambda *arguments: begun.append(arguments[-1]))
+    monkeypatch.setattr(Run, "log", stop)
+    with pytest.raises(Stop):
+        train(recipe.override(["backbone_rate=0.1", "learning_rate=0.2"]), photographs, tmp_path)
+    rates = {group["backbone"]: group["lr"] for group in begun[0]["optimizer"]["param_groups"]}
+    assert rates == {True: pytest.approx(0.02), False: pytest.approx(0.2)}
     plain = recipes.load("champion")
     assert not any(g["backbone"] for g in plain.optimizer.build(plain.build(2)[0]).param_groups)
 
@@ -173,12 +193,30 @@ def test_pixels_on_disk_train_to_the_same_weights(
 
 
 def test_a_run_goes_on_without_the_file_it_began_with(
-    photographs: Path, pretrained: Path, recipe: Recipe, tmp_path: Path
+    photographs: Path,
+    pretrained: Path,
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    train(recipe, photographs, tmp_path, init_from=TINY, backbone_weights=pretrained)
-    found = json.loads(run("train", "--resume", tmp_path, "--data", photographs, "--json").stdout)
-    assert found["validation_accuracy"] is not None
-    assert Weights.load(tmp_path / "weights.pt").card["init_from"] == TINY
+    file = tmp_path / "backbone.pth"
+    shutil.copy(pretrained, file)
+    begin: dict[str, Any] = {"init_from": TINY, "backbone_weights": file}
+    whole = train(recipe, photographs, tmp_path / "whole", **begin)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    with pytest.raises(Stop):
+        train(recipe, photographs, tmp_path / "run", **begin, on_epoch=stop)
+    file.unlink()
+    command = ["train", "--resume", tmp_path / "run", "--data", photographs, "--cache", "0"]
+    found = json.loads(run(*command, "--json").stdout)
+    resumed = Weights.load(tmp_path / "run" / "weights.pt")
+    assert resumed.card["init_from"] == TINY
+    assert found["validation_accuracy"] == resumed.card["validation_accuracy"]
+    assert [row["epoch"] for row in Run(tmp_path / "run").rows()] == ["1", "2"]
+    assert whole is not None
+    whole.save(tmp_path / "whole.pt")  # which rounds as well
+    expected = Weights.load(tmp_path / "whole.pt").network.state_dict()
+    assert all(torch.equal(v, expected[n]) for n, v in resumed.network.state_dict().items())
 
 
 def test_images_are_cropped_as_the_recipe_says(photographs: Path, tmp_path: Path) -> None:

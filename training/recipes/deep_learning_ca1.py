@@ -7,8 +7,8 @@ network that is built without them are PyTorch's, as they were before the recipe
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from functools import partial
+from itertools import pairwise
 from typing import cast
 
 import torch.nn.functional as F
