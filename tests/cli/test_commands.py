@@ -232,7 +232,11 @@ def test_train_evaluate_and_predict_own_data(
         (["train", "fast94", "lenet"], 2, "expected one RECIPE, got fast94 and lenet"),
         (["train", "fast94", "--data", "nowhere"], 2, "expected a folder, or cifar10 or cifar100"),
         (["train", "fast94", "--resume", "."], 2, "--resume continues a run with its own recipe"),
-        (["train", "--resume", "."], 1, "expected the folder of a training run, but recipe.json is missing"),
+        (
+            ["train", "--resume", "."],
+            1,
+            "expected the folder of a training run, but recipe.json is missing",
+        ),
         (["show", "slow"], 2, "unknown recipe 'slow'; there are: champion"),
         (["reproduce", "slow", "--page", "setup.py"], 1, "unknown recipe 'slow'"),
         (["tune", "fast94", "learning_rate=1", "--data", "."], 2, "has no default ranges: add"),
