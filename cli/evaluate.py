@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import click
 
+from falconet.scoring.ahead import map_ahead
 from falconet.training import data as datasets
 from falconet.training.progress import track
 
@@ -101,9 +101,6 @@ def _ask(
         except ResponseError:
             return None
 
-    with (
-        Client(url, api_key=api_key, ca=cacert) as client,
-        ThreadPoolExecutor(CONNECTIONS) as threads,
-    ):
-        answers = [threads.submit(label, image) for image in images]
-        return [answer.result() for answer in track(answers, "asking the server")]
+    with Client(url, api_key=api_key, ca=cacert) as client:
+        answers = map_ahead(label, images, CONNECTIONS)
+        return list(track(answers, "asking the server", len(images)))
