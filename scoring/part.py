@@ -35,11 +35,6 @@ class Part:
     start: int = 0
     stop: int = 1 << 62
 
-    @property
-    def range(self) -> tuple[int, int]:
-        """``(start, stop)``."""
-        return self.start, self.stop
-
     def halves(self, count: int) -> Iterator["Part"]:
         """Both halves of a part of so many images."""
         middle = self.start + count // 2

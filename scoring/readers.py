@@ -8,6 +8,8 @@ from itertools import islice
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from falconet.native.formats import FORMATS, suffixes
+
 from . import storage
 from .ahead import map_ahead
 from .part import Item, Part
@@ -20,9 +22,7 @@ BATCH = 16  # images that are held of a Parquet file
 AT_A_TIME = 16  # requests to object storage, each of which takes its time
 NO_IMAGE = "expected an image in this row, got nothing"
 # Members of a WebDataset that are images, by their extensions; of others there is no row.
-IMAGE_EXTENSIONS = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff", ".heic"),
-)
+IMAGE_EXTENSIONS = tuple(suffixes(FORMATS))
 
 
 def read(part: Part) -> Iterator[Item]:
@@ -34,7 +34,8 @@ def read(part: Part) -> Iterator[Item]:
         OSError: the list of paths cannot be read.
     """
     items = READERS[part.reader](part)
-    return islice(items if part.reader == "paths" else _until_error(part, items), *part.range)
+    items = items if part.reader == "paths" else _until_error(part, items)
+    return islice(items, part.start, part.stop)
 
 
 def _until_error(part: Part, items: Iterator[Item]) -> Iterator[Item]:
