@@ -17,6 +17,7 @@ from rich.text import Text
 
 from falconet.scoring.ahead import map_ahead
 from falconet.scoring.part import Item
+from falconet.scoring.row import in_utf8
 
 from .client_options import url_options
 
@@ -74,7 +75,7 @@ def predict(
     answers = _asked(items, url, api_key, cacert) if url else _here(items, model)
     success = True
     for name, answer in answers:
-        image = name.encode(errors="replace").decode()  # as it may not be UTF-8
+        image = in_utf8(name)
         success &= answer["success"]
         if as_json:
             click.echo(json.dumps({"image": image, **answer}, ensure_ascii=False))

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 
@@ -14,9 +14,6 @@ from falconet.scoring import FORMAT_NAMES, PART_SIZE
 from falconet.serving.package import Package
 
 from .scoring_progress import track
-
-if TYPE_CHECKING:
-    pass
 
 SHOWN = 10  # classes
 
@@ -33,7 +30,6 @@ SHOWN = 10  # classes
 @click.option("--output", required=True, help="Folder of the results: a path or a URL.")
 @click.option(
     "--format",
-    "format",
     type=click.Choice(FORMAT_NAMES),
     default="parquet",
     show_default=True,

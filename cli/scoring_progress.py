@@ -4,8 +4,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from falconet.training.progress import console
 
 if TYPE_CHECKING:
     from falconet.scoring.summary import Summary
@@ -26,7 +27,7 @@ def track(results: "Iterable[Summary]", parts: int, finished: int = 0) -> "Itera
         TimeRemainingColumn(),
     )
     began, images = time.monotonic(), 0
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task("starting", total=parts, completed=finished)
         for summary in results:
             images += summary.images

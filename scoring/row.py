@@ -5,6 +5,11 @@ from typing import NamedTuple
 UNREADABLE = 0  # status of a file that cannot be read, which may pass
 
 
+def in_utf8(text: str) -> str:
+    """A text that any format can hold: bytes of a file's name that are not UTF-8 become ``?``."""
+    return text.encode(errors="replace").decode()
+
+
 class Row(NamedTuple):
     """The result of one image.
 
@@ -28,6 +33,4 @@ class Row(NamedTuple):
     @classmethod
     def failed(cls, key: str, error: str, status: int) -> "Row":
         """The row of an image without a prediction."""
-        # A name may have bytes that are not UTF-8, which no format can hold.
-        key, error = (text.encode(errors="replace").decode() for text in (key, error))
-        return cls(key, None, None, [], [], error, status)
+        return cls(in_utf8(key), None, None, [], [], in_utf8(error), status)

@@ -8,7 +8,7 @@ from falconet.handler.errors import request_error
 from falconet.native.errors import ImageError
 
 from .part import Item
-from .row import UNREADABLE, Row
+from .row import UNREADABLE, Row, in_utf8
 
 BATCH = 16
 
@@ -75,5 +75,4 @@ def _predicted(key: str, found: list[Prediction] | str) -> Row:
         return Row.failed(key, found, 500)
     labels = [each.label for each in found]
     probabilities = [round(each.probability, 6) for each in found]
-    name = key.encode(errors="replace").decode()
-    return Row(name, labels[0], probabilities[0], labels, probabilities, None, 200)
+    return Row(in_utf8(key), labels[0], probabilities[0], labels, probabilities, None, 200)

@@ -11,6 +11,8 @@ import fsspec.core
 import pyarrow as pa
 from pyarrow import fs
 
+from .row import in_utf8
+
 MAX_BYTES = 1 << 28  # of a file that is read whole
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*", re.IGNORECASE)
@@ -165,8 +167,8 @@ def walk(place: str, without: str = "", seen: set[str] | None = None) -> Iterato
     for name, is_folder, is_file in sorted(entries):
         if name.startswith("."):
             continue
-        # Bytes that are not UTF-8 cannot be written down; a row will say that there is no file.
-        inner = f"{prefix}/{name}".encode(errors="replace").decode()
+        # What is not UTF-8 cannot be written down; a row will say that there is no file.
+        inner = in_utf8(f"{prefix}/{name}")
         if is_folder:
             yield from walk(inner, without, seen)
         elif is_file:
