@@ -43,6 +43,8 @@ class Backbone(nn.Module):
                 f"{backbone}: expected a network whose last layer has an output for each class, "
                 f"got {last} with {outputs}; choose another one"
             )
+        # Some libraries start this layer with values that grow as the classes get fewer.
+        layer.reset_parameters()
         self.head = last
 
     def forward(self, x: Tensor) -> Tensor:

@@ -41,6 +41,14 @@ def test_the_last_layer_is_the_head(name: str, head: str) -> None:
     assert {id(p) for p in every} - {id(p) for p in backbone} == {id(p) for p in own}
 
 
+@pytest.mark.parametrize("name", ["torchvision:efficientnet_b0", "timm:tf_efficientnet_lite0"])
+def test_the_head_starts_small(name: str) -> None:
+    """The libraries' own values, up to 0.7 for two classes, are too large for a fast start."""
+    network = Backbone(name, classes=2)
+    weight = network.network.get_submodule(network.head).weight
+    assert 0 < weight.abs().max() <= weight.shape[1] ** -0.5
+
+
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])
 def test_all_but_the_head_is_taken_from_a_file(kind: str, tmp_path: Path) -> None:
     original = timm.create_model("test_resnet")
