@@ -10,8 +10,8 @@ import click
 
 from .cache import cache_option
 from .data import data_option
-from .initial_weights import init_from_option, weights_option
-from .recipe_arguments import load_recipe, single_name, split_assignments
+from .initial_weights import init_from_option, load_recipe_from, weights_option
+from .recipe_arguments import split_assignments
 from .teacher import teacher_option
 
 
@@ -72,7 +72,6 @@ def train(
     folder then has weights.pt, for: falconet report runs/..., falconet archive runs/.../weights.pt
     """
     from falconet.training import recipes
-    from falconet.training.beginning import backbone_fields
     from falconet.training.distributed import require_one
     from falconet.training.run import Run
     from falconet.training.tensorboard import tensorboard_writer
@@ -86,11 +85,8 @@ def train(
                 "--init-from, --weights or --seeds with it"
             )
         recipe = recipes.begun(Run(resume))
-    elif isinstance(init_from, str):
-        name = single_name(names or ["transfer"])
-        recipe = load_recipe(name, [*backbone_fields(load_recipe(name), init_from), *overrides])
     else:
-        recipe = load_recipe(single_name(names), overrides)
+        recipe = load_recipe_from(init_from, names, overrides)
 
     first = resume or output or Path("runs", f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     if seeds > 1:

@@ -61,7 +61,7 @@ class Augmentation:
                 f"got {self.random_crop} and {', '.join(map(str, amounts))}"
             )
 
-    def views(
+    def crop_and_jitter(
         self, pixels: Tensor, chance: Tensor, ratios: Tensor, size: tuple[int, int]
     ) -> Tensor:
         """Crop images and change their colors, before they are normalized.

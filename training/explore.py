@@ -52,8 +52,10 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
     batch = normalize(found.pixels[some])
     generator = torch.Generator().manual_seed(recipe.seed)
     chance = torch.rand(len(batch), augment.COLUMNS, generator=generator)
-    views = recipe.augmentation.views(found.pixels[some], chance, found.ratios[some], recipe.size)
-    augmented = recipe.augmentation(normalize(views), chance, chance[:, augment.MIRROR] < 0.5)
+    cropped = recipe.augmentation.crop_and_jitter(
+        found.pixels[some], chance, found.ratios[some], recipe.size
+    )
+    augmented = recipe.augmentation(normalize(cropped), chance, chance[:, augment.MIRROR] < 0.5)
     target = F.one_hot(torch.from_numpy(labels[some]), len(classes)).float()
     place = augment.draw_box(recipe.augmentation.cutmix or 1.0, *recipe.size, generator)
     mixed, shares = augment.cutmix(batch, target, place)

@@ -11,7 +11,7 @@ from falconet.native.data import Pixels
 
 from . import data
 from .allocator import keep_freed_memory
-from .prepared import Prepared, prepare, whole
+from .prepared import Prepared, prepare, uncropped
 from .recipe import Recipe
 from .selection import Selection
 
@@ -48,8 +48,8 @@ class Images:
     ) -> "Images":
         """Decode and resize the chosen images; ``cache`` and ``folder`` as in :func:`prepare`."""
         spec = recipe.spec(chosen.dataset.classes)
-        seen_as = whole(spec) if recipe.augmentation.random_crop else spec
-        train_set = prepare(chosen.dataset, chosen.training, seen_as, cache, folder)
+        train_spec = uncropped(spec) if recipe.augmentation.random_crop else spec
+        train_set = prepare(chosen.dataset, chosen.training, train_spec, cache, folder)
         held_set = prepare(chosen.held, chosen.validation, spec, cache, folder)
         if recipe.normalization != "own":
             mean, std = data.statistics(train_set.images, recipe.normalization)

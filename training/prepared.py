@@ -118,7 +118,7 @@ def _mapped(shape: tuple[int, ...], folder: Path | None) -> npt.NDArray[np.uint8
         return np.asarray(np.memmap(file, np.uint8, "r+", shape=shape))
 
 
-def whole(spec: Spec) -> Spec:
+def uncropped(spec: Spec) -> Spec:
     """A spec for random crops: whole images, at the scale at which ``spec`` crops their center.
 
     Raises:

@@ -17,12 +17,12 @@ from falconet.model.weights import Weights
 
 from . import augment, distributed
 from .balance import balanced_loss, check_classes, class_weights
-from .beginning import begin_with, check_beginning, check_unseen
 from .capture import CapturedStep
 from .distill import digest, distillation, load_teacher, taught
 from .draw import draw
 from .evaluate import score
 from .images import Images
+from .initial_weights import check_initial_weights, check_unseen, load_backbone, load_run
 from .prepared import CACHE, Normalize
 from .progress import bar, console
 from .quantized import Int8
@@ -79,9 +79,18 @@ def train(
         OSError: the disk is full; the last checkpoint is whole.
     """
     with distributed.join() as processes:
-        run = Run(folder)
-        begin = (init_from, backbone_weights)
-        return _train(processes, recipe, source, run, resume, begin, teacher, cache, on_epoch)
+        return _train(
+            processes,
+            recipe,
+            source,
+            Run(folder),
+            resume=resume,
+            init_from=init_from,
+            backbone_weights=backbone_weights,
+            teacher=teacher,
+            cache=cache,
+            on_epoch=on_epoch,
+        )
 
 
 def _train(
@@ -89,8 +98,10 @@ def _train(
     recipe: Recipe,
     source: Path | str,
     run: Run,
+    *,
     resume: bool,
-    begin: tuple[Path | str | None, Path | None],
+    init_from: Path | str | None,
+    backbone_weights: Path | None,
     teacher: Path | None,
     cache: int,
     on_epoch: Callable[[Row], None] | None,
@@ -99,9 +110,8 @@ def _train(
     device = processes.device
     if processes.main:
         run.check(recipe, resume=resume)
-    init_from, backbone_weights = begin
     if not resume:
-        check_beginning(recipe, init_from, backbone_weights)
+        check_initial_weights(recipe, init_from, backbone_weights)
     if recipe.batch_size % processes.count:
         raise ValueError(
             f"expected a batch_size that {processes.count} processes can share evenly, got "
@@ -115,7 +125,7 @@ def _train(
     exact_on_gpu = device.type == "cuda" and precision == torch.float32
     layout = torch.contiguous_format if exact_on_gpu else torch.channels_last
 
-    # ---- Data: brought to one size by the code that will serve, and kept on the device ---------
+    # ---- Images: which of them are trained on --------------------------------------------------
     if not processes.main:
         processes.wait()  # the first one may have to download
     chosen = select(recipe, source)
@@ -134,29 +144,33 @@ def _train(
     for path in (init_from, teacher):
         if isinstance(path, Path) and checkpoint is None:
             check_unseen(recipe, chosen, path)
+
+    # ---- Network: before the images, so that a wrong backbone is found before they are decoded --
+    torch.manual_seed(recipe.seed)
+    network, arguments = recipe.build(len(dataset.classes))
+    if isinstance(init_from, str) and checkpoint is None:
+        load_backbone(network, recipe, init_from, backbone_weights)
+
+    # ---- Data: brought to one size by the code that will serve, and kept on the device ---------
     images = Images.of(recipe, chosen, device, cache, run.folder)
     spec, train_x, held_x = images.spec, images.train_x, images.held_x
     normalize = Normalize(spec).to(device)
-
-    # ---- Network -------------------------------------------------------------------------------
-    torch.manual_seed(recipe.seed)
-    network, arguments = recipe.build(len(dataset.classes))
     if isinstance(network, ConvNet):
         few = min(WHITENING_IMAGES, max(1, WHITENING_PIXELS // train_x[0, 0].numel()))
         network.initialize_whitening(normalize(train_x[:few]).cpu())
-    if init_from is not None and checkpoint is None:
-        begin_with(network, recipe, init_from, backbone_weights)
+    if isinstance(init_from, Path) and checkpoint is None:
+        load_run(network, init_from)
     network.to(device, memory_format=layout)  # type: ignore[call-overload]
     average = None
     if recipe.ema_decay:
         smooth = get_ema_multi_avg_fn(recipe.ema_decay)
         average = AveragedModel(network, multi_avg_fn=smooth, use_buffers=True)
     kept = network if average is None else average.module
-    judged = nn.Sequential(normalize, kept)
+    evaluated = nn.Sequential(normalize, kept)
     parallel = processes.wrap(network)
-    taught_by = load_teacher(recipe, teacher, spec)
-    if taught_by is not None:
-        taught_by.to(device, memory_format=layout)  # type: ignore[call-overload]
+    teacher_network = load_teacher(recipe, teacher, spec)
+    if teacher_network is not None:
+        teacher_network.to(device, memory_format=layout)  # type: ignore[call-overload]
 
     # ---- Optimizer -----------------------------------------------------------------------------
     batches = len(train_x) // recipe.batch_size  # the rest of an epoch is dropped
@@ -171,7 +185,7 @@ def _train(
     best_epoch, best_accuracy = 0, -1.0
     best_state: dict[str, Tensor] | None = None
     snapshots: list[dict[str, Any]] = []
-    began_from = init_from.name if isinstance(init_from, Path) else init_from
+    init_from_name = init_from.name if isinstance(init_from, Path) else init_from
     if checkpoint is not None:
         network.load_state_dict(checkpoint["network"])
         if average is not None:
@@ -181,7 +195,7 @@ def _train(
         best_epoch, best_accuracy = checkpoint["best_epoch"], checkpoint["best_accuracy"]
         best_state, snapshots = checkpoint["best_state"], checkpoint["snapshots"]
         first_epoch, finished = checkpoint["epoch"], checkpoint["finished"]
-        began_from = checkpoint["init_from"]
+        init_from_name = checkpoint["init_from"]
         if processes.main:
             run.resumed_at(first_epoch, processes.count)
             console.print(f"going on after epoch {first_epoch} of {recipe.epochs}")
@@ -198,7 +212,7 @@ def _train(
             "best_accuracy": best_accuracy,
             "best_state": best_state,
             "snapshots": snapshots,
-            "init_from": began_from,
+            "init_from": init_from_name,
             "teacher": teacher_digest,
         }
 
@@ -209,7 +223,9 @@ def _train(
     ) -> None:
         """One step of the optimizer; all of it on the device, but for what is read from disk."""
         x, y = train_x[index] if read is None else read, images.train_y[index]
-        x = normalize(recipe.augmentation.views(x, chance, images.ratios[index], recipe.size))
+        x = normalize(
+            recipe.augmentation.crop_and_jitter(x, chance, images.ratios[index], recipe.size)
+        )
         x = recipe.augmentation(x, chance, mirror)
         target = y
         if recipe.augmentation.cutmix:
@@ -219,9 +235,9 @@ def _train(
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             with Int8() if recipe.int8 else nullcontext():
                 logits = parallel(x).float()
-            if taught_by is not None:
-                answers = taught(taught_by, x, recipe.augmentation)
-        if taught_by is not None:
+            if teacher_network is not None:
+                answers = taught(teacher_network, x, recipe.augmentation)
+        if teacher_network is not None:
             loss = distillation(logits, answers, recipe.temperature)
         elif weight is not None:
             loss = balanced_loss(logits, target, weight, recipe.label_smoothing)
@@ -281,7 +297,7 @@ def _train(
                 }
                 if len(held_x):
                     with Int8() if recipe.int8 else nullcontext():
-                        held_score = score(judged, held_x, images.held_y, precision)
+                        held_score = score(evaluated, held_x, images.held_y, precision)
                     row["validation_loss"] = round(held_score.loss, 4)
                     row["validation_accuracy"] = held_score.accuracy
                     if held_score.accuracy > best_accuracy:
@@ -330,7 +346,7 @@ def _train(
             "validation_accuracy": validated,
             "epochs": len(rows),
             "seconds": round(sum(float(row["seconds"]) for row in rows), 1),
-            "init_from": began_from,
+            "init_from": init_from_name,
         },
     )
     result.cpu()

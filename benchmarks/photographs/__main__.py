@@ -25,7 +25,7 @@ import numpy as np
 
 from falconet.native.cores import available_cores
 from falconet.training import data, recipes
-from falconet.training.prepared import prepare, whole
+from falconet.training.prepared import prepare, uncropped
 
 from .. import document
 from ..images import encode, photographs
@@ -71,7 +71,7 @@ def speed(folder: Path, rounds: int) -> dict[str, list[float]]:
     """Photographs per second, in turn as for training and by processes that only decode."""
     dataset = data.load(folder, "train")
     recipe = recipes.load("transfer")
-    spec = whole(recipe.spec(dataset.classes))
+    spec = uncropped(recipe.spec(dataset.classes))
     chosen = np.linspace(0, len(dataset.images) - 1, min(SPEED_OF, len(dataset.images))).astype(int)
     paths: Sequence[Any] = [dataset.images[i] for i in chosen]
     found: dict[str, list[float]] = {"training": [], "decoding": []}

@@ -181,10 +181,10 @@ def test_colors_change_as_in_torchvision() -> None:
 def test_views_are_bytes_of_the_network_size() -> None:
     pixels = torch.randint(0, 256, (50, 3, 20, 20), dtype=torch.uint8)
     drawn, ratios = chance(50, COLUMNS), torch.ones(50)
-    assert Augmentation(flip="random").views(pixels, drawn, ratios, (20, 20)) is pixels
-    cut = Augmentation(random_crop=0.3).views(pixels, drawn, ratios, (12, 16))
+    assert Augmentation(flip="random").crop_and_jitter(pixels, drawn, ratios, (20, 20)) is pixels
+    cut = Augmentation(random_crop=0.3).crop_and_jitter(pixels, drawn, ratios, (12, 16))
     assert (cut.shape, cut.dtype) == ((50, 3, 12, 16), torch.uint8)
-    bright = Augmentation(brightness=0.5).views(pixels, drawn, ratios, (20, 20)).float()
+    bright = Augmentation(brightness=0.5).crop_and_jitter(pixels, drawn, ratios, (20, 20)).float()
     factors = 1 + 0.5 * (2 * drawn[:, augment.COLOR.start] - 1)
     expected = (pixels * factors.view(-1, 1, 1, 1)).clamp(0, 255)
     torch.testing.assert_close(bright, expected, atol=0.5 + 1e-3, rtol=0)

@@ -18,7 +18,7 @@ from falconet.native.data import Data, Pixels
 from falconet.native.decode import Decoder
 from falconet.training import data, prepared
 from falconet.training.data import Dataset
-from falconet.training.prepared import Normalize, prepare, whole
+from falconet.training.prepared import Normalize, prepare, uncropped
 
 COUNT = 24
 SPEC = Spec((24, 24), ("a", "b"), resize=32, filter="bicubic", mean=(0.4, 0.5, 0.6))
@@ -139,11 +139,11 @@ def test_an_image_that_cannot_be_resized_is_named(tmp_path: Path) -> None:
 
 
 def test_random_crops_are_cut_out_of_whole_images() -> None:
-    assert whole(SPEC).size == (32, 32)
-    assert whole(replace(SPEC, size=(24, 48))).size == (32, 64)
-    assert whole(replace(SPEC, resize=(30, 40))).size == (30, 40)
-    assert whole(replace(SPEC, resize=None)).size == (24, 24)
-    assert whole(SPEC).resize is None
-    assert whole(SPEC).filter == SPEC.filter
+    assert uncropped(SPEC).size == (32, 32)
+    assert uncropped(replace(SPEC, size=(24, 48))).size == (32, 64)
+    assert uncropped(replace(SPEC, resize=(30, 40))).size == (30, 40)
+    assert uncropped(replace(SPEC, resize=None)).size == (24, 24)
+    assert uncropped(SPEC).resize is None
+    assert uncropped(SPEC).filter == SPEC.filter
     with pytest.raises(ValueError, match="expected random_crop=0 where whole images are fitted"):
-        whole(replace(SPEC, fit="longer"))
+        uncropped(replace(SPEC, fit="longer"))

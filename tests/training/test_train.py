@@ -23,7 +23,7 @@ from falconet.model.network import ConvNet
 from falconet.model.weights import Weights
 from falconet.training import data, evaluate, recipes, run
 from falconet.training import train as training
-from falconet.training.beginning import load_matching
+from falconet.training.initial_weights import load_matching
 from falconet.training.prepared import prepare
 from falconet.training.recipe import Recipe
 from falconet.training.train import train

@@ -19,38 +19,48 @@ from .split import hold_out, subset
 HELD_OUT_BY = ("seed", "validation", "hold_out", "per_class")  # fields of a recipe
 
 
-def begin_with(
-    network: nn.Module, recipe: Recipe, init_from: Path | str, weights: Path | None
-) -> None:
-    """Copy weights of a run, or of the recipe's backbone; all others stay random.
+def load_run(network: nn.Module, path: Path) -> None:
+    """Copy the weights of a run; layers of another shape stay random.
+
+    Args:
+        network: as the recipe builds it.
+        path: the run's ``weights.pt``.
+
+    Raises:
+        ValueError: they are of another network.
+    """
+    for name in load_matching(network, Weights.load(path).network):
+        console.print(f"{name}: of another shape in {path}, starts at random")
+
+
+def load_backbone(network: nn.Module, recipe: Recipe, backbone: str, weights: Path | None) -> None:
+    """Copy the weights of the recipe's backbone, all but those of the last layer.
 
     Args:
         network: as the recipe builds it.
         recipe: of the run.
-        init_from: a run's ``weights.pt``, or the name of the recipe's backbone.
-        weights: a file with that one's weights; ``None`` takes those that are published.
+        backbone: name of the recipe's backbone.
+        weights: a file with its weights; ``None`` takes those that are published.
 
     Raises:
         ValueError: they are of another network.
         ConnectionError: they are not in the library's cache, and cannot be downloaded.
     """
-    if isinstance(init_from, Path):
-        for name in load_matching(network, Weights.load(init_from).network):
-            console.print(f"{name}: of another shape in {init_from}, starts at random")
-        return
     own = recipe.arguments.get("backbone")
-    if not isinstance(network, Backbone) or init_from != own:
+    if not isinstance(network, Backbone) or backbone != own:
         raise ValueError(
             f"expected to begin with {own or 'the weights.pt of a run'}, which {recipe.name} "
-            f"trains, got {init_from}"
+            f"trains, got {backbone}"
         )
     try:
-        network.take(published_state(init_from, weights))
+        network.take(published_state(backbone, weights))
     except ValueError as error:
-        raise ValueError(f"{weights or init_from}: {error}") from error
+        raise ValueError(f"{weights or backbone}: {error}") from error
 
 
-def check_beginning(recipe: Recipe, init_from: Path | str | None, weights: Path | None) -> None:
+def check_initial_weights(
+    recipe: Recipe, init_from: Path | str | None, weights: Path | None
+) -> None:
     """Check, before any work, that a new run has its first weights.
 
     Raises:

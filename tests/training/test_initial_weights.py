@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from falconet.model.weights import Weights
-from falconet.training.beginning import check_unseen
+from falconet.training.initial_weights import check_unseen
 from falconet.training.recipe import Recipe
 from falconet.training.selection import select
 from falconet.training.train import train
