@@ -11,6 +11,7 @@ import optuna
 from sqlalchemy.pool import NullPool
 
 from .distributed import require_one
+from .prepared import CACHE
 from .progress import console
 from .recipe import Recipe
 from .train import Row, train
@@ -87,12 +88,17 @@ def tune(
     source: Path | str,
     folder: Path,
     trials: int,
+    *,
+    init_from: Path | str | None = None,
+    backbone_weights: Path | None = None,
     teacher: Path | None = None,
+    cache: int = CACHE,
 ) -> Mapping[str, Any]:
     """Train with values from the space, and return those with the best validation accuracy.
 
     Each trial is a run in the folder; the study is in ``study.db`` there, and goes on from it. The
-    test set is not touched.
+    test set is not touched. The initial weights, the teacher and the cache are as in
+    :func:`falconet.training.train.train`.
 
     Raises:
         ValueError: the recipe holds nothing out, or the test set; or the folder holds another
@@ -118,6 +124,8 @@ def tune(
     # A search that goes on must not draw again what it began with.
     study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
     searched = {"recipe": recipe.to_json(), "space": [str(item) for item in space]}
+    if init_from is not None:
+        searched["init_from"] = str(init_from)
     if study.user_attrs and study.user_attrs != searched:
         raise ValueError(
             f"{folder} holds a search of another recipe or space: name another folder with --output"
@@ -136,7 +144,16 @@ def tune(
                 raise optuna.TrialPruned
 
         run = folder / f"trial-{trial.number}"
-        weights = train(recipe.override(words), source, run, teacher=teacher, on_epoch=on_epoch)
+        weights = train(
+            recipe.override(words),
+            source,
+            run,
+            init_from=init_from,
+            backbone_weights=backbone_weights,
+            teacher=teacher,
+            cache=cache,
+            on_epoch=on_epoch,
+        )
         assert weights is not None
         return float(weights.card["validation_accuracy"])
 

@@ -241,7 +241,6 @@ def test_train_evaluate_and_predict_own_data(
         (["reproduce", "slow", "--page", "setup.py"], 1, "unknown recipe 'slow'"),
         (["tune", "fast94", "learning_rate=1", "--data", "."], 2, "has no default ranges: add"),
         (["tune", "fast94", "epochs=2..4", "--data", "."], 1, "to be held out, to choose by"),
-        (["tune", "transfer", "epochs=2..4", "--data", "."], 2, "recipe that starts untrained"),
         (["report", "."], 1, "expected the folder of a training run"),
         (["report", ".", "."], 1, "expected the folder of a training run"),
         (["temperature", "."], 1, "expected the folder of a training run"),

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -238,3 +239,32 @@ def test_images_are_cropped_as_the_recipe_says(photographs: Path, tmp_path: Path
     assert weights is not None
     assert (weights.spec.size, weights.spec.resize) == ((24, 24), 32)
     assert seen == [(32, 3, 32, 32), (8, 3, 24, 24), (8, 3, 24, 24)]
+
+
+def test_other_weights_are_refused_before_any_image_is_decoded(
+    photographs: Path, pretrained: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    other = recipe.override(["backbone=timm:test_vit", "size=160,160"])
+    with (
+        mock.patch("falconet.training.prepared.decode", side_effect=AssertionError("decoded")),
+        pytest.raises(ValueError, match=r"test_resnet.pth: expected the weights of this network"),
+    ):
+        train(
+            other,
+            photographs,
+            tmp_path,
+            init_from="timm:test_vit",
+            backbone_weights=pretrained,
+        )
+
+
+def test_a_search_starts_each_run_from_the_backbone(
+    photographs: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    command = ["tune", "--init-from", TINY, "--weights", pretrained, "--data", photographs]
+    command += ["--trials", 2, "--output", tmp_path, "learning_rate=0.001..0.1", *FIELDS]
+    result = CliRunner().invoke(main, [str(word) for word in command], catch_exceptions=False)
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith(f"falconet train transfer --init-from {TINY} --weights {pretrained} ")
+    cards = [Weights.load(tmp_path / f"trial-{i}" / "weights.pt").card for i in range(2)]
+    assert [card["init_from"] for card in cards] == [TINY, TINY]
