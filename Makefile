@@ -8,11 +8,12 @@ ARCHIVE := $(STORE)/cifar10.mar
 # What tests/native/fuzz.cpp runs: all but Python and threads.
 KERNELS := $(filter-out csrc/bindings% csrc/thread_pool.cpp,$(wildcard csrc/*.cpp))
 FUZZ_SECONDS ?= 60
+GPU ?= --seconds 600
 SOAK_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup serve test test-long test-versions bench soak check format sanitize fuzz arm docs archive dist clean
+.PHONY: help setup serve test test-long test-versions bench gpu soak check format sanitize fuzz arm docs archive dist clean
 
 help: ## print this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +31,7 @@ test: $(VENV)/.dev $(ARCHIVE) ## run the tests in their short form, with a real 
 
 test-long: $(VENV)/.dev ## run the tests that have a long form, in it: soak, slow clients, many examples, what is killed
 	FALCONET_TESTS=long $(BIN)/pytest tests/native tests/handler/test_any_request.py tests/serving/test_openapi.py tests/serving/test_robustness.py
-	FALCONET_TESTS=long $(BIN)/pytest -n 3 tests/serving/test_rollout.py tests/serving/test_chaos.py tests/serving/test_chaos_machine.py tests/serving/test_slow_model.py tests/deploy/test_container.py tests/repo/test_runbook.py tests/model/test_migration.py tests/training/test_distributed.py tests/scoring
+	FALCONET_TESTS=long $(BIN)/pytest -n 3 tests/serving/test_rollout.py tests/serving/test_chaos.py tests/serving/test_chaos_machine.py tests/serving/test_slow_model.py tests/deploy/test_container.py tests/repo/test_runbook.py tests/model/test_migration.py tests/training/test_compile.py tests/training/test_distributed.py tests/scoring
 
 test-versions: $(VENV)/.dev ## run the tests without TorchServe with the oldest and the newest Python and torch, by uv
 	$(BIN)/pip install --quiet uv
@@ -38,6 +39,9 @@ test-versions: $(VENV)/.dev ## run the tests without TorchServe with the oldest 
 
 bench: $(VENV)/.dev ## measure serving for two minutes, beside a no-op and TorchServe's own handler
 	@$(BIN)/python -m benchmarks.throughput --quick
+
+gpu: $(VENV)/.dev ## check and measure one NVIDIA GPU in ten minutes; without one: GPU='--device cpu --seconds 60'
+	@$(BIN)/python -m benchmarks.gpu $(GPU)
 
 soak: $(VENV)/.dev ## load, hostile requests, deploys and killed workers for SOAK_SECONDS=3600
 	@$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS)

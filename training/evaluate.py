@@ -34,6 +34,7 @@ def logits(network: nn.Module, images: Tensor, precision: torch.dtype = torch.fl
     """
     network.eval()
     device = next(chain(network.parameters(), network.buffers())).device
+    torch.backends.cudnn.allow_tf32 = False  # which is less than float32
     found = []
     for x in images.split(min(BATCH, max(1, BATCH_PIXELS // images[0, 0].numel()))):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):

@@ -94,9 +94,12 @@ class Recipe:
         ema_decay: of the moving average of the weights, which is then what is kept; 0 has none.
         snapshots: average the predictions of the networks at the ends of the schedule's last
             so many cycles (arXiv:1704.00109); 0 does not.
-        precision: of convolutions and products; weights, norms and losses are in float32.
+        precision: of convolutions and products; weights, norms and losses are in float32. GPUs
+            before Ampere compute in float16 in place of bfloat16, with scaled gradients.
         int8: round the layers' inputs and weights as serving in int8 does, which recovers most of
             what that costs; for a few epochs with ``--init-from``, at a low learning rate.
+        compile: compile the network with torch.compile, which takes a minute before the first step
+            and a C++ compiler, and may make steps of a GPU shorter.
         deterministic: the same bits in every run on the same machine, on a GPU at some cost.
         seed: of all chance.
     """
@@ -137,6 +140,7 @@ class Recipe:
     snapshots: int = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     int8: bool = False
+    compile: bool = False
     deterministic: bool = False
     seed: int = 0
 
@@ -159,6 +163,10 @@ class Recipe:
             )
         if self.snapshots and (self.keep == "best" or self.patience):
             raise ValueError("recipe: expected keep=last and patience=0 with snapshots")
+        if self.compile and self.int8:
+            raise ValueError(
+                "recipe: expected compile=false with int8, whose rounding it leaves out"
+            )
         check_decoding(self.formats, self.orientation)
         if self.teacher and (self.label_smoothing or self.balanced):
             raise ValueError(

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from falconet.model.ensemble import Ensemble
 from falconet.model.network import ConvNet
 from falconet.model.weights import Weights
 
-from . import augment, distributed
+from . import arithmetic, augment, distributed
 from .balance import balanced_loss, check_classes, class_weights
 from .capture import CapturedStep
 from .distill import digest, distillation, load_teacher, taught
@@ -117,10 +117,7 @@ def _train(
             f"expected a batch_size that {processes.count} processes can share evenly, got "
             f"{recipe.batch_size}"
         )
-    torch.use_deterministic_algorithms(recipe.deterministic)
-    torch.backends.cudnn.benchmark = not recipe.deterministic
-    torch.backends.cudnn.allow_tf32 = False  # which would be less than a recipe's float32
-    precision = getattr(torch, recipe.precision)
+    precision = arithmetic.set_up(recipe, device)
     # Where tensor cores are not used, cuDNN's kernels for channels first are the faster ones.
     exact_on_gpu = device.type == "cuda" and precision == torch.float32
     layout = torch.contiguous_format if exact_on_gpu else torch.channels_last
@@ -168,6 +165,8 @@ def _train(
     kept = network if average is None else average.module
     evaluated = nn.Sequential(normalize, kept)
     parallel = processes.wrap(network)
+    if recipe.compile:
+        parallel = cast(nn.Module, torch.compile(parallel))
     teacher_network = load_teacher(recipe, teacher, spec)
     if teacher_network is not None:
         teacher_network.to(device, memory_format=layout)  # type: ignore[call-overload]
@@ -179,6 +178,7 @@ def _train(
         group["lr"] *= recipe.backbone_rate if group["backbone"] else 1
     weight = class_weights(labels, len(dataset.classes)).to(device) if recipe.balanced else None
     rates = [group["lr"] for group in optimizer.param_groups]
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
 
     # ---- Loop ----------------------------------------------------------------------------------
     first_epoch, finished = 0, False
@@ -194,6 +194,8 @@ def _train(
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         best_epoch, best_accuracy = checkpoint["best_epoch"], checkpoint["best_accuracy"]
         best_state, snapshots = checkpoint["best_state"], checkpoint["snapshots"]
+        if checkpoint.get("scaler"):  # empty, or not there, where nothing was scaled
+            scaler.load_state_dict(checkpoint["scaler"])
         first_epoch, finished = checkpoint["epoch"], checkpoint["finished"]
         init_from_name = checkpoint["init_from"]
         if processes.main:
@@ -208,6 +210,7 @@ def _train(
             "network": network.state_dict(),
             "average": None if average is None else average.state_dict(),
             "optimizer": optimizer.state_dict(),
+            "scaler": scaler.state_dict(),
             "best_epoch": best_epoch,
             "best_accuracy": best_accuracy,
             "best_state": best_state,
@@ -244,15 +247,17 @@ def _train(
         else:
             loss = F.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         total.add_(torch.stack([loss.detach() * len(y), (logits.argmax(1) == y).sum()]))
 
     take: Callable[..., None] = step
     if device.type == "cuda":
         for group in optimizer.param_groups:
             group["lr"] = torch.tensor(group["lr"], device=device)
-        take = CapturedStep(step) if processes.count == 1 else step
+        if processes.count == 1 and not scaler.is_enabled():  # a scaler waits for the GPU
+            take = CapturedStep(step)
 
     if processes.main and checkpoint is None:
         run.begin(recipe, processes.count, state(0))

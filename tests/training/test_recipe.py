@@ -79,6 +79,8 @@ def test_what_contradicts_itself_is_an_error() -> None:
         recipes.load("elu").override(["validation=5000"])
     honest = recipes.load("elu").override(["validation=5000", "hold_out=stratified"])
     assert honest.protocol == "the last epoch"
+    with pytest.raises(ValueError, match="expected compile=false with int8"):
+        recipes.load("small_int8").override(["compile=true"])
     with pytest.raises(ValueError, match="expected keep=last and patience=0 with snapshots"):
         recipes.load("wrn_se").override(["snapshots=3"])
     with pytest.raises(ValueError, match=r"expected a dropout for each of \(32, 64\)"):

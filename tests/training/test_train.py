@@ -91,6 +91,30 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     torch.use_deterministic_algorithms(False)
 
 
+def test_gradients_are_scaled_where_float16_takes_the_place_of_bfloat16(
+    colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU before Ampere."""
+    recipe = recipe.override(["precision=bfloat16", "epochs=3"])
+    monkeypatch.setattr("falconet.training.arithmetic.emulates_bfloat16", lambda device: True)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+
+    def stop(row: training.Row) -> None:
+        if row["epoch"] == 2:
+            raise StopAt
+
+    with pytest.raises(StopAt):
+        train(recipe, colors, tmp_path, on_epoch=stop)
+    scale = run.Run(tmp_path).load_checkpoint(data.load(colors, "train").fingerprint)["scaler"]
+    assert scale["scale"] > 1
+    assert scale["_growth_tracker"] > 0
+    resumed = train(recipe, colors, tmp_path, resume=True)
+    assert same(resumed, train(recipe, colors, tmp_path / "whole"))
+    assert float(metrics(tmp_path)[-1]["validation_accuracy"]) > 0.5
+    exact = train(recipe.override(["precision=float32"]), colors, tmp_path / "exact")
+    assert not same(resumed, exact)
+
+
 def test_a_killed_run_goes_on_to_the_same_weights(
     colors: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
