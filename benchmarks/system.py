@@ -17,7 +17,7 @@ from falconet.handler import ENTRY
 from falconet.model.archive import Serving, archive
 from falconet.serving.configuration import Configuration
 from falconet.serving.processes import processes_of
-from falconet.serving.profile import Profile
+from falconet.serving.profile import Name, Profile
 from falconet.serving.server import Server
 
 from .document import ROOT
@@ -101,7 +101,9 @@ def noop(task: Task) -> AbstractContextManager[System]:
     return torchserve("TorchServe, no-op handler", task, understood, pack, shipped())
 
 
-def stock(task: Task, *, tuned: bool = False, workers: int = 2) -> AbstractContextManager[System]:
+def stock(
+    task: Task, *, tuned: bool = False, workers: int = 2, device: str = "cpu"
+) -> AbstractContextManager[System]:
     """TorchServe's image classifier; with its default configuration, or ``tuned``, with ours."""
     configuration = shipped()
     if not tuned:
@@ -114,18 +116,19 @@ def stock(task: Task, *, tuned: bool = False, workers: int = 2) -> AbstractConte
         f"TorchServe, stock handler{', our configuration' if tuned else ''}",
         task,
         (stock_label, task.float32),
-        partial(_pack_stock, task, workers),
+        partial(_pack_stock, task, workers, device),
         replace(configuration, environment=environment),
     )
 
 
-def _pack_stock(task: Task, workers: int, output: Path) -> None:
+def _pack_stock(task: Task, workers: int, device: str, output: Path) -> None:
     output.parent.mkdir(parents=True)
     classes = json.loads((task.folder / "spec.json").read_text())["classes"]
     names = output.parent / "index_to_name.json"
     names.write_text(json.dumps({str(i): name for i, name in enumerate(classes)}))
     config = output.parent / "model-config.yaml"
-    config.write_text(f"minWorkers: {workers}\nmaxWorkers: {workers}\ndeviceType: cpu\n")
+    kind = "gpu" if device == "cuda" else device
+    config.write_text(f"minWorkers: {workers}\nmaxWorkers: {workers}\ndeviceType: {kind}\n")
     small = str(PEERS / "torchserve" / "stock.py")
     subprocess.run(
         [
@@ -151,10 +154,10 @@ def captum() -> Path:
     return folder
 
 
-def shipped() -> Configuration:
+def shipped(profile: Name = "small") -> Configuration:
     """Ours, on free ports."""
     ports = Configuration.load(inference=0, management=0, metrics=0)
-    return ports.fit(Profile.of_machine("small"))
+    return ports.fit(Profile.of_machine(profile))
 
 
 @contextmanager

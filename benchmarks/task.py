@@ -62,6 +62,11 @@ class Task:
         float32, served = (_labels(folder, images, each) for each in ("float32", precision))
         return cls(name, folder, images, float32, served, precision)
 
+    def on_gpu(self) -> "Task":
+        """The same with the labels found by a GPU, in the precision that it serves in."""
+        labels = _labels(self.folder, self.images, "auto", "cuda")
+        return replace(self, served=labels, precision="auto")
+
 
 def small_images() -> list[bytes]:
     """Of 32x32: the sixteen real ones of the tests, moved by some pixels and mirrored."""
@@ -109,7 +114,7 @@ def one_layer() -> Iterator[Task]:
 
 
 @contextmanager
-def resnet(depth: int = 18) -> Iterator[Task]:
+def resnet(depth: int = 18, *, int8: bool = True) -> Iterator[Task]:
     """A ResNet at 224 with random weights, in int8 where the CPU can, and 500x375 photographs.
 
     Random weights would find the same class in all images; a bias is set so that they do not.
@@ -128,7 +133,7 @@ def resnet(depth: int = 18) -> Iterator[Task]:
         spec.save(Path(folder))
         traced = torch.jit.trace(network, torch.zeros(1, 3, 224, 224))
         torch.jit.freeze(traced).save(str(Path(folder, MODEL)))
-        if can_quantize():
+        if int8 and can_quantize():
             # Of random weights no class is far from the next: how many stay is no question here.
             calibrate(Path(folder), _written(Path(folder, "calibration")), least_agreement=0)
         yield Task.of(f"resnet{depth}", Path(folder), large_images())
@@ -143,8 +148,10 @@ def _written(folder: Path) -> list[Path]:
     return files
 
 
-def _labels(folder: Path, images: Sequence[bytes], precision: Precision) -> list[str]:
-    classifier = Classifier(folder, precision=precision)
+def _labels(
+    folder: Path, images: Sequence[bytes], precision: Precision, device: str = "cpu"
+) -> list[str]:
+    classifier = Classifier(folder, precision=precision, device=device)
     found = []
     for start in range(0, len(images), 16):
         pixels = [decode(data, 10**7) for data in images[start : start + 16]]
