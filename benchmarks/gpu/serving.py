@@ -2,26 +2,29 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from statistics import median
+from typing import TYPE_CHECKING
 
 from falconet.model.archive import Serving
-from falconet.serving.profile import Name
 
-from .. import rounds, system, task
+from .. import task
 from ..progress import progress
-from ..task import Task
 from .steps import CheckError, Found, MissingError, Step
 
+if TYPE_CHECKING:
+    from falconet.serving.profile import Name
+
+    from ..rounds import Row
+
+# `system` and `rounds` are imported where they are used: they need packages of the extra
+# `benchmarks`, which the checks and the runs do without.
+
 PART = "serving"
-TASKS: dict[str, Callable[[], AbstractContextManager[Task]]] = {
-    "resnet18": partial(task.resnet, int8=False),
-    "cifar": task.cifar,
-}
+TASKS = {"resnet18": partial(task.resnet, int8=False), "cifar": task.cifar}
 SECONDS = 75.0  # of a task: two servers start, and are warmed up for ten seconds each
 CONNECTIONS, ROUNDS, ROUND_SECONDS = (1, 32), 2, 2.0
 LEAST_RIGHT = 0.99  # of the labels: batches of other sizes round differently
@@ -46,6 +49,8 @@ class Beside:
     def run(self, name: str, left: float) -> Found:
         """Responses per second and latency of both, with one connection and with many."""
         require()
+        from .. import rounds, system
+
         with ExitStack() as stack:
             given = stack.enter_context(TASKS[name]())
             profile: Name = "small"
@@ -66,7 +71,7 @@ class Beside:
         return found
 
 
-def share(row: rounds.Row) -> float:
+def share(row: "Row") -> float:
     """Of right responses, at the median round."""
     return median(float(each["good"] / max(1, each["requests"])) for each in row["rounds"])
 
@@ -77,10 +82,13 @@ def require() -> None:
     Raises:
         MissingError: something is not installed.
     """
-    missing = [name for name in ("java",) if shutil.which(name) is None]
-    missing += [name for name in ("ts", "model_archiver") if find_spec(name) is None]
+    missing = [] if shutil.which("java") else ["java"]
+    needed = ("ts", "model_archiver", "psutil", "httptools")
+    missing += [name for name in needed if find_spec(name) is None]
     if missing:
         raise MissingError(f"expected TorchServe and Java, found no {', '.join(missing)}")
+    from .. import system
+
     try:
         system.captum()
     except subprocess.CalledProcessError as error:
