@@ -59,8 +59,7 @@ class Network:
             )
         self.device = torch.device(device)
         self.dtype = _dtype(precision, self.device)
-        if self.device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = False  # which is less than float32
+        torch.backends.cudnn.allow_tf32 = False  # on a GPU, which is less than float32
         dtype: Any = str(self.dtype).removeprefix("torch.")
         self.precision: Precision = "int8" if precision == "int8" else dtype
         self.packed = 0

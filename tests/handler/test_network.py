@@ -46,6 +46,12 @@ def weights(network: Network) -> list[Tensor]:
     return [value for value in found if value.is_floating_point() and value.ndim > 1]
 
 
+def test_float32_is_not_tf32(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    Network(file, "float32")
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_float32_computes_what_the_file_does(file: Path) -> None:
     network = Network(file, "float32")
     for n in (1, 2, 3, 16):
