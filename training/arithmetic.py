@@ -1,7 +1,5 @@
 """What the convolutions and products of a run are computed in."""
 
-import os
-
 import torch
 
 from .recipe import Recipe
@@ -14,8 +12,6 @@ def set_up(recipe: Recipe, device: torch.device) -> torch.dtype:
         The recipe's precision; float16 in place of bfloat16 where a GPU only emulates that, which
         takes longer than float32. Gradients then need a :class:`torch.amp.GradScaler`.
     """
-    if recipe.deterministic:  # cuBLAS has to be told by this, before its first product
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(recipe.deterministic)
     torch.backends.cudnn.benchmark = not recipe.deterministic
     torch.backends.cudnn.allow_tf32 = False  # which would be less than a recipe's float32
@@ -28,3 +24,12 @@ def set_up(recipe: Recipe, device: torch.device) -> torch.dtype:
 def emulates_bfloat16(device: torch.device) -> bool:
     """Whether a device is a GPU before Ampere."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)
+
+
+def captures(device: torch.device, precision: torch.dtype) -> bool:
+    """Whether steps may be recorded as a CUDA graph, with an optimizer that is built for that.
+
+    Not with scaled gradients. Their scaler waits for the GPU, and fused SGD would begin with a
+    momentum of whatever is in memory if the scaler skips its first step.
+    """
+    return device.type == "cuda" and precision != torch.float16

@@ -98,8 +98,8 @@ class Recipe:
             before Ampere compute in float16 in place of bfloat16, with scaled gradients.
         int8: round the layers' inputs and weights as serving in int8 does, which recovers most of
             what that costs; for a few epochs with ``--init-from``, at a low learning rate.
-        compile: compile the network with torch.compile, which takes a minute before the first step
-            and a C++ compiler, and may make steps of a GPU shorter.
+        compile: use torch.compile. It needs a C++ compiler and about a minute before the first
+            step, and can shorten steps on a GPU.
         deterministic: the same bits in every run on the same machine, on a GPU at some cost.
         seed: of all chance.
     """
@@ -165,7 +165,8 @@ class Recipe:
             raise ValueError("recipe: expected keep=last and patience=0 with snapshots")
         if self.compile and self.int8:
             raise ValueError(
-                "recipe: expected compile=false with int8, whose rounding it leaves out"
+                "recipe: expected compile=false with int8: torch.compile leaves out the rounding "
+                "of int8"
             )
         check_decoding(self.formats, self.orientation)
         if self.teacher and (self.label_smoothing or self.balanced):

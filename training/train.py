@@ -173,7 +173,8 @@ def _train(
 
     # ---- Optimizer -----------------------------------------------------------------------------
     batches = len(train_x) // recipe.batch_size  # the rest of an epoch is dropped
-    optimizer = recipe.optimizer.build(network, on_gpu=device.type == "cuda")
+    captures = arithmetic.captures(device, precision)
+    optimizer = recipe.optimizer.build(network, on_gpu=captures)
     for group in optimizer.param_groups:
         group["lr"] *= recipe.backbone_rate if group["backbone"] else 1
     weight = class_weights(labels, len(dataset.classes)).to(device) if recipe.balanced else None
@@ -253,11 +254,10 @@ def _train(
         total.add_(torch.stack([loss.detach() * len(y), (logits.argmax(1) == y).sum()]))
 
     take: Callable[..., None] = step
-    if device.type == "cuda":
+    if captures:
         for group in optimizer.param_groups:
             group["lr"] = torch.tensor(group["lr"], device=device)
-        if processes.count == 1 and not scaler.is_enabled():  # a scaler waits for the GPU
-            take = CapturedStep(step)
+        take = CapturedStep(step) if processes.count == 1 else step
 
     if processes.main and checkpoint is None:
         run.begin(recipe, processes.count, state(0))

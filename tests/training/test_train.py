@@ -21,9 +21,10 @@ from PIL import Image
 from falconet.model.ensemble import Ensemble
 from falconet.model.network import ConvNet
 from falconet.model.weights import Weights
-from falconet.training import data, evaluate, recipes, run
+from falconet.training import arithmetic, data, evaluate, recipes, run
 from falconet.training import train as training
 from falconet.training.initial_weights import load_matching
+from falconet.training.optimizer import SGD
 from falconet.training.prepared import prepare
 from falconet.training.recipe import Recipe
 from falconet.training.train import train
@@ -111,8 +112,33 @@ def test_gradients_are_scaled_where_float16_takes_the_place_of_bfloat16(
     resumed = train(recipe, colors, tmp_path, resume=True)
     assert same(resumed, train(recipe, colors, tmp_path / "whole"))
     assert float(metrics(tmp_path)[-1]["validation_accuracy"]) > 0.5
+    monkeypatch.undo()  # a scale that is a power of two leaves bfloat16 as it is
+    assert not same(resumed, train(recipe, colors, tmp_path / "bfloat16"))
     exact = train(recipe.override(["precision=float32"]), colors, tmp_path / "exact")
     assert not same(resumed, exact)
+
+
+def test_steps_with_scaled_gradients_are_not_captured() -> None:
+    """Their optimizer is not fused: a first step that is skipped would leave its momentum unset."""
+    gpu = torch.device("cuda")
+    assert arithmetic.captures(gpu, torch.bfloat16)
+    assert arithmetic.captures(gpu, torch.float32)
+    assert not arithmetic.captures(gpu, torch.float16)
+    assert not arithmetic.captures(torch.device("cpu"), torch.float32)
+    network = torch.nn.Linear(2, 2)
+    for fused in (True, False):
+        built = SGD().build(network, on_gpu=fused)
+        assert built.defaults["fused"] is fused
+
+
+def test_cublas_is_told_before_its_first_product() -> None:
+    """At the import, for a deterministic run that comes after others in a process."""
+    script = "import os, falconet.training; print(os.environ['CUBLAS_WORKSPACE_CONFIG'])"
+    environment = {k: v for k, v in os.environ.items() if k != "CUBLAS_WORKSPACE_CONFIG"}
+    for given, told in (({}, ":4096:8"), ({"CUBLAS_WORKSPACE_CONFIG": ":16:8"}, ":16:8")):
+        command = [sys.executable, "-c", script]
+        found = subprocess.run(command, env=environment | given, capture_output=True, text=True)
+        assert found.stdout.strip() == told
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(
