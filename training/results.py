@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from falconet.model import storage
 from falconet.model.cost import Cost
 
 from . import verdict
@@ -95,19 +96,25 @@ class Result:
         return replace(self, runs=tuple(sorted(runs, key=lambda run: run.seed)))
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=2) + "\n"
-        (folder / f"{self.recipe}.json").write_text(text)
+        storage.write(folder / f"{self.recipe}.json", text.encode())
 
     @classmethod
     def load(cls, recipe: str, folder: Path = FOLDER) -> "Result | None":
-        """What was saved; ``None`` where a recipe has not been run."""
+        """What was saved; ``None`` where a recipe has not been run.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
         path = folder / f"{recipe}.json"
         if not path.exists():
             return None
-        content = json.loads(path.read_text())
-        runs = tuple(Measured(**run) for run in content["runs"])
-        return cls(content["recipe"], content["changed"], runs)
+        try:
+            content = json.loads(path.read_text())
+            runs = tuple(Measured(**run) for run in content["runs"])
+            return cls(content["recipe"], content["changed"], runs)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: damaged, or not the result of a recipe") from error
 
 
 class Tested(NamedTuple):
