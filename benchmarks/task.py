@@ -59,13 +59,16 @@ class Task:
         if (folder / INT8).is_file():
             allowed.insert(0, "int8")
         precision, *_ = available(allowed)
-        float32, served = (_labels(folder, images, each) for each in ("float32", precision))
+        float32, served = (
+            _labels(Classifier(folder, precision=each), images) for each in ("float32", precision)
+        )
         return cls(name, folder, images, float32, served, precision)
 
     def on_gpu(self) -> "Task":
         """The same with the labels found by a GPU, in the precision that it serves in."""
-        labels = _labels(self.folder, self.images, "auto", "cuda")
-        return replace(self, served=labels, precision="auto")
+        classifier = Classifier(self.folder, precision="auto", device="cuda")
+        labels = _labels(classifier, self.images)
+        return replace(self, served=labels, precision=classifier.network.precision)
 
 
 def small_images() -> list[bytes]:
@@ -148,10 +151,7 @@ def _written(folder: Path) -> list[Path]:
     return files
 
 
-def _labels(
-    folder: Path, images: Sequence[bytes], precision: Precision, device: str = "cpu"
-) -> list[str]:
-    classifier = Classifier(folder, precision=precision, device=device)
+def _labels(classifier: Classifier, images: Sequence[bytes]) -> list[str]:
     found = []
     for start in range(0, len(images), 16):
         pixels = [decode(data, 10**7) for data in images[start : start + 16]]

@@ -1,131 +1,203 @@
-"""Checks and measures a machine with one GPU, in as many seconds as there are.
+"""Checks and measures a machine with one NVIDIA GPU, within a time limit.
 
-    .venv/bin/python -m benchmarks.gpu [--seconds 600] [--device cuda|cpu] [--data DIR]
+    .venv/bin/python -m benchmarks.gpu [--seconds 540] [--device cuda|cpu] [--data DIR]
 
-First it checks what the GPU computes: training and serving beside a CPU, resumed and deterministic
-runs, pinned memory, two workers on one GPU. Then it runs the rows of the publications, the shortest
-first; fast94, fast95 and fast96 five times each; and both servers, ours and TorchServe's own
-handler. A step is begun if it is expected to end in time. Each result is written into --output when
-it is there, and another call with the same --output continues: it repeats the checks, resumes runs
-that were stopped, and begins what is left. The exit status is 1 if a check failed.
+First come the checks, which compare what the GPU computes with the CPU. Then fast94, fast95 and
+fast96 are trained, five times each; TorchServe's own handler is measured beside ours; and the
+recipes of the publications are trained, the shortest first, until the time is over. A step starts
+only if the time is enough. Another call with the same --output repeats the checks, continues what
+was stopped, and starts what had no time. The exit status is 1 if a check or another step failed.
 
-Needs this repository and what it depends on, no network, and CIFAR-10 for all but the checks and
-the servers. ``--device cpu --seconds 60`` tries it without a GPU.
+Needs this repository with its dependencies, and CIFAR-10. It needs no network if --data names a
+folder with CIFAR-10 and captum is already in build/peers. ``--device cpu --seconds 60`` tries it
+without a GPU.
 """
 
+import fcntl
 import json
 import os
-import platform
+import re
+import signal
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 
-from falconet.training.data import is_cifar10
-from falconet.training.run import describe_environment, processor
+from falconet.model import storage
+from falconet.training.data import DOWNLOAD_FOLDER, is_cifar10
+from falconet.training.run import describe_environment
 
 from .. import document
 from ..table import table
-from . import checks, fast, rows, serving
-from .checks import Checks
-from .fast import Fast, beside_airbench
-from .rows import Rows
-from .serving import Beside
-from .steps import BAD, Outcome, run, status
+from . import BEGAN, checks, child, fast, publications, serving
+from .fast import AirbenchComparison, airbench_table
+from .publications import Publications
+from .serving import ServerComparison
+from .steps import FAILED, Limit, Outcome, Step, run, status
 
-# Of the seconds, at which each part has to end. A part that ends early leaves its time to the next.
-SHARES = {checks.PART: 1.0, rows.PART: 0.5, fast.PART: 0.75, serving.PART: 1.0}
-# On a GPU, small networks leave room for others.
-AT_ONCE = {"cuda": 4, "cpu": 1}
+# The parts in order, and at which fraction of the time each ends. What one leaves is for the next;
+# the last one fills it, as its steps can be stopped and continued.
+ENDS = {checks.PART: 1.0, fast.PART: 0.45, serving.PART: 0.6, publications.PART: 1.0}
+NEED_DATA = (fast.PART, publications.PART)
+# Small networks leave room for others on a GPU.
+AT_ONCE = {"cuda": {publications.PART: 4}, "cpu": {}}
+DOWNLOAD = "cifar10"  # of torchvision
 
 
-def found_data(source: str) -> str | None:
-    """Where CIFAR-10 is; ``None`` if it is not there."""
+def ends(parts: Sequence[str]) -> dict[str, float]:
+    """At which fraction of the time each of these parts ends; the last one at all of it."""
+    return {part: min(1.0, ENDS[part] / ENDS[parts[-1]]) for part in parts}
+
+
+def find_data(source: str) -> str:
+    """CIFAR-10 as ``falconet train --data`` takes it, in a folder or from an earlier download.
+
+    Raises:
+        SystemExit: it is not there. Nothing is downloaded.
+    """
+    if Path(source).is_dir():
+        if is_cifar10(Path(source)):
+            return str(Path(source).resolve())
+    elif source == DOWNLOAD:
+        from torchvision.datasets import CIFAR10
+
+        try:
+            CIFAR10(document.ROOT / DOWNLOAD_FOLDER, download=False)
+            return source
+        except RuntimeError:  # not there, or damaged
+            pass
+    sys.exit(
+        f"{source}: expected CIFAR-10 (50,000 training and 10,000 test images), found none; name "
+        "its folder with --data, or run --only checks --only serving"
+    )
+
+
+def lock(output: Path) -> int:
+    """A descriptor that keeps other calls out of the folder while it is open.
+
+    Raises:
+        SystemExit: another call is running.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(output, os.O_RDONLY)
     try:
-        return source if is_cifar10(source) else None
-    except (ConnectionError, ModuleNotFoundError):
-        return None
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(
+            f"{output}: expected no other call with this folder, one is running; wait for its end"
+        )
+    return descriptor
 
 
-def say(outcome: Outcome) -> None:
-    if outcome.state == "no time":
-        return  # they are listed at the end
-    said = f"{outcome.part:8} {outcome.name:24} {outcome.state:8} {outcome.seconds:6.1f} s"
-    print(f"{said}  {outcome.message}".rstrip(), flush=True)
+def slug(device_name: str) -> str:
+    """A device's name as a folder's."""
+    return re.sub(r"\W+", "-", device_name).strip("-").lower()
 
 
-def summary(outcomes: Iterable[Outcome], device: str) -> str:
-    """All steps in a table, and the runs that are compared with airbench's in another."""
+def line(outcome: Outcome) -> str:
+    """An outcome for the terminal."""
+    state = outcome.state.upper() if outcome.state in FAILED else outcome.state
+    shown = f"{outcome.part:12}  {outcome.name:22}  {state:11} {outcome.seconds:6.1f} s"
+    return f"{shown}  {outcome.message}".rstrip()
+
+
+def summary(outcomes: Iterable[Outcome], device_name: str) -> str:
+    """All steps, and a comparison with airbench, in Markdown."""
     outcomes = list(outcomes)
-    head = ["part", "step", "state", "expected", "took", ""]
-    lines = [
+    head = ["part", "step", "state", "expected", "took", "result"]
+    rows = [
         [
             each.part,
             each.name,
-            f"**{each.state}**" if each.state in BAD else each.state,
+            f"**{each.state}**" if each.state in FAILED else each.state,
             f"{each.expected:.0f} s",
             f"{each.seconds:.1f} s",
-            each.message.replace("|", "/") or figures(each),
+            each.message.replace("|", "/").replace("\n", " "),
         ]
         for each in outcomes
-        if each.state != "no time"
+        if each.state != "not started"
     ]
-    late = [f"{each.name} {each.expected:.0f} s" for each in outcomes if each.state == "no time"]
-    parts = [f"{device}\n\n{table(head, lines)}\n", beside_airbench(outcomes)]
-    parts += [f"No time for: {', '.join(late)}.\n"] if late else []
+    late = [each for each in outcomes if each.state == "not started"]
+    parts = [f"# {device_name}\n", f"{table(head, rows)}\n" if rows else ""]
+    parts += [airbench_table(outcomes)]
+    listed = "".join(f"- {each.part}, {each.name}: {each.message}\n" for each in late)
+    parts += [f"Not started:\n\n{listed}"] if late else []
     return "\n".join(part for part in parts if part)
 
 
-def figures(outcome: Outcome) -> str:
-    """The most important ones of a step that passed."""
-    found = outcome.found
-    if outcome.part == rows.PART:
-        return "; ".join(f"{name} {each['shown']}" for name, each in found.items())
-    if outcome.part == serving.PART:
-        best = found["throughput"].items()
-        return "; ".join(f"{name} {value:.0f} responses/s" for name, value in best)
-    if outcome.name == "compile":
-        return f"pays from {found['pays_from_epochs'] or 'no number of'} epochs"
-    if outcome.part == fast.PART:
-        return f"{100 * found['accuracy']:.2f} % in {found['seconds']:.1f} s"
-    return ""
+def conclusion(outcomes: Iterable[Outcome], interrupted: bool) -> str:
+    """How many steps are left, and what to do about it."""
+    left = [each for each in outcomes if each.state in ("not started", "stopped")]
+    if not left:
+        return "All steps are done."
+    lines = []
+    for state in ("stopped", "not started"):
+        counts = Counter(each.part for each in left if each.state == state)
+        if counts:
+            number, of = sum(counts.values()), [f"{n} {part}" for part, n in counts.items()]
+            why = "the command was stopped" if interrupted else "the time was too short"
+            steps = f"{number} step{'s' if number > 1 else ''} ({', '.join(of)})"
+            lines.append(f"{state.capitalize()}, because {why}: {steps}.")
+    return "\n".join([*lines, "Run the command again to continue."])
 
 
 def main() -> None:
     parser = document.parser(__doc__)
-    parser.add_argument("--seconds", type=float, default=600.0, help="for all steps (600)")
-    parser.add_argument("--device", choices=AT_ONCE, default="cuda")
-    parser.add_argument("--data", default="cifar10", help="as for falconet train (cifar10)")
+    parser.add_argument("--seconds", type=float, default=540.0, help="time limit in seconds (540)")
+    parser.add_argument("--device", choices=AT_ONCE, default="cuda", help="cuda or cpu (cuda)")
+    parser.add_argument("--data", default=DOWNLOAD, help="as for falconet train (cifar10)")
     folder = document.ROOT / "build" / "gpu"
-    parser.add_argument("--output", type=Path, default=folder, help="of results (build/gpu)")
-    parser.add_argument("--only", choices=SHARES, action="append", help="may be repeated")
-    parser.add_argument("--at-once", type=int, help="rows that run at the same time on the device")
+    parser.add_argument(
+        "--output", type=Path, default=folder, help="folder for results (build/gpu)"
+    )
+    only = "run only this part; may be repeated"
+    parser.add_argument("--only", choices=ENDS, action="append", help=only)
     arguments = parser.parse_args()
-    kind, output = arguments.device, arguments.output.resolve()
-    if kind == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks for GPUs; for processes, too
-    elif not torch.cuda.is_available():
-        sys.exit("expected an NVIDIA GPU, torch finds none; try without one by --device cpu")
-    device = torch.cuda.get_device_name() if kind == "cuda" else processor()
-    data = found_data(arguments.data)
-    output.mkdir(parents=True, exist_ok=True)
-    environment = describe_environment() | {"machine": platform.node(), "data": data}
-    (output / "environment.json").write_text(json.dumps(environment, indent=1) + "\n")
+    device: str = arguments.device
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks for GPUs; for children, too
+        device_name = f"CPU {document.processor()}"
+    elif torch.cuda.is_available():
+        device_name = torch.cuda.get_device_name()
+    else:
+        sys.exit("expected an NVIDIA GPU, torch finds none; try without one: --device cpu")
+    parts = [part for part in ENDS if part in (arguments.only or ENDS)]
+    output = arguments.output.resolve() / slug(device_name)
+    locked = lock(arguments.output.resolve())
+    data = find_data(arguments.data) if set(parts) & set(NEED_DATA) else ""
+    environment = {**describe_environment(), "processor": document.processor(), "data": data}
+    storage.write(output / "environment.json", (json.dumps(environment, indent=1) + "\n").encode())
+    print(f"Device: {device_name}\nResults: {output}", flush=True)
 
-    every = [
-        *Checks(kind, output / "checks").steps(),
-        *Rows(kind, data, output).steps(),
-        *Fast(kind, device, data, output).steps(),
-        *Beside(kind).steps(),
-    ]
-    chosen = [step for step in every if step.part in (arguments.only or SHARES)]
-    at_once = {rows.PART: arguments.at_once or AT_ONCE[kind]}
-    outcomes = run(chosen, arguments.seconds, SHARES, output, device, at_once, say)
-    said = summary(outcomes, device)
-    (output / "summary.md").write_text(said)
-    print(f"\n{said}\nIn {output}.")
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _interrupt)
+    made: dict[str, Callable[[], list[Step]]] = {
+        checks.PART: lambda: checks.steps(device, output / "checks"),
+        fast.PART: AirbenchComparison(device, data, output).steps,
+        serving.PART: ServerComparison(device, output).steps,
+        publications.PART: Publications(device, data, output).steps,
+    }
+    steps = (step for part in parts for step in made[part]())
+
+    def report(outcomes: list[Outcome]) -> None:
+        storage.write(output / "summary.md", summary(outcomes, device_name).encode())
+        if outcomes[-1].state not in ("not started", "done before"):
+            print(line(outcomes[-1]), flush=True)
+
+    limit = Limit(BEGAN, arguments.seconds, ends(parts), child.interrupted)
+    outcomes = run(steps, limit, output, AT_ONCE[device], report)
+    said = [airbench_table(outcomes), f"Device: {device_name}\nResults: {output}"]
+    print("", *filter(None, said), conclusion(outcomes, child.interrupted.is_set()), sep="\n")
+    os.close(locked)
     sys.exit(status(outcomes))
+
+
+def _interrupt(number: int, frame: object) -> None:
+    child.interrupted.set()
 
 
 if __name__ == "__main__":

@@ -1,22 +1,30 @@
-"""Steps that run while there is time, and whose results are written as soon as they are there."""
+"""Steps that run while there is time, and whose outcomes are written at once."""
 
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from threading import Event, Lock
+from typing import Any, Literal, NamedTuple
 
 from falconet.model import storage
 
-State = Literal["passed", "failed", "error", "stopped", "no time", "not here", "kept"]
-BAD: tuple[State, ...] = ("failed", "error")
+State = Literal["passed", "failed", "error", "stopped", "not started", "skipped", "done before"]
+FAILED: tuple[State, ...] = ("failed", "error")
 FOLDER = "steps"
 
-Found = dict[str, Any]
+Figures = dict[str, Any]
+
+
+class Findings(NamedTuple):
+    """Result of a step: one line for people, and figures, which go into JSON."""
+
+    summary: str
+    figures: Figures
 
 
 class CheckError(Exception):
@@ -24,145 +32,172 @@ class CheckError(Exception):
 
     Args:
         message: what was expected, and what came.
-        found: the figures that show it.
+        figures: that show it.
     """
 
-    def __init__(self, message: str, found: Found) -> None:
+    def __init__(self, message: str, figures: Figures) -> None:
         super().__init__(message)
-        self.found = found
+        self.figures = figures
 
 
-class MissingError(Exception):
-    """What the step needs is not here; the message says what that is."""
+class SkippedError(Exception):
+    """Something that the step needs is missing; the message says what."""
 
 
 class StoppedError(Exception):
-    """The time was over. What was begun goes on when the step is run again."""
+    """The time was over, or the command was stopped."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do.
+    """One unit of work.
 
     Attributes:
-        name: of its file.
-        part: of the whole, which has a share of the time.
-        seconds: that it is expected to take.
-        run: is given the seconds until the end of its part, and returns what it found, which goes
-            into JSON; raises :class:`CheckError`, :class:`MissingError` or :class:`StoppedError`.
-        repeated: whether it is run again where it passed before, on the same device.
+        name: file name of the result, without suffix.
+        part: name of the part that the step belongs to.
+        seconds: expected duration.
+        run: does the work. Its argument is the seconds left to the part, after which it has to
+            end. Raises :class:`CheckError`, :class:`SkippedError` or :class:`StoppedError`.
+        always_run: whether to run it again where it passed in an earlier call.
+        minimum: seconds that must be left to start a step that the next call continues after a
+            stop. ``None`` for one that starts from the beginning, and so only if it is expected
+            to end in time.
     """
 
     name: str
     part: str
     seconds: float
-    run: Callable[[float], Found]
-    repeated: bool = True
+    run: Callable[[float], Findings]
+    always_run: bool = False
+    minimum: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a step.
+    """Result of a step.
 
     Attributes:
         name, part: of the step.
-        state: ``"passed"``; ``"failed"``, by a check; ``"error"``; ``"stopped"``, to go on in
-            another call; ``"no time"`` to begin; ``"not here"``, for want of something; or
-            ``"kept"`` from an earlier call.
-        expected: seconds.
-        seconds: that it took.
-        device: of torch.
-        message: why it did not pass.
-        found: by the step.
+        state: ``"passed"``; ``"failed"``, by a check; ``"error"``; ``"stopped"``; ``"not
+            started"``, for want of time; ``"skipped"``, as something is missing; or ``"done
+            before"``, in an earlier call.
+        expected: duration in seconds.
+        seconds: measured duration in seconds.
+        message: the result in one line, or why there is none.
+        figures: of the step.
     """
 
     name: str
     part: str
     state: State
     expected: float
-    seconds: float
-    device: str
+    seconds: float = 0.0
     message: str = ""
-    found: Found = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        path = folder / FOLDER
-        path.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=1) + "\n"
-        storage.write(path / f"{self.name}.json", text.encode())
+        storage.write(folder / FOLDER / f"{self.name}.json", text.encode())
 
 
 def load(folder: Path, name: str) -> Outcome | None:
-    """What an earlier call left of a step; ``None`` if nothing."""
-    path = folder / FOLDER / f"{name}.json"
-    return Outcome(**json.loads(path.read_text())) if path.exists() else None
+    """The outcome of an earlier call; ``None`` if there is none that can be read."""
+    try:
+        return Outcome(**json.loads((folder / FOLDER / f"{name}.json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Until when steps may run.
+
+    Attributes:
+        began: monotonic time in seconds.
+        seconds: for all steps.
+        ends: the fraction of the seconds at which each part ends.
+        interrupted: is set to stop at once.
+        clock: monotonic time in seconds.
+    """
+
+    began: float
+    seconds: float
+    ends: Mapping[str, float]
+    interrupted: Event = field(default_factory=Event)
+    clock: Callable[[], float] = time.monotonic
+
+    def seconds_left(self, part: str) -> float:
+        if self.interrupted.is_set():
+            return 0.0
+        return max(0.0, self.began + self.ends[part] * self.seconds - self.clock())
 
 
 def run(
-    steps: Sequence[Step],
-    seconds: float,
-    shares: dict[str, float],
+    steps: Iterable[Step],
+    limit: Limit,
     folder: Path,
-    device: str,
-    at_once: dict[str, int] | None = None,
-    said: Callable[[Outcome], None] = lambda outcome: None,
-    clock: Callable[[], float] = time.monotonic,
+    at_once: Mapping[str, int] | None = None,
+    report: Callable[[list[Outcome]], None] = lambda outcomes: None,
 ) -> list[Outcome]:
-    """Run the steps in order, each if it is expected to end before its part has to.
+    """Run the steps in order, each if the time left to its part is enough.
 
     Args:
-        steps: those of a part follow each other.
-        seconds: for all.
-        shares: of the seconds, at which each part has to end.
-        folder: of the results.
-        device: that they are of.
+        steps: those of a part follow each other. They may be made while others run.
+        limit: until when.
+        folder: for the outcomes.
         at_once: how many steps of a part run at the same time; 1 if it is not named.
-        said: is given each outcome, after it is written.
-        clock: seconds since whenever.
+        report: is given all outcomes after each step, the new one last.
+
+    Returns:
+        The outcomes in the order in which they came.
     """
-    began = clock()
-
-    def one(step: Step) -> Outcome:
-        before = None if step.repeated else load(folder, step.name)
-        if before is not None and before.state == "passed" and before.device == device:
-            outcome = Outcome(**{**asdict(before), "state": "kept"})
-        else:
-            left = shares[step.part] * seconds - (clock() - began)
-            outcome = _outcome(step, left, device, clock)
-            if outcome.state != "no time":
-                outcome.save(folder)
-        said(outcome)
-        return outcome
-
     outcomes: list[Outcome] = []
+    lock = Lock()
+
+    def one(step: Step) -> None:
+        before = None if step.always_run else load(folder, step.name)
+        if before is not None and before.state == "passed":
+            outcome = replace(before, state="done before")
+        else:
+            outcome = _outcome(step, limit)
+            if outcome.state != "not started":
+                outcome.save(folder)
+        with lock:
+            outcomes.append(outcome)
+            report(outcomes)
+
     for part, group in groupby(steps, key=lambda step: step.part):
         with ThreadPoolExecutor((at_once or {}).get(part, 1)) as threads:
-            outcomes += threads.map(one, group)
+            for future in [threads.submit(one, step) for step in group]:
+                future.result()
     return outcomes
 
 
-def _outcome(step: Step, left: float, device: str, clock: Callable[[], float]) -> Outcome:
+def _outcome(step: Step, limit: Limit) -> Outcome:
+    left = limit.seconds_left(step.part)
+    needed = step.seconds if step.minimum is None else step.minimum
+    outcome = Outcome(step.name, step.part, "not started", step.seconds)
+    if needed > left or limit.interrupted.is_set():
+        return replace(outcome, message=f"needs {needed:.0f} s, {left:.0f} s are left")
     state: State = "passed"
-    message, found = "", Found()
-    began = clock()
-    if step.seconds > left:
-        state, message = "no time", f"expected {step.seconds:.0f} s, {max(0, left):.0f} are left"
-    else:
-        try:
-            found = step.run(left)
-        except CheckError as error:
-            state, message, found = "failed", str(error), error.found
-        except MissingError as error:
-            state, message = "not here", str(error)
-        except StoppedError as error:
-            state, message = "stopped", str(error)
-        except Exception as error:  # one that nobody expects stops no other step
-            state, message = "error", f"{type(error).__name__}: {error}"
-            found = {"traceback": traceback.format_exc()}
-    took = round(clock() - began, 1)
-    return Outcome(step.name, step.part, state, step.seconds, took, device, message, found)
+    figures: Figures = {}
+    began = limit.clock()
+    try:
+        message, figures = step.run(left)
+    except CheckError as error:
+        state, message, figures = "failed", str(error), error.figures
+    except SkippedError as error:
+        state, message = "skipped", str(error)
+    except StoppedError as error:
+        goes_on = "starts it again" if step.minimum is None else "continues it"
+        state, message = "stopped", f"{error}; the next call {goes_on}"
+    except Exception as error:  # an unexpected one must not stop other steps
+        state, message = "error", f"{type(error).__name__}: {error}"
+        figures = {"traceback": traceback.format_exc()}
+    took = round(limit.clock() - began, 1)
+    return replace(outcome, state=state, seconds=took, message=message, figures=figures)
 
 
 def status(outcomes: Iterable[Outcome]) -> int:
-    """Of the process: 1 if a step failed."""
-    return int(any(outcome.state in BAD for outcome in outcomes))
+    """Exit status: 1 if a check or another step failed."""
+    return int(any(outcome.state in FAILED for outcome in outcomes))
