@@ -8,7 +8,7 @@ ARCHIVE := $(STORE)/cifar10.mar
 # What tests/native/fuzz.cpp runs: all but Python and threads.
 KERNELS := $(filter-out csrc/bindings% csrc/thread_pool.cpp,$(wildcard csrc/*.cpp))
 FUZZ_SECONDS ?= 60
-GPU ?= --seconds 600
+GPU_OPTIONS ?=
 SOAK_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
@@ -40,8 +40,8 @@ test-versions: $(VENV)/.dev ## run the tests without TorchServe with the oldest 
 bench: $(VENV)/.dev ## measure serving for two minutes, beside a no-op and TorchServe's own handler
 	@$(BIN)/python -m benchmarks.throughput --quick
 
-gpu: $(VENV)/.dev ## check and measure one NVIDIA GPU in ten minutes; without one: GPU='--device cpu --seconds 60'
-	@$(BIN)/python -m benchmarks.gpu $(GPU)
+gpu: $(VENV)/.dev ## check and measure one NVIDIA GPU in nine minutes; without one: GPU_OPTIONS='--device cpu --seconds 60'
+	@$(BIN)/python -m benchmarks.gpu $(GPU_OPTIONS)
 
 soak: $(VENV)/.dev ## load, hostile requests, deploys and killed workers for SOAK_SECONDS=3600
 	@$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS)
