@@ -5,11 +5,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,13 @@ class Processes:
             dist.all_reduce(values)
         return values
 
-    def from_main(self, value: bool) -> bool:
-        """What the main process says."""
+    def from_main(self, value: Value) -> Value:
+        """The value of the main process."""
         if self.count == 1:
             return value
-        told = torch.tensor(int(value), device=self.device)
-        dist.broadcast(told, 0)
-        return bool(told)
+        values = [value]
+        dist.broadcast_object_list(values, 0)
+        return values[0]
 
 
 def require_one(doing: str) -> None:

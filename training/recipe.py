@@ -94,8 +94,10 @@ class Recipe:
         ema_decay: of the moving average of the weights, which is then what is kept; 0 has none.
         snapshots: average the predictions of the networks at the ends of the schedule's last
             so many cycles (arXiv:1704.00109); 0 does not.
-        precision: of convolutions and products; weights, norms and losses are in float32. GPUs
-            before Ampere compute in float16 in place of bfloat16, with scaled gradients.
+        precision: of convolutions and products; weights, norms and losses are in float32. In
+            place of bfloat16, GPUs before Ampere compute in float16, with scaled gradients, and
+            CPUs without AMX or AVX512-BF16 in float32. ``auto`` is bfloat16, or float32 on a CPU
+            where a run measures at its start that this is faster.
         int8: round the layers' inputs and weights as serving in int8 does, which recovers most of
             what that costs; for a few epochs with ``--init-from``, at a low learning rate.
         compile: use torch.compile. It needs a C++ compiler and about a minute before the first
@@ -138,7 +140,7 @@ class Recipe:
     temperature: float = 1.0
     ema_decay: float = 0.0
     snapshots: int = 0
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Literal["bfloat16", "float32", "auto"] = "bfloat16"
     int8: bool = False
     compile: bool = False
     deterministic: bool = False

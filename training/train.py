@@ -117,10 +117,7 @@ def _train(
             f"expected a batch_size that {processes.count} processes can share evenly, got "
             f"{recipe.batch_size}"
         )
-    precision = arithmetic.set_up(recipe, device)
-    # Where tensor cores are not used, cuDNN's kernels for channels first are the faster ones.
-    exact_on_gpu = device.type == "cuda" and precision == torch.float32
-    layout = torch.contiguous_format if exact_on_gpu else torch.channels_last
+    arithmetic.set_up(recipe)
 
     # ---- Images: which of them are trained on --------------------------------------------------
     if not processes.main:
@@ -147,6 +144,16 @@ def _train(
     network, arguments = recipe.build(len(dataset.classes))
     if isinstance(init_from, str) and checkpoint is None:
         load_backbone(network, recipe, init_from, backbone_weights)
+    if checkpoint is not None and "precision" in checkpoint:  # which 1.0 did not write
+        precision = checkpoint["precision"]
+    else:
+        precision = processes.from_main(arithmetic.precision_of(recipe, network, device))
+    dtype = arithmetic.dtype_of(precision, device)
+    # Where tensor cores are not used, cuDNN's kernels for channels first are the faster ones.
+    exact_on_gpu = device.type == "cuda" and dtype == torch.float32
+    layout = torch.contiguous_format if exact_on_gpu else torch.channels_last
+    if processes.main and recipe.precision == "auto":
+        console.print(f"training in {str(dtype).removeprefix('torch.')}")
 
     # ---- Data: brought to one size by the code that will serve, and kept on the device ---------
     images = Images.of(recipe, chosen, device, cache, run.folder)
@@ -173,13 +180,13 @@ def _train(
 
     # ---- Optimizer -----------------------------------------------------------------------------
     batches = len(train_x) // recipe.batch_size  # the rest of an epoch is dropped
-    captures = arithmetic.captures(device, precision)
+    captures = arithmetic.captures(device, dtype)
     optimizer = recipe.optimizer.build(network, on_gpu=captures)
     for group in optimizer.param_groups:
         group["lr"] *= recipe.backbone_rate if group["backbone"] else 1
     weight = class_weights(labels, len(dataset.classes)).to(device) if recipe.balanced else None
     rates = [group["lr"] for group in optimizer.param_groups]
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
 
     # ---- Loop ----------------------------------------------------------------------------------
     first_epoch, finished = 0, False
@@ -216,6 +223,7 @@ def _train(
             "best_accuracy": best_accuracy,
             "best_state": best_state,
             "snapshots": snapshots,
+            "precision": precision,
             "init_from": init_from_name,
             "teacher": teacher_digest,
         }
@@ -236,7 +244,7 @@ def _train(
             target = F.one_hot(y, len(dataset.classes)).float()
             x, target = augment.cutmix(x, target, place)
         x = x.contiguous(memory_format=layout)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             with Int8() if recipe.int8 else nullcontext():
                 logits = parallel(x).float()
             if teacher_network is not None:
@@ -302,7 +310,7 @@ def _train(
                 }
                 if len(held_x):
                     with Int8() if recipe.int8 else nullcontext():
-                        held_score = score(evaluated, held_x, images.held_y, precision)
+                        held_score = score(evaluated, held_x, images.held_y, dtype)
                     row["validation_loss"] = round(held_score.loss, 4)
                     row["validation_accuracy"] = held_score.accuracy
                     if held_score.accuracy > best_accuracy:

@@ -97,7 +97,7 @@ def test_gradients_are_scaled_where_float16_takes_the_place_of_bfloat16(
 ) -> None:
     """As on a GPU before Ampere."""
     recipe = recipe.override(["precision=bfloat16", "epochs=3"])
-    monkeypatch.setattr("falconet.training.arithmetic.emulates_bfloat16", lambda device: True)
+    monkeypatch.setattr(arithmetic, "dtype_of", lambda *_: torch.float16)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
 
     def stop(row: training.Row) -> None:
@@ -116,6 +116,43 @@ def test_gradients_are_scaled_where_float16_takes_the_place_of_bfloat16(
     assert not same(resumed, train(recipe, colors, tmp_path / "bfloat16"))
     exact = train(recipe.override(["precision=float32"]), colors, tmp_path / "exact")
     assert not same(resumed, exact)
+
+
+@pytest.mark.parametrize("faster", ["float32", "bfloat16"])
+def test_auto_is_the_faster_precision_also_after_a_resume(
+    faster: str, colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = ConvNet.forward
+
+    def slower(self: ConvNet, x: torch.Tensor) -> torch.Tensor:
+        used = "bfloat16" if torch.is_autocast_enabled("cpu") else "float32"
+        time.sleep(0 if used == faster else 0.5)
+        return forward(self, x)
+
+    def stop(row: training.Row) -> None:
+        raise StopAt
+
+    monkeypatch.setattr(arithmetic, "emulates_bfloat16", lambda device: False)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    recipe = recipe.override(["precision=auto", "epochs=2"])
+    with monkeypatch.context() as patch:
+        patch.setattr(ConvNet, "forward", slower)
+        with pytest.raises(StopAt):
+            train(recipe, colors, tmp_path / "auto", on_epoch=stop)
+    monkeypatch.setattr(arithmetic, "precision_of", lambda recipe, *_: recipe.precision)
+    resumed = train(recipe, colors, tmp_path / "auto", resume=True)
+    assert same(resumed, train(recipe.override([f"precision={faster}"]), colors, tmp_path / "run"))
+
+
+def test_cpus_without_bfloat16_compute_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their emulation takes two to ten times as long."""
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx2_supported", lambda: True)
+    for supported, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda found=supported: found)
+        assert arithmetic.dtype_of("bfloat16", cpu) == dtype
+        assert arithmetic.dtype_of("float32", cpu) == torch.float32
 
 
 def test_steps_with_scaled_gradients_are_not_captured() -> None:

@@ -33,6 +33,7 @@ RECIPES = (
         optimizer=SGD(learning_rate=0.01, nesterov=True, weight_decay=1e-4, decayed="weights"),
         schedule=Triangle(),
         backbone_rate=0.1,
+        precision="auto",
         label_smoothing=0.1,
     ),
 )
