@@ -126,7 +126,7 @@ def test_auto_is_the_faster_precision_also_after_a_resume(
 
     def slower(self: ConvNet, x: torch.Tensor) -> torch.Tensor:
         used = "bfloat16" if torch.is_autocast_enabled("cpu") else "float32"
-        time.sleep(0 if used == faster else 0.5)
+        time.sleep(0 if used == faster else 0.3)
         return forward(self, x)
 
     def stop(row: training.Row) -> None:
