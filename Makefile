@@ -31,7 +31,7 @@ test: $(VENV)/.dev $(ARCHIVE) ## run the tests in their short form, with a real 
 
 test-long: $(VENV)/.dev ## run the tests that have a long form, in it: soak, slow clients, many examples, what is killed
 	FALCONET_TESTS=long $(BIN)/pytest tests/native tests/handler/test_any_request.py tests/serving/test_openapi.py tests/serving/test_robustness.py
-	FALCONET_TESTS=long $(BIN)/pytest -n 3 tests/serving/test_rollout.py tests/serving/test_chaos.py tests/serving/test_chaos_machine.py tests/serving/test_slow_model.py tests/deploy/test_container.py tests/repo/test_runbook.py tests/model/test_migration.py tests/training/test_compile.py tests/training/test_distributed.py tests/scoring
+	FALCONET_TESTS=long $(BIN)/pytest -n 3 tests/serving/test_rollout.py tests/serving/test_chaos.py tests/serving/test_chaos_machine.py tests/serving/test_slow_model.py tests/deploy/test_container.py tests/repo/test_runbook.py tests/model/test_migration.py tests/training/test_compile.py tests/training/test_distributed.py tests/scoring tests/benchmarks/test_gpu.py
 
 test-versions: $(VENV)/.dev ## run the tests without TorchServe with the oldest and the newest Python and torch, by uv
 	$(BIN)/pip install --quiet uv

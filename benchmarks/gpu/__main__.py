@@ -6,7 +6,8 @@ First come the checks, which compare what the GPU computes with the CPU. Then fa
 fast96 are trained, five times each; TorchServe's own handler is measured beside ours; and the
 recipes of the publications are trained, the shortest first, until the time is over. A step starts
 only if the time is enough. Another call with the same --output repeats the checks, continues what
-was stopped, and starts what had no time. The exit status is 1 if a check or another step failed.
+was stopped, and starts what had no time. The exit status is 1 if a check or another step failed,
+and 130 if the command was stopped.
 
 Needs this repository with its dependencies, and CIFAR-10. It needs no network if --data names a
 folder with CIFAR-10 and captum is already in build/peers. ``--device cpu --seconds 60`` tries it
@@ -44,6 +45,7 @@ NEED_DATA = (fast.PART, publications.PART)
 # Small networks leave room for others on a GPU.
 AT_ONCE = {"cuda": {publications.PART: 4}, "cpu": {}}
 DOWNLOAD = "cifar10"  # of torchvision
+INTERRUPTED = 130  # exit status, as of a shell
 
 
 def ends(parts: Sequence[str]) -> dict[str, float]:
@@ -81,7 +83,7 @@ def lock(output: Path) -> int:
         SystemExit: another call is running.
     """
     output.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(output, os.O_RDONLY)
+    descriptor = os.open(output / "lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -193,7 +195,7 @@ def main() -> None:
     said = [airbench_table(outcomes), f"Device: {device_name}\nResults: {output}"]
     print("", *filter(None, said), conclusion(outcomes, child.interrupted.is_set()), sep="\n")
     os.close(locked)
-    sys.exit(status(outcomes))
+    sys.exit(status(outcomes) or (INTERRUPTED if child.interrupted.is_set() else 0))
 
 
 def _interrupt(number: int, frame: object) -> None:

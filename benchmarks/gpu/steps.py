@@ -175,7 +175,7 @@ def run(
 
 def _outcome(step: Step, limit: Limit) -> Outcome:
     left = limit.seconds_left(step.part)
-    needed = step.seconds if step.minimum is None else step.minimum
+    needed = step.seconds if step.minimum is None else min(step.minimum, step.seconds)
     outcome = Outcome(step.name, step.part, "not started", step.seconds)
     if needed > left or limit.interrupted.is_set():
         return replace(outcome, message=f"needs {needed:.0f} s, {left:.0f} s are left")

@@ -436,6 +436,16 @@ def test_compiling_is_skipped_without_a_compiler(
         AirbenchComparison("cuda", "DIR", tmp_path).compile(9)
 
 
+@pytest.mark.long
+def test_compiling_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "COMPILED", "lenet")
+    comparison = AirbenchComparison("cpu", str(images.write(tmp_path / "data")), tmp_path)
+    findings = comparison.compile(200)
+    assert findings.summary.startswith("torch.compile saves ")
+    plain, compiled = (findings.figures[f"compile={each}"] for each in ("false", "true"))
+    assert compiled["first_epoch"] > plain["first_epoch"] > 0
+
+
 def test_what_servers_lack_is_looked_for_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -506,7 +516,7 @@ def test_a_stopped_command_leaves_no_process(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == gpu.INTERRUPTED
     assert "because the command was stopped" in output
     assert not any(each.is_running() for each in children)
     (folder,) = tmp_path.glob("cpu-*")
