@@ -68,7 +68,7 @@ class AirbenchComparison:
         expected = self._seconds(name, missing)
         # Starts only if it is expected to end: a time in one piece is the better one.
         return Step(
-            f"{name}-{seed}", PART, expected, partial(self.run, name, seed), False, expected
+            f"{name}-{seed}", PART, expected, partial(self.run, name, seed), minimum=expected
         )
 
     def _seconds(self, name: str, epochs: int) -> float:

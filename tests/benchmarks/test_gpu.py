@@ -34,6 +34,7 @@ from benchmarks.gpu.steps import (
     run,
     status,
 )
+from falconet.model.weights import Weights
 from falconet.training import recipes
 from falconet.training.results import Measured, Result
 from falconet.training.run import Run
@@ -305,9 +306,13 @@ def test_the_check_of_resumed_runs_can_fail(
 ) -> None:
     check = checks.Checks("cpu", tmp_path)
     monkeypatch.setattr(checks, "RESUMED", (*checks.RESUMED, "epochs=2"))
-    assert check.resumes_bit_for_bit().figures["different"] == []
-    states = iter([{"a": torch.zeros(1)}, {"a": torch.full((1,), 1e-9)}])
-    monkeypatch.setattr(checks, "state", lambda weights: next(states))
+    read, changes = checks.state, iter([0.0, 1e-3])
+
+    def changed(weights: Weights | None) -> dict[str, torch.Tensor]:
+        first, *others = read(weights).items()
+        return {first[0]: first[1] + next(changes), **dict(others)}
+
+    monkeypatch.setattr(checks, "state", changed)
     with pytest.raises(CheckError, match="got 1 tensors that differ, after 1"):
         check.resumes_bit_for_bit()
 
