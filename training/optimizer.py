@@ -1,10 +1,11 @@
 """The optimizers a recipe can name, with the parameters that their weight decay falls on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from falconet.model.backbone import Backbone
 
@@ -80,6 +81,19 @@ class RMSprop:
 
 
 Optimizer = SGD | Adam | RMSprop
+
+
+def load_moments(optimizer: torch.optim.Optimizer, state: Mapping[int, Any]) -> None:
+    """Put the moments of a checkpoint into an optimizer whose learning rates stay.
+
+    They take the layout of the parameters, which fused kernels need: a run that began on a CPU may
+    go on on a GPU, where float32 has another one.
+    """
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _groups(network: nn.Module, decayed: Decayed, weight_decay: float) -> list[dict[str, Any]]:

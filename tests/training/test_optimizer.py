@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from falconet.training.optimizer import SGD, Adam, Decayed, Optimizer, RMSprop
+from falconet.training.optimizer import SGD, Adam, Decayed, Optimizer, RMSprop, load_moments
 
 
 @pytest.fixture
@@ -27,6 +27,21 @@ def moved(network: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
         parameter.grad = torch.zeros_like(parameter)
     built.step()
     return {n: (before[n] - p.detach()) / before[n] for n, p in network.named_parameters()}
+
+
+def test_loaded_moments_have_the_layout_of_the_parameters(network: nn.Sequential) -> None:
+    first = SGD().build(network)
+    for parameter in network.parameters():
+        parameter.grad = torch.rand_like(parameter)
+    first.step()
+    state = first.state_dict()["state"]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    second = SGD().build(network)
+    load_moments(second, state)
+    for parameter in network.parameters():
+        moment = second.state[parameter]["momentum_buffer"]
+        assert moment.stride() == parameter.stride()
+        assert torch.equal(moment, first.state[parameter]["momentum_buffer"])
 
 
 @pytest.mark.parametrize(
