@@ -23,6 +23,7 @@ from .draw import draw
 from .evaluate import score
 from .images import Images
 from .initial_weights import check_initial_weights, check_unseen, load_backbone, load_run
+from .optimizer import load_moments
 from .prepared import CACHE, Normalize
 from .progress import bar, console
 from .quantized import Int8
@@ -198,8 +199,7 @@ def _train(
         network.load_state_dict(checkpoint["network"])
         if average is not None:
             average.load_state_dict(checkpoint["average"])
-        moments = checkpoint["optimizer"]["state"]
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        load_moments(optimizer, checkpoint["optimizer"]["state"])
         best_epoch, best_accuracy = checkpoint["best_epoch"], checkpoint["best_accuracy"]
         best_state, snapshots = checkpoint["best_state"], checkpoint["snapshots"]
         if checkpoint.get("scaler"):  # empty, or not there, where nothing was scaled
@@ -354,6 +354,7 @@ def _train(
             "recipe": recipe.to_json(),
             "environment": run.environment(),
             "data": dataset.fingerprint,
+            "precision": precision,
             "images": len(train_x),
             "validation_images": len(held_x),
             "validation_accuracy": validated,

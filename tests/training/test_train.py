@@ -96,12 +96,12 @@ def test_gradients_are_scaled_where_float16_takes_the_place_of_bfloat16(
     colors: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU before Ampere."""
-    recipe = recipe.override(["precision=bfloat16", "epochs=3"])
+    recipe = recipe.override(["precision=bfloat16", "epochs=2"])
     monkeypatch.setattr(arithmetic, "dtype_of", lambda *_: torch.float16)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
 
     def stop(row: training.Row) -> None:
-        if row["epoch"] == 2:
+        if row["epoch"] == 1:
             raise StopAt
 
     with pytest.raises(StopAt):
@@ -133,6 +133,7 @@ def test_auto_is_the_faster_precision_also_after_a_resume(
         raise StopAt
 
     monkeypatch.setattr(arithmetic, "emulates_bfloat16", lambda device: False)
+    monkeypatch.setattr(arithmetic, "_fastest", {})
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
     recipe = recipe.override(["precision=auto", "epochs=2"])
     with monkeypatch.context() as patch:
@@ -141,7 +142,15 @@ def test_auto_is_the_faster_precision_also_after_a_resume(
             train(recipe, colors, tmp_path / "auto", on_epoch=stop)
     monkeypatch.setattr(arithmetic, "precision_of", lambda recipe, *_: recipe.precision)
     resumed = train(recipe, colors, tmp_path / "auto", resume=True)
+    assert resumed is not None
+    assert resumed.card["precision"] == faster
     assert same(resumed, train(recipe.override([f"precision={faster}"]), colors, tmp_path / "run"))
+
+
+def test_deterministic_runs_take_no_precision_by_time(recipe: Recipe) -> None:
+    recipe = recipe.override(["precision=auto", "deterministic=true"])
+    network = torch.nn.Linear(1, 1)  # which would not take the images
+    assert arithmetic.precision_of(recipe, network, torch.device("cpu")) == "bfloat16"
 
 
 def test_cpus_without_bfloat16_compute_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +194,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 
     It waits before its last epoch, so as not to be finished by then.
     """
-    recipe = recipe.override(["epochs=12"])
+    recipe = recipe.override(["epochs=8"])
     whole = train(recipe, colors, tmp_path / "whole")
     program = (
         "import sys, time, torch; from pathlib import Path\n"
@@ -193,7 +202,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
         "torch.set_num_threads(int(sys.argv[4]))\n"
         "train.CHECKPOINT_SECONDS = 0\n"
         "recipe = recipes.load('champion').override(sys.argv[5:])\n"
-        "wait = lambda row: row['epoch'] == 11 and time.sleep(300)\n"
+        "wait = lambda row: row['epoch'] == 7 and time.sleep(300)\n"
         "source, folder, resume = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == 'resume'\n"
         "train.train(recipe, source, folder, resume=resume, on_epoch=wait)"
     )
@@ -220,7 +229,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     assert not (folder / "weights.pt").exists()
     resumed = train(recipe, colors, folder, resume=True)
     assert same(resumed, whole)
-    assert [row["epoch"] for row in metrics(folder)] == [str(i) for i in range(1, 13)]
+    assert [row["epoch"] for row in metrics(folder)] == [str(i) for i in range(1, 9)]
 
 
 def test_a_folder_is_not_run_in_twice(finished: Path, colors: Path, recipe: Recipe) -> None:
