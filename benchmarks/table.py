@@ -11,7 +11,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def spread(values: Iterable[float], form: str, unit: str = "", ends: str = "") -> str:
     """The median, and the lowest and highest in a form of their own if one is given."""
-    low, *_, high = ordered = sorted(values)
+    ordered = sorted(values)
+    low, high = ordered[0], ordered[-1]
     return f"{median(ordered):{form}}{unit} ({low:{ends or form}} to {high:{ends or form}})"
 
 

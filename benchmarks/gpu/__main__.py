@@ -177,7 +177,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, _interrupt)
-    made: dict[str, Callable[[], list[Step]]] = {
+    made: dict[str, Callable[[], Iterable[Step]]] = {
         checks.PART: lambda: checks.steps(device, output / "checks"),
         fast.PART: AirbenchComparison(device, data, output).steps,
         serving.PART: ServerComparison(device, output).steps,

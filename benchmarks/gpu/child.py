@@ -20,6 +20,7 @@ from .steps import CheckError, Findings, SkippedError, StoppedError
 GRACE = 9.0  # seconds that a child has to end after it is interrupted; two servers take 6
 POLL_SECONDS = 0.1
 PR_SET_PDEATHSIG = 1  # of Linux
+PARENT = "FALCONET_GPU_PARENT"  # pid of the process that starts children
 
 # Set to interrupt all children, by whoever is told to stop.
 interrupted = Event()
@@ -51,7 +52,7 @@ def python(
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
-            env=environment,
+            env={**(os.environ if environment is None else environment), PARENT: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -77,6 +78,8 @@ def begin() -> None:
     """Have this process, a child, interrupted when its parent is killed."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        raise KeyboardInterrupt  # it was killed before it could be asked for
 
 
 def measure(
@@ -120,6 +123,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 def _family(pid: int) -> Iterator[int]:
     """A process and all that descend from it, also in other sessions, as servers are."""
     yield pid
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in file.read_text().split():
-            yield from _family(int(child))
+    with suppress(OSError):  # it has ended
+        for file in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in file.read_text().split():
+                yield from _family(int(child))

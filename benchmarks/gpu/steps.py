@@ -142,7 +142,8 @@ def run(
     """Run the steps in order, each if the time left to its part is enough.
 
     Args:
-        steps: those of a part follow each other. They may be made while others run.
+        steps: those of a part follow each other. Where they run one at a time, each is made when
+            it is its turn, and may be estimated from those before it.
         limit: until when.
         folder: for the outcomes.
         at_once: how many steps of a part run at the same time; 1 if it is not named.
@@ -164,10 +165,18 @@ def run(
                 outcome.save(folder)
         with lock:
             outcomes.append(outcome)
-            report(outcomes)
+            try:
+                report(outcomes)
+            except Exception:  # the outcome is written; no report is worth the other steps
+                traceback.print_exc()
 
     for part, group in groupby(steps, key=lambda step: step.part):
-        with ThreadPoolExecutor((at_once or {}).get(part, 1)) as threads:
+        count = (at_once or {}).get(part, 1)
+        if count == 1:
+            for step in group:
+                one(step)
+            continue
+        with ThreadPoolExecutor(count) as threads:
             for future in [threads.submit(one, step) for step in group]:
                 future.result()
     return outcomes
