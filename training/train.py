@@ -306,7 +306,7 @@ def _train(
                     "validation_loss": None,
                     "validation_accuracy": None,
                     "learning_rate": f"{recipe.optimizer.learning_rate * multiple:.3g}",
-                    "seconds": round(seconds, 2),
+                    "seconds": round(seconds, 4),
                 }
                 if len(held_x):
                     with Int8() if recipe.int8 else nullcontext():
