@@ -43,7 +43,7 @@ class Backbone(nn.Module):
                 f"{backbone}: expected a network whose last layer has an output for each class, "
                 f"got {last} with {outputs}; choose another one"
             )
-        # Some libraries start this layer with values that grow as the classes get fewer.
+        # Some libraries initialize this layer with larger values for fewer classes.
         layer.reset_parameters()
         self.head = last
 
@@ -59,8 +59,8 @@ class Backbone(nn.Module):
     def take(self, state: Mapping[str, Tensor]) -> None:
         """Copy weights of the same network, all but those of the last layer.
 
-        Files of early versions of PyTorch lack the number of batches that norms have seen, which
-        stays as it is.
+        Files of early versions of PyTorch lack ``num_batches_tracked`` of norms, which is then
+        left unchanged.
 
         Raises:
             ValueError: some are missing, or of another shape.
@@ -74,20 +74,20 @@ class Backbone(nn.Module):
                 f"expected the weights of this network, got others: {len(lacking)} of its "
                 f"{len(own)} tensors are missing or of another shape, {lacking[:3]}"
             )
-        own.update({name: state[name] for name in wanted})  # it has the versions of the layers
+        own.update({name: state[name] for name in wanted})  # own has the layers' versions
         self.network.load_state_dict(own)
 
 
 @cache
 def own_preprocessing(backbone: str) -> dict[str, Any]:
-    """Fields of a spec, for images as the published weights take them."""
+    """Fields of a spec for the preprocessing that the published weights expect."""
     library, name = _find(backbone)
     found: dict[str, Any] = library.preprocessing(name)
     return found
 
 
 def preprocessing(backbone: str, size: tuple[int, int]) -> dict[str, Any]:
-    """The same for an input of ``(height, width)``; images are resized in proportion to it."""
+    """The same for an input of ``(height, width)``, with ``resize`` scaled in proportion."""
     own = own_preprocessing(backbone)
     resize = own["resize"]
     if size == own["size"]:
@@ -120,7 +120,7 @@ def published_state(backbone: str, weights: Path | None = None) -> Mapping[str, 
 
 
 def is_backbone(name: str) -> bool:
-    """Whether it is named as one, rather than as a file."""
+    """Whether a name is that of a backbone rather than a file."""
     return name.partition(":")[0] in LIBRARIES and ":" in name
 
 

@@ -2,6 +2,6 @@
 
 import os
 
-# cuBLAS reads it once in a process, at the first product, which may be long before a deterministic
-# run. Others compute the same with it.
+# cuBLAS reads this once per process, at the first matrix product, which may come long before a
+# deterministic run. Other runs compute the same results with it.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,4 +1,4 @@
-"""Keeps glibc from giving the memory of large tensors back to the system after every use."""
+"""Keeps glibc from returning the memory of large tensors to the system after every use."""
 
 import ctypes
 
@@ -7,10 +7,10 @@ LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Let freed memory be used again at once, instead of being mapped and zeroed page by page.
+    """Reuse freed memory directly, instead of mapping and zeroing it again page by page.
 
-    Without it, a good part of a training step on a CPU is spent in page faults. The process stays
-    as large as it once was. Does nothing where the C library is another one.
+    Without this, page faults take a good part of a training step on a CPU. The process keeps its
+    peak size. Does nothing with a C library other than glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

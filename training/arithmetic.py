@@ -1,4 +1,4 @@
-"""What the convolutions and products of a run are computed in."""
+"""The precision of a run's convolutions and matrix products."""
 
 import copy
 import time
@@ -18,22 +18,22 @@ _fastest: dict[Hashable, Precision] = {}
 
 
 def set_up(recipe: Recipe) -> None:
-    """Set what a recipe asks of torch's kernels."""
+    """Configure torch's kernels for a recipe."""
     torch.use_deterministic_algorithms(recipe.deterministic)
     torch.backends.cudnn.benchmark = not recipe.deterministic
-    torch.backends.cudnn.allow_tf32 = False  # which would be less than a recipe's float32
+    torch.backends.cudnn.allow_tf32 = False  # TF32 is less precise than float32
 
 
 def precision_of(recipe: Recipe, network: nn.Module, device: torch.device) -> Precision:
     """The recipe's precision; for ``"auto"`` the faster one on this machine.
 
-    A GPU takes bfloat16, and so does a deterministic run. Otherwise some steps are measured on the
-    CPU, because networks with depthwise convolutions are often faster in float32. Other runs of the
-    same network in this process take the same.
+    GPUs and deterministic runs use bfloat16. Otherwise a few steps are measured on the CPU, because
+    networks with depthwise convolutions are often faster in float32. Later runs of the same network
+    in this process reuse the result.
 
     Args:
-        recipe: with the precision, the batch size and the size of images.
-        network: which stays as it is; on the CPU.
+        recipe: gives the precision, batch size and image size.
+        network: on the CPU; not modified.
         device: to train on.
     """
     if recipe.precision != "auto":
@@ -63,10 +63,10 @@ def _measure(recipe: Recipe, network: nn.Module) -> Precision:
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
-    """The type that a device computes in.
+    """The dtype that a device computes in.
 
-    Where bfloat16 is only emulated, it takes longer than float32: a GPU then computes in float16,
-    for which gradients need a :class:`torch.amp.GradScaler`, and a CPU in float32.
+    Emulated bfloat16 is slower than float32. Where it is emulated, a GPU computes in float16, whose
+    gradients need a :class:`torch.amp.GradScaler`, and a CPU in float32.
     """
     if precision == "bfloat16" and emulates_bfloat16(device):
         return torch.float16 if device.type == "cuda" else torch.float32
@@ -79,14 +79,14 @@ def emulates_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) < (8, 0)
     if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported():
         return False
-    # True on all x86 with AVX-512, whose emulation takes twice the time of float32.
+    # mkldnn reports support on all x86 with AVX-512, whose emulation is half as fast as float32.
     return torch.cpu._is_avx2_supported() or not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def captures(device: torch.device, precision: torch.dtype) -> bool:
-    """Whether steps may be recorded as a CUDA graph, with an optimizer that is built for that.
+    """Whether steps may be recorded as a CUDA graph, with an optimizer built for that.
 
-    Not with scaled gradients. Their scaler waits for the GPU, and fused SGD would begin with a
-    momentum of whatever is in memory if the scaler skips its first step.
+    False with scaled gradients: the scaler synchronizes with the GPU, and if it skips the first
+    step, fused SGD starts with an uninitialized momentum.
     """
     return device.type == "cuda" and precision != torch.float16

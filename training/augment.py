@@ -1,7 +1,7 @@
 """Augmentation of whole batches, with the same code on a CPU and a GPU.
 
-All chance comes from a table of uniform numbers, a row for each image, drawn on the CPU and then
-moved: a run repeats on any device, and processes that share a batch out give each image the same.
+Random numbers come from a table of uniform numbers, one row per image, drawn on the CPU and then
+moved. An image gets the same numbers on any device, and in any process that shares the batch.
 """
 
 import math
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Columns of uniform numbers for the augmentation of one image. Those after FIRST_COLUMNS are drawn
-# last, so that runs that an earlier version began continue with the same numbers.
+# last, so that runs started by an earlier version resume with the same numbers.
 ROTATE, SHIFT, MIRROR, TRANSLATE, CUTOUT = 0, slice(1, 3), 3, slice(4, 6), slice(6, 8)
 CROP, COLOR = slice(8, 12), slice(12, 15)
 COLUMNS, FIRST_COLUMNS = 15, 8
@@ -69,7 +69,7 @@ class Augmentation:
         Args:
             pixels: uint8 ``(N, 3, height, width)``; for random crops, of whole images.
             chance: uniform numbers below 1, ``(N, COLUMNS)``.
-            ratios: of the images before they were resized, width by height, ``(N,)``.
+            ratios: width / height of the images before resizing, ``(N,)``.
             size: ``(height, width)`` of the network's input.
 
         Returns:
@@ -89,12 +89,12 @@ class Augmentation:
         return images.round().byte()
 
     def __call__(self, images: Tensor, chance: Tensor, mirrored: Tensor) -> Tensor:
-        """Augment a batch of normalized images, all but cutmix.
+        """Apply all augmentation but cutmix to a batch of normalized images.
 
         Args:
             images: ``(N, C, height, width)``, floating point.
             chance: uniform numbers below 1, ``(N, COLUMNS)``.
-            mirrored: for alternating flips, bool ``(N,)``.
+            mirrored: which images alternating flips mirror, bool ``(N,)``.
         """
         if self.rotate or self.shift:
             turn, move = chance[:, ROTATE], chance[:, SHIFT]
@@ -110,14 +110,14 @@ class Augmentation:
 
 
 def crop_boxes(least: float, chance: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor]:
-    """Where random crops lie, in shares of the sides: top and left, height and width, ``(N, 2)``.
+    """Random crop boxes, in fractions of the sides: top and left, height and width, ``(N, 2)``.
 
-    Where torchvision draws again, a side that is too long for the image is cut off.
+    A side that is too long for the image is clipped, where torchvision draws again.
 
     Args:
-        least: share of the area that is kept, at least.
+        least: minimum fraction of the area to keep.
         chance: uniform numbers below 1, ``(N, 4)``.
-        ratios: of the images, width by height, ``(N,)``.
+        ratios: width / height of the images, ``(N,)``.
     """
     area = least + (1 - least) * chance[:, 0]
     low, high = (math.log(ratio) for ratio in CROP_RATIOS)
@@ -127,13 +127,13 @@ def crop_boxes(least: float, chance: Tensor, ratios: Tensor) -> tuple[Tensor, Te
 
 
 def crop(images: Tensor, corner: Tensor, sides: Tensor, size: tuple[int, int]) -> Tensor:
-    """A part of each image, ``(N, C, *size)``, bilinear.
+    """Crop each image, and resize the crop bilinearly to ``(N, C, *size)``.
 
     Args:
         images: ``(N, C, height, width)``, floating point.
-        corner: top and left of the parts, in shares of the sides, ``(N, 2)``.
+        corner: top and left of the crops, in fractions of the sides, ``(N, 2)``.
         sides: height and width, likewise.
-        size: that they are resized to.
+        size: ``(height, width)`` of the result.
     """
     move, nothing = 2 * corner + sides - 1, torch.zeros_like(sides[:, 0])
     rows = [
@@ -149,7 +149,7 @@ def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Ten
     """Multiply brightness, contrast and saturation of each image by factors, ``(N,)`` each.
 
     Args:
-        images: RGB, ``(N, 3, height, width)``, floating point, from 0 to 255, as the result.
+        images: RGB, ``(N, 3, height, width)``, floating point from 0 to 255, like the result.
         brightness: 0 is black.
         contrast: 0 is the mean gray of the image.
         saturation: 0 is gray.
@@ -178,7 +178,7 @@ def affine(images: Tensor, degrees: Tensor, move: Tensor) -> Tensor:
     _, _, height, width = images.shape
     angle = degrees * (math.pi / 180)
     cos, sin = angle.cos(), angle.sin()
-    # In units of half the sides, as affine_grid has it; it maps places in the output to the input.
+    # affine_grid maps output positions to input positions, in units of half the sides.
     rows = [
         torch.stack([cos, -sin * height / width, 2 * move[:, 0]], 1),
         torch.stack([sin * width / height, cos, 2 * move[:, 1]], 1),
@@ -193,7 +193,7 @@ def flip(images: Tensor, mirrored: Tensor) -> Tensor:
 
 
 def translate(images: Tensor, distance: int, chance: Tensor) -> Tensor:
-    """Shift each image by up to ``distance`` pixels on both axes; what comes in is reflected."""
+    """Shift each image by up to ``distance`` pixels on both axes, with reflected edges."""
     n, channels, height, width = images.shape
     device = images.device
     padded = F.pad(images, (distance,) * 4, mode="reflect")
@@ -209,7 +209,7 @@ def translate(images: Tensor, distance: int, chance: Tensor) -> Tensor:
 
 
 def cutout(images: Tensor, side: int, chance: Tensor) -> Tensor:
-    """Set a square of ``side`` pixels, somewhere in each image, to zero."""
+    """Set a randomly placed square of ``side`` pixels in each image to zero."""
     _, _, height, width = images.shape
     top = (chance[:, 0] * (height - side + 1)).long()
     left = (chance[:, 1] * (width - side + 1)).long()
@@ -217,7 +217,7 @@ def cutout(images: Tensor, side: int, chance: Tensor) -> Tensor:
 
 
 def draw_box(alpha: float, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """A box for :func:`cutmix`: top, left, height and width, ``(4,)``, cut off at the edges.
+    """A box for :func:`cutmix`: top, left, height and width, ``(4,)``, clipped at the edges.
 
     Args:
         alpha: of the Beta distribution of the share of an image that stays.
@@ -225,7 +225,7 @@ def draw_box(alpha: float, height: int, width: int, generator: torch.Generator) 
         width: of the images.
         generator: on the CPU.
     """
-    # Beta(a, a) as a ratio of two gamma variables, which take their generator where Beta does not.
+    # Beta(a, a) as a ratio of gamma variables: torch's gamma takes a generator, its Beta does not.
     gammas = torch._standard_gamma(torch.full((2,), alpha), generator=generator)
     side = float((gammas[0] / gammas.sum().clamp_min(1e-30)).clamp(0, 1).sqrt())
     y, x = torch.rand(2, generator=generator).tolist()
@@ -242,7 +242,7 @@ def cutmix(images: Tensor, targets: Tensor, place: Tensor) -> tuple[Tensor, Tens
     Args:
         images: ``(N, C, height, width)``.
         targets: probabilities, ``(N, classes)``.
-        place: of the box in all of them, as :func:`draw_box` gives it.
+        place: the box, the same in all images, from :func:`draw_box`.
     """
     _, _, height, width = images.shape
     top, left, rows, columns = place
@@ -255,7 +255,7 @@ def cutmix(images: Tensor, targets: Tensor, place: Tensor) -> tuple[Tensor, Tens
 def box(
     images: Tensor, top: Tensor, left: Tensor, height: int | Tensor, width: int | Tensor
 ) -> Tensor:
-    """Where a box of that size lies in each image, bool ``(N, 1, height, width)``."""
+    """Mask of a box of that size in each image, bool ``(N, 1, height, width)``."""
     n, _, rows, columns = images.shape
     y = torch.arange(rows, device=images.device)
     x = torch.arange(columns, device=images.device)

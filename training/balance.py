@@ -1,4 +1,4 @@
-"""The number of images of each class: warnings, and weights for the loss."""
+"""Class counts: warnings about them, and class weights for the loss."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,12 @@ UNEVEN = 3  # times the images of the smallest class
 def check_classes(
     classes: Sequence[str], training: Indices, held: Indices, *, balanced: bool
 ) -> None:
-    """Warn of classes that the images held out lack, and of classes with few images.
+    """Warn of classes without held-out images, and of classes with few images.
 
     Args:
-        classes: by number.
+        classes: names, by label.
         training: labels of the images that are trained on.
-        held: of those held out, if any.
+        held: labels of the held-out images, if any.
         balanced: whether the loss has a weight for each class.
 
     Raises:
@@ -53,9 +53,9 @@ def class_weights(training: Indices, classes: int) -> Tensor:
 
 
 def balanced_loss(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0) -> Tensor:
-    """Weighted cross-entropy as a mean over the images, whatever classes a batch has.
+    """Weighted cross-entropy, averaged over the images for any mix of classes in a batch.
 
-    PyTorch's own mean divides by the weights in the batch, which shrinks the share of rare classes.
+    PyTorch's mean divides by the weights in the batch, which reduces the share of rare classes.
 
     Args:
         logits: ``(N, classes)``, float32.

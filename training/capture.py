@@ -1,22 +1,22 @@
-"""A step of training, launched on a GPU as one piece."""
+"""A training step, launched on a GPU as one CUDA graph."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-WARM_UP = 3  # steps in which libraries choose their algorithms and make their workspaces
+WARM_UP = 3  # steps in which libraries choose algorithms and allocate workspaces
 
 
 class CapturedStep:
-    """A step that is recorded as a CUDA graph when it has run a few times, and replayed then.
+    """A training step that runs a few times, is then recorded as a CUDA graph, and is replayed.
 
-    A step of a small network is some hundred short kernels, and launching them one by one takes
-    longer than they do. What the step reads besides its arguments has to stay where it is in
-    memory; chance comes from torch's own generator, whose seed may be set between steps.
+    A step of a small network has some hundred short kernels, and launching each takes longer than
+    running it. Tensors that the step reads besides its arguments must keep their addresses. Random
+    numbers come from torch's default generator, whose seed may be set between steps.
 
     Args:
-        step: launches the same kernels each time, and never waits for the GPU.
+        step: launches the same kernels each time, and never synchronizes with the GPU.
     """
 
     def __init__(self, step: Callable[..., None]) -> None:

@@ -18,9 +18,9 @@ from .run import Run, machine
 
 
 def compare(runs: Sequence[Run], source: Path | str, folder: Path) -> Path:
-    """Write ``index.html`` into a folder, on the test set, and return its path.
+    """Write ``index.html`` with results on the test set into a folder, and return its path.
 
-    Runs that are not finished have curves, and no results on the test set.
+    Unfinished runs have curves, but no results.
 
     Raises:
         FileNotFoundError: one of the folders holds no run.
@@ -48,7 +48,7 @@ def compare(runs: Sequence[Run], source: Path | str, folder: Path) -> Path:
 
 
 def _fields(run: Run) -> dict[str, Any]:
-    """From the run's own file, because the recipe may have other fields now."""
+    """Read from the run's file, because the recipe's fields may have changed since."""
     run.recipe_name()
     fields: dict[str, Any] = json.loads(run.recipe.read_text())
     return fields

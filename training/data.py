@@ -23,12 +23,12 @@ Image = Path | Pixels  # not decoded yet, or from torchvision's download
 DOWNLOADS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}  # names in torchvision.datasets
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 DOWNLOAD_FOLDER = Path("data")
-FILE_LIMIT = 256 << 20  # bytes of an image; a larger file is none
+FILE_LIMIT = 256 << 20  # bytes; larger files are rejected
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images with the index of each one's class."""
+    """Images and their labels, which are indices into the classes."""
 
     images: Sequence[Image]
     labels: npt.NDArray[np.int64]
@@ -36,7 +36,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells data sets apart: by their classes, labels, and names and sizes of files."""
+        """Hash that tells data sets apart: of classes, labels, and names and sizes of files."""
         found = hashlib.sha256(repr(self.classes).encode() + self.labels.tobytes())
         for image in self.images:
             if isinstance(image, Path):
@@ -56,11 +56,9 @@ def load(
     Args:
         source: a folder with ``train/<class>/<image>`` and ``test/<class>/<image>``, whose
             classes are numbered in alphabetical order; or one of :data:`DOWNLOADS`, downloaded
-            into ``data/`` once. Hidden files and folders are passed over, and so are pipes and
-            devices.
+            into ``data/`` once. Hidden files, hidden folders, pipes and devices are skipped.
         split: which of the two.
-        allowed: formats of the images, by which files are chosen; see
-            :data:`falconet.native.formats.FORMATS`.
+        allowed: image formats to load; see :data:`falconet.native.formats.FORMATS`.
 
     Raises:
         FileNotFoundError: the folder is not laid out like this.
@@ -73,7 +71,7 @@ def load(
 def load_test(
     source: Path | str, classes: tuple[str, ...], allowed: Sequence[str] = formats.DEFAULT
 ) -> Dataset:
-    """The test set, its labels numbered as those of the training set.
+    """The test set, with labels numbered as in the training set.
 
     Prints a warning of classes without images.
 
@@ -97,7 +95,7 @@ def load_test(
 
 
 def is_cifar10(source: Path | str) -> bool:
-    """Whether these are CIFAR-10's classes and numbers of images, in whatever order."""
+    """Whether the source has CIFAR-10's classes and numbers of images, in any order."""
     try:
         sets = [load(source, "train"), load(source, "test")]
     except FileNotFoundError:  # images in another format, perhaps
@@ -108,7 +106,7 @@ def is_cifar10(source: Path | str) -> bool:
 
 
 def _folder_per_class(folder: Path, allowed: Sequence[str], *, each: bool) -> Dataset:
-    """The images of the folders; ``each`` has to have some, or any."""
+    """Load a folder per class; with ``each``, none may be empty, else not all."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: expected a folder with a folder for each class in it")
     classes = sorted(path.name for path in _visible(folder) if path.is_dir())
@@ -139,7 +137,7 @@ def _folder_per_class(folder: Path, allowed: Sequence[str], *, each: bool) -> Da
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """What a file manager shows: no ``._cat.jpg``, no ``.ipynb_checkpoints``."""
+    """Entries that are not hidden, unlike ``._cat.jpg`` and ``.ipynb_checkpoints``."""
     return (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
@@ -162,7 +160,7 @@ def _download(name: str, split: str) -> Dataset:
 
 
 def decode(image: Image, decoder: Decoder) -> Pixels:
-    """The pixels of one image, as it is decoded when it is served, of at most 50 million.
+    """The pixels of one image, at most 50 million, decoded as in serving.
 
     Raises:
         ValueError: it is damaged, larger than :data:`FILE_LIMIT`, or would be refused there; the
@@ -177,7 +175,7 @@ def decode(image: Image, decoder: Decoder) -> Pixels:
 
 
 def encode(image: Image) -> bytes:
-    """The image as a client would send it: the file as it is, pixels as PNG.
+    """The bytes that a client would send: a file unchanged, pixels as PNG.
 
     Raises:
         ValueError: the file is larger than :data:`FILE_LIMIT`.
@@ -202,13 +200,13 @@ def _read(file: Path) -> bytes:
 def statistics(
     images: Sequence[Pixels], of: Literal["channels", "pixels", "no"]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation to normalize by, for values in the range 0 to 1.
+    """Mean and standard deviation for normalization, for values in the range 0 to 1.
 
-    Rounded to four decimals: what nobody can see should not fill a spec.
+    Rounded to four decimals; further digits have no visible effect.
 
     Args:
         images: at least one, uint8 ``(height, width, 3)`` each.
-        of: each channel over all pixels; all values together; or 0 and 1, which change nothing.
+        of: statistics per channel, of all values together, or 0 and 1, which change nothing.
     """
     if of == "no":
         return (0.0,) * 3, (1.0,) * 3

@@ -1,4 +1,4 @@
-"""Learning from the answers of another network (arXiv:1503.02531)."""
+"""Knowledge distillation from a teacher network (arXiv:1503.02531)."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from .recipe import Recipe
 
 
 def load_teacher(recipe: Recipe, weights: Path | None, spec: Spec) -> nn.Module | None:
-    """The network whose answers are learned, for inference; ``None`` where a recipe has none.
+    """The recipe's teacher, ready for inference; ``None`` if it has none.
 
     Raises:
         ValueError: it is missing, of another recipe, or knows other classes or images.
@@ -51,8 +51,8 @@ def load_teacher(recipe: Recipe, weights: Path | None, spec: Spec) -> nn.Module 
 def taught(teacher: nn.Module, images: Tensor, augmentation: Augmentation) -> Tensor:
     """A teacher's logits for a batch, ``(N, classes)``.
 
-    Where images are mirrored in training, they are the mean of those for the images and for
-    their mirror images: an ensemble of two that costs no training.
+    If training mirrors images, they are the mean over each image and its mirror image: an
+    ensemble of two without extra training.
     """
     logits: Tensor = teacher(images).float()
     if augmentation.flip == "no":
@@ -62,15 +62,15 @@ def taught(teacher: nn.Module, images: Tensor, augmentation: Augmentation) -> Te
 
 
 def digest(weights: Path) -> str:
-    """Tells weights apart."""
+    """Hash that tells weights apart."""
     return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def distillation(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
-    """How far a network's answers are from its teacher's, as a mean over the images.
+    """Distillation loss: KL divergence of a network from its teacher, averaged over the images.
 
-    The divergence of the distributions at that temperature, times its square, by which gradients
-    are about as large at any.
+    Both distributions are at that temperature. The factor of its square keeps gradients about
+    equally large at any temperature.
     """
     own = F.log_softmax(logits / temperature, 1)
     theirs = F.log_softmax(answers / temperature, 1)

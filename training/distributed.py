@@ -1,4 +1,4 @@
-"""Several processes that train one network, as torchrun starts them; or one, by itself."""
+"""Training of one network in the processes that torchrun starts, or in a single process."""
 
 import gc
 import os
@@ -20,9 +20,9 @@ class Processes:
     """The processes of a run, seen from one of them.
 
     Attributes:
-        rank: which one it is, from 0, which is the one that writes the files.
-        count: how many there are, on all machines.
-        device: that it computes on.
+        rank: index of this process, from 0; process 0 writes the files.
+        count: number of processes on all machines.
+        device: of this process.
     """
 
     rank: int
@@ -34,7 +34,7 @@ class Processes:
         return self.rank == 0
 
     def share(self, batch: Tensor) -> Tensor:
-        """The part of a batch, which all of them have drawn, that falls to this one."""
+        """The part of a batch for this process; all processes draw the same batch."""
         return batch[self.rank :: self.count]
 
     def wrap(self, network: nn.Module) -> nn.Module:
@@ -44,7 +44,7 @@ class Processes:
         return DistributedDataParallel(network)
 
     def wait(self) -> None:
-        """Until all processes have got here."""
+        """Wait until all processes have called this."""
         if self.count > 1:
             dist.barrier()
 
@@ -75,10 +75,10 @@ def require_one(doing: str) -> None:
 
 @contextmanager
 def join() -> Iterator[Processes]:
-    """Find the other processes, over NCCL on GPUs and gloo on CPUs, and leave them at the end.
+    """Join the process group, over NCCL on GPUs and gloo on CPUs, and leave it at the end.
 
-    Reads what torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK and where to meet. Without those this is
-    the only process.
+    Reads the variables that torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK and the rendezvous address.
+    Without those this is the only process.
     """
     cuda = torch.cuda.is_available()
     count = int(os.environ.get("WORLD_SIZE", "1"))
@@ -92,8 +92,8 @@ def join() -> Iterator[Processes]:
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
         yield Processes(dist.get_rank(), count, device)
-        dist.barrier()  # they leave together, however long the first one writes
+        dist.barrier()  # wait for the main process to write its files
     finally:
-        # DistributedDataParallel lies in cycles, and must not outlive the group that it holds.
+        # DistributedDataParallel is in reference cycles, and must not outlive its process group.
         gc.collect()
         dist.destroy_process_group()

@@ -10,13 +10,13 @@ from .recipe import Recipe
 
 
 class Draw(NamedTuple):
-    """What is random in an epoch, apart from dropout. All tensors are on the CPU.
+    """The random numbers of an epoch, except dropout's. All tensors are on the CPU.
 
     Attributes:
-        order: the images of the batches, int64 ``(N,)``.
-        chances: uniform numbers below 1 for each of them, ``(N, augment.COLUMNS)``.
-        mirrors: which of them alternating flips mirror, bool ``(N,)``.
-        boxes: of CutMix, int64 ``(batches, 4)``; zeros without it.
+        order: indices of the images, in the order of the batches, int64 ``(N,)``.
+        chances: uniform numbers below 1 for each image, ``(N, augment.COLUMNS)``.
+        mirrors: which images alternating flips mirror, bool ``(N,)``.
+        boxes: CutMix boxes, int64 ``(batches, 4)``; zeros without CutMix.
     """
 
     order: Tensor
@@ -26,12 +26,12 @@ class Draw(NamedTuple):
 
 
 def draw(recipe: Recipe, images: int, batches: int, epoch: int) -> Draw:
-    """Draw them from the recipe's seed and the epoch's number alone.
+    """Draw an epoch's random numbers from only the recipe's seed and the epoch number.
 
     Args:
-        recipe: with the seed, the batch size and the augmentation.
-        images: how many there are to train on.
-        batches: of the epoch.
+        recipe: gives the seed, batch size and augmentation.
+        images: number of training images.
+        batches: number of batches in the epoch.
         epoch: from 0.
     """
     random = _generator(recipe.seed, epoch)

@@ -1,4 +1,4 @@
-"""How right a network is on labelled images."""
+"""Accuracy and cross-entropy of a network on labelled images."""
 
 from itertools import chain
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from . import data
 from .prepared import Normalize, prepare
 
 BATCH = 1000
-BATCH_PIXELS = BATCH * 32 * 32  # fewer images where they are larger, for what layers hold of them
+BATCH_PIXELS = BATCH * 32 * 32  # batches of larger images are smaller, to bound activations
 
 
 class Score(NamedTuple):
@@ -27,14 +27,14 @@ class Score(NamedTuple):
 
 @torch.inference_mode()
 def logits(network: nn.Module, images: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
-    """``(N, classes)`` float32 on the network's device, for images preprocessed as its spec says.
+    """``(N, classes)`` float32 on the network's device, of images preprocessed by its spec.
 
-    Prepared bytes are, by a network that begins with :class:`falconet.training.prepared.Normalize`.
-    Images elsewhere are moved to the network's device batch by batch.
+    A network that begins with :class:`falconet.training.prepared.Normalize` takes prepared bytes.
+    Images on another device are moved to the network's batch by batch.
     """
     network.eval()
     device = next(chain(network.parameters(), network.buffers())).device
-    torch.backends.cudnn.allow_tf32 = False  # which is less than float32
+    torch.backends.cudnn.allow_tf32 = False  # less precise than float32
     found = []
     for x in images.split(min(BATCH, max(1, BATCH_PIXELS // images[0, 0].numel()))):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
@@ -43,7 +43,7 @@ def logits(network: nn.Module, images: Tensor, precision: torch.dtype = torch.fl
 
 
 def answers(weights: Weights, dataset: data.Dataset) -> tuple[list[Pixels], Tensor]:
-    """The images of a data set at the network's size, and the logits for them, as when served."""
+    """The images of a data set at the network's size, and their logits, as in serving."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = prepare(dataset, np.arange(len(dataset.labels)), weights.spec)
     network = nn.Sequential(Normalize(weights.spec), weights.network).to(device)
@@ -53,12 +53,12 @@ def answers(weights: Weights, dataset: data.Dataset) -> tuple[list[Pixels], Tens
 def score(
     network: nn.Module, images: Tensor, labels: Tensor, precision: torch.dtype = torch.float32
 ) -> Score:
-    """One view of each image, without averaging over others."""
+    """The score for one view of each image, without test-time augmentation."""
     found = logits(network, images, precision)
     return score_of(found, labels.to(found.device))
 
 
 def score_of(found: Tensor, labels: Tensor) -> Score:
-    """Of logits, ``(N, classes)``."""
+    """The score of logits, ``(N, classes)``."""
     right = (found.argmax(1) == labels).sum().item()
     return Score(right / len(labels), F.cross_entropy(found, labels).item())

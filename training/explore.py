@@ -1,4 +1,4 @@
-"""A page about a data set: what is in it, and what augmentation makes of it."""
+"""A page about a data set: its images and classes, and the effect of augmentation."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from .plots import bars, grid
 from .prepared import Normalize, prepare
 from .recipe import Recipe
 
-RANDOM, PER_CLASS, LARGEST = 24, 10, 20  # images, images a class, classes shown of these
+RANDOM, PER_CLASS, LARGEST = 24, 10, 20  # random images, images per class, and classes shown
 
 
 def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
@@ -25,7 +25,7 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
     Args:
         source: as in :func:`falconet.training.data.load`.
         recipe: whose size, augmentation and seed are shown.
-        folder: made where there is none.
+        folder: created if missing.
     """
     dataset = data.load(source, "train", recipe.formats)
     spec = recipe.spec(dataset.classes)
@@ -94,7 +94,7 @@ def explore(source: Path | str, recipe: Recipe, folder: Path) -> Path:
 
 
 def _pixels(batch: torch.Tensor, spec: Spec) -> list[Pixels]:
-    """A batch, ``(N, 3, height, width)``, as the images that it is the normalized form of."""
+    """Undo the normalization of a batch, ``(N, 3, height, width)``, and return its images."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
     batch = batch * std + mean
     whole = (batch.clamp(0, 1) * 255).round().byte()

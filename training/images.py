@@ -23,10 +23,10 @@ class Images:
     """Images to train on, and images held out. Those that are on disk stay on the CPU.
 
     Attributes:
-        spec: of the network, with the values that it normalizes by.
+        spec: of the network, with its normalization.
         train_x: uint8 ``(N, 3, height, width)``; whole images if the recipe has random crops.
         train_y: their labels, int64 ``(N,)``.
-        ratios: width by height of the decoded images, float32 ``(N,)``.
+        ratios: width / height of the decoded images, float32 ``(N,)``.
         held_x: uint8 ``(M, 3, height, width)``, at the network's size.
         held_y: their labels, int64 ``(M,)``.
         on_disk: whether ``train_x`` is mapped from a file, and read batch by batch.

@@ -61,7 +61,7 @@ def load_backbone(network: nn.Module, recipe: Recipe, backbone: str, weights: Pa
 def check_initial_weights(
     recipe: Recipe, init_from: Path | str | None, weights: Path | None
 ) -> None:
-    """Check, before any work, that a new run has its first weights.
+    """Check, before any work, that a new run is given its initial weights.
 
     Raises:
         ValueError: the recipe needs weights and got none, or got a file without a backbone.
@@ -85,9 +85,9 @@ def check_initial_weights(
 
 
 def check_unseen(recipe: Recipe, chosen: Selection, path: Path) -> None:
-    """Check that a run's images held out are no images that other weights were trained on.
+    """Check that other weights were not trained on a run's held-out images.
 
-    Their accuracy would be too high otherwise. What was trained on other images passes.
+    Otherwise the validation accuracy would be too high. Weights from another data set pass.
 
     Args:
         recipe: of the run.
@@ -101,7 +101,7 @@ def check_unseen(recipe: Recipe, chosen: Selection, path: Path) -> None:
     card, labels = weights.card, chosen.dataset.labels
     if "data" in card:
         same = card["data"] == chosen.dataset.fingerprint
-    else:  # of version 1.0, which kept the number of images alone
+    else:  # version 1.0 stored only the number of images
         counts = card.get("images", 0), card.get("images", 0) + card.get("validation_images", 0)
         same = weights.spec.classes == chosen.dataset.classes and len(labels) in counts
     if not same or chosen.held is not chosen.dataset:
@@ -127,7 +127,7 @@ def _assigned(values: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def backbone_fields(recipe: Recipe, backbone: str) -> list[str]:
-    """The fields with which a recipe trains a backbone, at the backbone's own image size.
+    """Recipe fields that select a backbone and its own image size.
 
     Raises:
         ValueError: the recipe trains another network, or there is no such backbone.

@@ -1,9 +1,9 @@
 """Defaults of Keras' layers that differ from PyTorch's, for publications that used Keras.
 
-``python -m benchmarks.keras`` compares them with Keras itself. Two differences are left. After a
-change of the learning rate, Keras' SGD keeps the steps in its momentum, where PyTorch's scales them
-by the new rate. Where Keras augments, an epoch begins with the images that did not fill a batch in
-the epoch before, where here they are dropped.
+``python -m benchmarks.keras`` compares them with Keras itself. Two differences remain. After a
+change of the learning rate, Keras' SGD keeps the steps in its momentum, while PyTorch's scales them
+by the new rate. With augmentation, Keras starts an epoch with the images that did not fill a batch
+in the previous epoch, while here they are dropped.
 """
 
 from torch import nn

@@ -1,4 +1,4 @@
-"""The optimizers a recipe can name, with the parameters that their weight decay falls on."""
+"""The optimizers of recipes, and the parameters that weight decay applies to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from falconet.model.backbone import Backbone
 
 Decayed = Literal["all", "weights", "hidden", "convolutions"]
 
-# ``on_gpu``: the learning rate and the count of steps are tensors there, so that a step can be
-# captured (falconet.training.capture).
+# With ``on_gpu``, the learning rate and the step count are tensors on the GPU, so that a step can
+# be captured (falconet.training.capture).
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ Optimizer = SGD | Adam | RMSprop
 
 
 def load_moments(optimizer: torch.optim.Optimizer, state: Mapping[int, Any]) -> None:
-    """Put the moments of a checkpoint into an optimizer whose learning rates stay.
+    """Restore the moments of a checkpoint into an optimizer, and keep its learning rates.
 
-    They take the layout of the parameters, which fused kernels need: a run that began on a CPU may
-    go on on a GPU, where float32 has another one.
+    Moments get the memory layout of their parameters, as fused kernels need: a run that began on a
+    CPU may resume on a GPU, where float32 has another layout.
     """
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     for parameter, moments in optimizer.state.items():
@@ -97,8 +97,8 @@ def load_moments(optimizer: torch.optim.Optimizer, state: Mapping[int, Any]) -> 
 
 
 def _groups(network: nn.Module, decayed: Decayed, weight_decay: float) -> list[dict[str, Any]]:
-    """The trained parameters: those with two or more dimensions, and vectors; decayed or not; of a
-    backbone, or of its head and of other networks.
+    """Groups of trained parameters: with two or more dimensions or vectors; with weight decay or
+    without; of a backbone, or of its head and of other networks.
     """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if parameter.ndim > 1]

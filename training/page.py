@@ -1,4 +1,4 @@
-"""A page of HTML with its images in it, and the same images as files beside it."""
+"""An HTML page with embedded images, and the same images as separate files."""
 
 import base64
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ TEMPLATE = """<!doctype html>
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: a title, and below it what there is of the rest, in this order.
+    """A part of a page: a title, followed by the other attributes that are set, in this order.
 
     Attributes:
         title: its heading.
@@ -80,7 +80,7 @@ class Section:
 
 
 def write(folder: Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
-    """Write ``index.html``, which needs no other file, and the images; return its path."""
+    """Write a self-contained ``index.html`` and the image files, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     for section in sections:
         if section.image:

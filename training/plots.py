@@ -91,7 +91,7 @@ def compared_curves(runs: Mapping[str, Sequence[Mapping[str, str]]]) -> bytes:
 
 def _curve(axes: Any, rows: Sequence[Mapping[str, str]], key: str, label: str) -> None:
     points = [(int(row["epoch"]), float(row[key])) for row in rows if row[key]]
-    # Also without any, which takes the next color, the same in each part of a figure.
+    # Plotting no points also advances the color cycle, so a run has one color in all axes.
     axes.plot(*(zip(*points, strict=True) if points else ([], [])), label=label)
 
 
@@ -115,7 +115,7 @@ def reliability(diagrams: Mapping[str, Reliability]) -> bytes:
 
 
 def accuracy_by_cost(entries: Sequence[Entry]) -> bytes:
-    """What recipes reach for what they cost to serve: published, and here. An SVG."""
+    """Accuracy of recipes by serving cost, published and measured here, as SVG."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": "falconet", "svg.fonttype": "none"}):
         figure = _figure(9, 5)
         axes = figure.add_subplot()
@@ -168,12 +168,12 @@ def bars(names: Sequence[str], values: Sequence[float], title: str) -> bytes:
 
 
 def confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> bytes:
-    """What images of each class were taken for, as shares of the class."""
+    """Confusion matrix, colored by the fraction of each true class."""
     n = len(classes)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     figure = _figure(max(5.0, 0.55 * n), max(4.4, 0.5 * n))
     axes = figure.add_subplot()
-    # The right answers would drown the mistakes: the color scale ends where the worst of them lie.
+    # The color scale ends near the largest mistake; correct answers would make mistakes invisible.
     off = shares[~np.eye(n, dtype=bool)]
     axes.imshow(shares, cmap="Blues", vmax=max(0.01, 1.5 * float(off.max(initial=0))))
     axes.set_xticks(range(n), classes, rotation=45, ha="right")

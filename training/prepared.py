@@ -41,12 +41,12 @@ class Prepared:
 
     @property
     def images(self) -> list[Pixels]:
-        """The same memory, ``(height, width, 3)`` each."""
+        """Views of the same memory, ``(height, width, 3)`` each."""
         return list(self.pixels.permute(0, 2, 3, 1).numpy())
 
     @property
     def ratios(self) -> Tensor:
-        """Width by height of the decoded images, float32 ``(N,)``."""
+        """Width / height of the decoded images, float32 ``(N,)``."""
         return torch.from_numpy(self.sizes[:, 1] / self.sizes[:, 0]).float()
 
 
@@ -65,8 +65,8 @@ def prepare(
         dataset: of the images.
         indices: which of them.
         spec: size, resize and decoding; its normalization is not used.
-        cache: bytes that the result may have in memory. A larger one is mapped from a file.
-        folder: of that file, which has no name, so that the system deletes it with the process.
+        cache: maximum bytes of the result in memory. A larger result is mapped from a file.
+        folder: for that file, which has no name, so that the system deletes it with the process.
             ``None`` is the system's folder for temporary files, which may be in memory.
 
     Raises:
@@ -87,12 +87,12 @@ def prepare(
         sizes[place] = decoded.shape[:2]
         try:
             pixels[place] = preprocess([decoded])[0]
-        except ValueError as error:  # so long and thin that it cannot be resized in proportion
+        except ValueError as error:  # too elongated to be resized in proportion
             raise ValueError(f"{image}: {error}") from error
 
     with (
         ThreadPoolExecutor(available_cores(), "decode") as threads,
-        # Closing it, after an error, cancels what has not begun.
+        # After an error, closing it cancels tasks that have not started.
         closing(
             cast(Generator[None, None, None], threads.map(fill, range(len(indices))))
         ) as filled,
@@ -107,7 +107,7 @@ def _mapped(shape: tuple[int, ...], folder: Path | None) -> npt.NDArray[np.uint8
         folder.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=folder) as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, math.prod(shape))  # a full disk is found now
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape))  # detect a full disk now
         except OSError as error:
             raise OSError(
                 error.errno,
@@ -119,7 +119,7 @@ def _mapped(shape: tuple[int, ...], folder: Path | None) -> npt.NDArray[np.uint8
 
 
 def uncropped(spec: Spec) -> Spec:
-    """A spec for random crops: whole images, at the scale at which ``spec`` crops their center.
+    """A spec for random crops: whole images, at the scale of the center crop of ``spec``.
 
     Raises:
         ValueError: it puts whole images into a frame, which crops would not see.
@@ -137,9 +137,9 @@ def uncropped(spec: Spec) -> Spec:
 
 
 class Normalize(nn.Module):
-    """Prepared pixels to the network's input, with the same bits as in serving.
+    """Converts prepared pixels to the network's input, bit for bit as in serving.
 
-    It looks each byte up in a table, which the spec's preprocessor computes.
+    Each byte is looked up in a table that the spec's preprocessor computes.
     """
 
     table: Tensor

@@ -43,7 +43,7 @@ def probability_sections(
         weights: of the run.
         source: of the images held out, as in :func:`falconet.training.data.load`.
         test: of the test set.
-        least_precision: that the threshold of each class has to reach on the images held out.
+        least_precision: that each class's threshold has to reach on the held-out images.
     """
     held, fitted, missing = None, None, ""
     try:

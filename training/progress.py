@@ -1,4 +1,4 @@
-"""Progress bars, on the standard error, where somebody watches."""
+"""Progress bars on standard error, if it is a terminal."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -12,13 +12,13 @@ console = Console(stderr=True)
 
 
 def track(items: Iterable[Item], doing: str, total: int | None = None) -> Iterable[Item]:
-    """The items, with a bar that goes when they are through; ``total`` of what has no length."""
+    """Iterate with a bar that disappears at the end; ``total`` is for items without a length."""
     hidden = not console.is_terminal
     return progress.track(items, doing, total, console=console, transient=True, disable=hidden)
 
 
 def bar(doing: str, total: int, completed: int, shown: bool = True) -> progress.Progress:
-    """A bar with one task, to be advanced; elsewhere than on a terminal only what is printed."""
+    """A bar with one task to advance. Without a terminal, only printed lines appear."""
     made = progress.Progress(
         progress.TextColumn(doing),
         progress.BarColumn(),

@@ -1,4 +1,4 @@
-"""Training a network for int8: its weights and values are rounded as serving rounds them."""
+"""Quantization-aware training: weights and inputs of layers are rounded as in int8 serving."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,11 +13,11 @@ _LAYERS = (torch.conv2d, F.conv2d, F.linear)
 
 
 class Int8(TorchFunctionMode):
-    """Within it, convolutions and linear layers get bytes, and weights of signed bytes.
+    """Rounds inputs of convolutions and linear layers to bytes, and weights to signed bytes.
 
-    Gradients pass the rounding as if it were not there (arXiv:1712.05877). The range of values is
-    that of the batch; that of weights is each output channel's, so that a batch norm behind a
-    convolution, which scales channels, changes nothing.
+    Gradients pass the rounding unchanged (arXiv:1712.05877). The range of inputs is that of the
+    batch. Weights have a range per output channel, so that a batch norm after a convolution, which
+    scales channels, changes nothing.
     """
 
     def __torch_function__(
@@ -34,7 +34,7 @@ class Int8(TorchFunctionMode):
 
 
 def rounded(x: Tensor) -> Tensor:
-    """Values as bytes hold them, 0 exactly."""
+    """Round values to bytes, with 0 exact."""
     with torch.no_grad():
         least, most = x.amin().clamp_max(0).float(), x.amax().clamp_min(0).float()
         scale = ((most - least) / LEVELS).clamp_min(1e-8)
@@ -44,7 +44,7 @@ def rounded(x: Tensor) -> Tensor:
 
 
 def rounded_weight(weight: Tensor) -> Tensor:
-    """Weights as signed bytes hold them, with a scale for each output channel."""
+    """Round weights to signed bytes, with a scale for each output channel."""
     with torch.no_grad():
         largest = weight.flatten(1).abs().amax(1).float()
         scale = (largest / WEIGHT_LEVELS).clamp_min(1e-12).view(-1, *[1] * (weight.ndim - 1))

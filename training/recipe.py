@@ -1,4 +1,4 @@
-"""What a training run does: every choice, by name, in one place."""
+"""Recipes: all settings of a training run, by name."""
 
 import inspect
 import json
@@ -51,7 +51,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train. A recipe says what it does its own way; the rest has these defaults.
+    """All settings of a training run. A recipe sets those that differ from these defaults.
 
     Attributes:
         name: by which commands know it.
@@ -205,13 +205,13 @@ class Recipe:
 
     @property
     def snapshot_epochs(self) -> list[int]:
-        """The epochs whose networks an ensemble is made of."""
+        """The epochs whose networks form the ensemble."""
         if not self.snapshots or not isinstance(self.schedule, CosineRestarts):
             return []
         return self.schedule.cycle_ends(self.epochs)[-self.snapshots :]
 
     def build(self, classes: int) -> tuple[nn.Module, dict[str, Any]]:
-        """The network, untrained, and what its class was called with."""
+        """The untrained network, and the arguments its class was called with."""
         arguments = {**self.arguments, "classes": classes}
         if "size" in inspect.signature(self.network.__init__).parameters:
             arguments["size"] = self.size
@@ -241,7 +241,7 @@ class Recipe:
 
     @property
     def protocol(self) -> str:
-        """Which epoch's network is tested, and what it was chosen by."""
+        """Which epoch's network is tested, and on which images it was chosen."""
         held = "the test set" if self.hold_out == "test" else f"{self.validation} held out"
         if self.snapshots:
             return f"mean of {self.snapshots} snapshots"
@@ -308,20 +308,20 @@ class Recipe:
         return replace(self, **top)
 
     def to_json(self) -> str:
-        """All choices, and what they belong to."""
+        """All choices, with the names of the recipe and its network."""
         content = {"recipe": self.name, "network": self.network.__name__}
         for name, (_, value) in self.choices().items():
             content[name] = value
         return json.dumps(content, indent=2) + "\n"
 
     def differences(self, other: "Recipe") -> dict[str, Any]:
-        """The choices of this recipe that are not as in the other one."""
+        """The choices of this recipe that differ from the other's."""
         theirs = {name: value for name, (_, value) in other.choices().items()}
         return {name: v for name, (_, v) in self.choices().items() if v != theirs.get(name)}
 
 
 def network_arguments(network: type[nn.Module]) -> dict[str, tuple[Any, Any]]:
-    """The arguments of a network's class that are a recipe's choice: their types and defaults."""
+    """Types and defaults of the arguments of a network's class that a recipe can choose."""
     hints = get_type_hints(network.__init__)
     return {
         name: (hints[name], parameter.default)

@@ -15,7 +15,7 @@ class Bin(NamedTuple):
     Attributes:
         images: how many there are.
         confidence: mean probability of the best class; 0 where there are no images.
-        accuracy: the share of them that it is right for; 0 where there are no images.
+        accuracy: fraction whose best class is right; 0 where there are no images.
     """
 
     images: int
@@ -35,7 +35,7 @@ class Reliability:
 
     @classmethod
     def of(cls, probabilities: Tensor, labels: Tensor) -> "Reliability":
-        """Of probabilities, ``(N, classes)``, and true classes, ``(N,)`` int64."""
+        """The diagram of probabilities, ``(N, classes)``, and true classes, ``(N,)`` int64."""
         best = probabilities.double().max(1)
         likely, right = best.values.numpy(), (best.indices == labels).numpy()
         number = np.clip(np.ceil(likely * BINS).astype(int) - 1, 0, BINS - 1)
@@ -56,7 +56,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: the mean distance of confidence and accuracy in a bin,
+        """Expected calibration error: the mean distance between confidence and accuracy of a bin,
         weighted by its images.
         """
         gaps = (each.images * abs(each.accuracy - each.confidence) for each in self.bins)

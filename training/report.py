@@ -1,4 +1,4 @@
-"""A page about a run: how it went, how right it is, and where it is wrong."""
+"""A page about a run: its learning curves, accuracy and mistakes."""
 
 from pathlib import Path
 
@@ -24,15 +24,15 @@ def report(
     folder: Path | None = None,
     least_precision: float = 0.95,
 ) -> Path:
-    """Write ``index.html`` about a run, on the test set, and return its path.
+    """Write ``index.html`` about a run and its results on the test set, and return its path.
 
     Args:
         run: a finished one.
-        recipe: of it.
-        source: of the images, as in :func:`falconet.training.data.load`. Of the training set, only
-            those that were held out are read; without it, the page has less on probabilities.
+        recipe: of the run.
+        source: of the images, as in :func:`falconet.training.data.load`. Only the held-out part of
+            the training set is read; without it, the page has less on probabilities.
         folder: of the page; ``None`` for ``report`` in the run's folder.
-        least_precision: that the threshold of each class is to reach, above 0, up to 1.
+        least_precision: that each class's threshold has to reach, above 0, up to 1.
 
     Raises:
         FileNotFoundError: the run is not over.
@@ -59,7 +59,7 @@ def report(
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:WORST]
     few = min(FIRST, len(labels))
-    # A folder per class has no order of its own, and begins with images of one class only.
+    # A folder per class is sorted by class, so its first images are all of one class.
     ordered = not isinstance(dataset.images[0], Path)
     first = np.arange(few) if ordered else np.linspace(0, len(labels) - 1, few).astype(int)
     found = int((predicted[first] == labels[first]).sum())

@@ -1,4 +1,4 @@
-"""Running recipes to the end, and looking at the test set once for each."""
+"""Training of recipes to the end, with one evaluation on the test set for each run."""
 
 import json
 from dataclasses import replace
@@ -22,14 +22,14 @@ from .train import train
 def reproduce(
     recipe: Recipe, published: Recipe, source: Path | str, runs: Path, seeds: int
 ) -> Result:
-    """Run a recipe for each seed; what is finished is not run again, what was begun is resumed.
+    """Run a recipe for each seed. Finished runs are not repeated; interrupted runs are resumed.
 
     Args:
         recipe: what to run.
-        published: the recipe as it is in its file; what differs is noted in the result.
+        published: the recipe as it is in its file; differences are recorded in the result.
         source: of the images.
         runs: folder of run folders.
-        seeds: how many, counted from the recipe's own.
+        seeds: number of seeds, starting with the recipe's own.
 
     Raises:
         ValueError: a run folder is of another recipe, or of other images.
@@ -40,7 +40,7 @@ def reproduce(
         seeded = replace(recipe, seed=seed)
         run = Run(runs / f"{recipe.name}-{seed}")
         console.print(f"{recipe.name}, seed {seed}: {run.folder}", highlight=False)
-        # One that was made shorter is no longer what the other's run began.
+        # With another number of epochs, the recipe does not continue the earlier recipe's run.
         if recipe.after and recipe.epochs == published.epochs and not run.recipe.exists():
             run.begin_from(train_before(seeded, published, source, runs), seeded)
         train_or_go_on(seeded, source, run, runs)
@@ -51,9 +51,9 @@ def reproduce(
 
 
 def train_before(recipe: Recipe, published: Recipe, source: Path | str, runs: Path) -> Run:
-    """The finished run that a recipe goes on with, trained if it is not there yet.
+    """The finished run that a recipe continues, trained first if missing.
 
-    With the same seed, and changed likewise.
+    It has the same seed and the same changes.
     """
     before = recipes.load(recipe.after).with_choices(recipe.differences(published))
     run = Run(runs / f"{before.name}-{before.seed}")
@@ -62,9 +62,9 @@ def train_before(recipe: Recipe, published: Recipe, source: Path | str, runs: Pa
 
 
 def other_weights(recipe: Recipe, name: str, source: Path | str, runs: Path) -> Path | None:
-    """The weights of the recipe that another one learns from or begins with, trained if need be.
+    """The weights of a recipe's teacher or of its initial network, trained first if missing.
 
-    With the same seed, and the same images held out, of which a student would hear otherwise.
+    They are trained with the same seed and held-out images, so that a teacher has not seen these.
     """
     if not name:
         return None
@@ -78,7 +78,7 @@ def other_weights(recipe: Recipe, name: str, source: Path | str, runs: Path) -> 
 
 
 def train_or_go_on(recipe: Recipe, source: Path | str, run: Run, runs: Path) -> None:
-    """Begin a run, resume it, or leave it as it is if it is finished."""
+    """Start a run, resume it, or do nothing if it is finished."""
     begun = run.recipe.exists()
     run.check(recipe, resume=begun)
     if not run.weights.exists():
@@ -88,9 +88,9 @@ def train_or_go_on(recipe: Recipe, source: Path | str, run: Run, runs: Path) -> 
 
 
 def test(run: Run, weights: Weights, source: Path | str) -> Tested:
-    """What a run's weights reach on the test set, which is looked at once.
+    """Evaluate a run's weights on the test set, once.
 
-    Kept in ``test.json``, and read from there the next time.
+    The result is stored in ``test.json``, and read from there the next time.
 
     Raises:
         ValueError: the test set is not the one that was looked at, or has other classes.

@@ -1,4 +1,4 @@
-"""The results of recipes: read from run folders, kept beside the recipes, written into a page."""
+"""The results of recipes: read from run folders, stored beside the recipes, shown on a page."""
 
 import json
 import statistics
@@ -22,16 +22,16 @@ class Measured:
     """One finished run, on the test set.
 
     Attributes:
-        seed: of all chance.
+        seed: of all random numbers.
         accuracy: top-1 of the weights that were kept, one view of each image, from 0 to 1.
         loss: mean cross-entropy of the same.
         images: how many there are in the test set.
-        trained_on: how many images.
+        trained_on: number of training images.
         validation_accuracy: of the weights that were kept; ``None`` where nothing was held out.
         best_validation_accuracy: of any epoch.
         epochs: that were run.
-        seconds: of training, without evaluation: the median epoch's times their number, so that
-            epochs that something else slowed do not count.
+        seconds: of training without evaluation: the median epoch time multiplied by the number of
+            epochs, so that epochs slowed by other processes do not count.
         environment: see :func:`falconet.training.run.describe_environment`.
         late_validation_accuracy: mean and deviation over the last tenth of the epochs, of three at
             least; see :class:`falconet.training.verdict.Late`. ``None`` where nothing was held out,
@@ -52,7 +52,7 @@ class Measured:
 
     @property
     def late(self) -> verdict.Late | None:
-        """The end of the run, as its spread is computed from."""
+        """The last epochs of the run, from which its spread is computed."""
         if self.late_validation_accuracy is None:
             return None
         mean, deviation = self.late_validation_accuracy
@@ -61,11 +61,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Result:
-    """What a recipe reached, in one or several runs.
+    """The result of a recipe, from one or several runs.
 
     Attributes:
         recipe: its name.
-        changed: values of fields that are not the recipe's, such as a smaller number of epochs.
+        changed: values of overridden fields, such as a smaller number of epochs.
         runs: one for each seed.
     """
 
@@ -84,7 +84,7 @@ class Result:
 
     @property
     def spread(self) -> verdict.Spread | None:
-        """Of the last epochs on what was held out; ``None`` where nothing was, or too short."""
+        """Of the last epochs on held-out images; ``None`` without these, or with too few epochs."""
         return verdict.spread(run.late for run in self.runs if run.late is not None)
 
     def with_runs_of(self, other: "Result | None") -> "Result":
@@ -101,7 +101,7 @@ class Result:
 
     @classmethod
     def load(cls, recipe: str, folder: Path = FOLDER) -> "Result | None":
-        """What was saved; ``None`` where a recipe has not been run.
+        """The saved result; ``None`` if the recipe has not been run.
 
         Raises:
             ValueError: the file is damaged.
@@ -118,7 +118,7 @@ class Result:
 
 
 class Tested(NamedTuple):
-    """Top-1 accuracy and mean cross-entropy on so many test images."""
+    """Top-1 accuracy, mean cross-entropy, and the number of test images."""
 
     accuracy: float
     loss: float
@@ -139,7 +139,7 @@ def entries(recipes: Iterable[Recipe], folder: Path) -> list[Entry]:
 
 
 def measured(run: Run, recipe: Recipe, card: Mapping[str, Any], tested: Tested) -> Measured:
-    """The contents of a run folder and its weights' card, and the weights' test accuracy."""
+    """Combine the contents of a run folder, its weights' card, and their test results."""
     rows = run.rows()
     seconds = [float(row["seconds"]) for row in rows]
     held = [float(row["validation_accuracy"]) for row in rows if row["validation_accuracy"]]
@@ -163,7 +163,7 @@ def _rounded(late: verdict.Late | None) -> list[float] | None:
 
 
 def spread(values: list[float]) -> str:
-    """Mean, deviation and number of some accuracies, in percent."""
+    """Mean, standard deviation and number of accuracies, as text in percent."""
     mean = f"{100 * statistics.mean(values):.2f} %"
     if len(values) == 1:
         return mean
@@ -184,11 +184,11 @@ COLUMNS = (
 def table(entries: Iterable[Entry], keras: Mapping[str, verdict.Spread] | None = None) -> str:
     """All recipes as Markdown, also those that have not been run.
 
-    Transfers are left out: their first weights come from more images than those of the table.
+    Transfers are left out: their initial weights were trained on additional images.
 
     Args:
         entries: the recipes and their results.
-        keras: the spread of the same training in Keras, of the recipes of which it is known.
+        keras: the spread of the same training in Keras, for recipes where it was measured.
     """
     lines = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join(['---'] * len(COLUMNS))} |"]
     machines: list[str] = []
@@ -232,9 +232,9 @@ def table(entries: Iterable[Entry], keras: Mapping[str, verdict.Spread] | None =
 def verdict_of(recipe: Recipe, result: Result | None, keras: verdict.Spread | None = None) -> str:
     """The verdict on the published accuracy; empty if the result does not decide it.
 
-    Only runs with the recipe's own fields decide it, or with float32, the precision of the
-    publications. An ensemble has none, because its accuracy is not that of its members' epochs,
-    and neither has a recipe that keeps the best epoch, which is not one of the last.
+    Only runs with the recipe's own fields, or with the publications' precision, float32, decide it.
+    Ensembles have no verdict, because their accuracy is not that of their members' epochs. Recipes
+    that keep the best epoch have none, because it is not one of the last.
     """
     published = None if recipe.reference is None else recipe.reference.accuracy
     if published is None or result is None or result.spread is None or recipe.snapshots:

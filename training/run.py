@@ -1,4 +1,4 @@
-"""The folder a training run leaves: what it did, how it went, how to go on."""
+"""The folder of a training run: recipe, environment, metrics, checkpoint and weights."""
 
 import csv
 import io
@@ -73,7 +73,7 @@ class Run:
         return str(json.loads(self.recipe.read_text())["recipe"])
 
     def check(self, recipe: Recipe, *, resume: bool) -> None:
-        """Make sure, before any work, that a run can begin here or go on.
+        """Check, before any work, that a run can begin or resume here.
 
         Raises:
             FileExistsError: to begin, where a run has begun.
@@ -96,11 +96,11 @@ class Run:
             )
 
     def begin(self, recipe: Recipe, processes: int, checkpoint: dict[str, Any]) -> None:
-        """Make the folder for a fresh run, which can be resumed from then on.
+        """Create the folder of a new run, which can be resumed from then on.
 
         Args:
-            recipe: of the run; its file, written last, is what makes the folder a run.
-            processes: that train.
+            recipe: of the run; its file marks the folder as a run, and is written last.
+            processes: number of training processes.
             checkpoint: before the first epoch.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class Run:
         storage.write(self.recipe, recipe.to_json().encode())
 
     def begin_from(self, finished: "Run", recipe: Recipe) -> None:
-        """Make the folder for a run that goes on where a finished one of another recipe ended."""
+        """Create the folder of a run that continues a finished run of another recipe."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_environment(finished.environment())
         storage.write(self.metrics, finished.metrics.read_bytes())
@@ -118,7 +118,7 @@ class Run:
         storage.write(self.recipe, recipe.to_json().encode())
 
     def resumed_at(self, epoch: int, processes: int) -> None:
-        """Drop what was logged after an epoch, and note where the run goes on."""
+        """Drop rows logged after an epoch, and record the environment if it has changed."""
         self._write([row for row in self.rows() if int(row["epoch"]) <= epoch])
         environment, here = self.environment(), describe_environment(processes)
         places = environment.pop("then", [])
@@ -126,7 +126,7 @@ class Run:
             self._write_environment({**environment, "then": [*places, here]})
 
     def environment(self) -> dict[str, Any]:
-        """Where the run began, and under ``"then"`` where it went on, if that was elsewhere."""
+        """The environment of the start, and under ``"then"`` others in which the run resumed."""
         content: dict[str, Any] = json.loads(self.environment_file.read_text())
         return content
 
@@ -143,7 +143,7 @@ class Run:
         storage.save(content, self.checkpoint)
 
     def load_checkpoint(self, data: str) -> dict[str, Any]:
-        """The checkpoint to go on from.
+        """The checkpoint to resume from.
 
         Args:
             data: fingerprint of the data set; has to be what was saved under ``"data"``.
@@ -172,7 +172,7 @@ class Run:
         storage.write(self.metrics, text.getvalue().encode())
 
     def rows(self) -> list[dict[str, str]]:
-        """What was logged, an epoch a row."""
+        """The logged metrics, one row per epoch."""
         if not self.metrics.exists():
             return []
         return list(csv.DictReader(self.metrics.read_text().splitlines()))
@@ -183,7 +183,7 @@ def describe_environment(processes: int = 1) -> dict[str, Any]:
     return {
         "falconet": __version__,
         "python": platform.python_version(),
-        "torch": str(torch.__version__),  # not its own class, which no safe load accepts
+        "torch": str(torch.__version__),  # a plain str, because safe loading rejects its class
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "processor": processor(),
         "cpu_threads": torch.get_num_threads(),
@@ -192,18 +192,18 @@ def describe_environment(processes: int = 1) -> dict[str, Any]:
 
 
 def machine(environment: Mapping[str, Any]) -> str:
-    """What :func:`describe_environment` says it ran on, in short."""
+    """Short description of the hardware in :func:`describe_environment`."""
     threads = environment["cpu_threads"]
     found = f"{environment['processor']}, {threads} thread{'s' if threads > 1 else ''}"
     if environment["device"] != "cpu":
         found = str(environment["device"])
     every = [found, *map(machine, environment.get("then", []))]
-    # Resumed on the same machine: once.
+    # A machine on which the run resumes is named once.
     return "; then on ".join(name for name, _ in groupby(every))
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name; if the system does not tell it, its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""How the learning rate goes through a run: multiples of the optimizer's, step by step."""
+"""Learning rate schedules: a multiple of the optimizer's rate for each step."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Triangle:
-    """Up from a fifth, then down, both in a straight line.
+    """Linear warm-up from a fifth of the rate, then linear decay.
 
     Attributes:
         warm_up: share of the run in which the rate rises.
@@ -25,7 +25,7 @@ class Triangle:
 
 @dataclass(frozen=True)
 class Steps:
-    """Constant but for some epochs that change it; with decay, as in the old Keras optimizers.
+    """Piecewise constant, multiplied by a decay as in the old Keras optimizers.
 
     Attributes:
         drops: numbers of epochs after which the rate changes.
@@ -51,7 +51,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class CosineRestarts:
-    """Down half a cosine, again and again (SGDR, arXiv:1608.03983).
+    """Cosine annealing with warm restarts (SGDR, arXiv:1608.03983).
 
     Attributes:
         first_cycle: length of the first cycle, in epochs.
@@ -69,7 +69,7 @@ class CosineRestarts:
             )
 
     def cycle_ends(self, epochs: int) -> list[int]:
-        """The numbers of epochs after which a cycle is over, up to ``epochs``."""
+        """The numbers of epochs after which a cycle ends, up to ``epochs``."""
         ends, length = [self.first_cycle], self.first_cycle
         while ends[-1] < epochs:
             length *= self.growth

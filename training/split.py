@@ -1,4 +1,4 @@
-"""Which images are trained on, and which are held out to choose by."""
+"""The split into images to train on and images held out for validation."""
 
 from typing import Literal
 
@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
 
-# How images are held out: the same share of each class, or any. With "test", none are, and the
-# test set takes their place, as in several published experiments: what is chosen by it looks
-# better than it is.
+# How images are held out: the same fraction of each class, or at random. With "test", none are, and
+# validation uses the test set, as in several published experiments; choices based on it make
+# results look better than they are.
 HoldOut = Literal["stratified", "random", "test"]
 
 
@@ -32,7 +32,7 @@ def hold_out(labels: Indices, count: int, how: HoldOut, seed: int) -> tuple[Indi
 
 
 def subset(labels: Indices, per_class: int, seed: int) -> Indices:
-    """Indices of so many images of each class, drawn by chance.
+    """Random indices of ``per_class`` images of each class.
 
     Raises:
         ValueError: a class has fewer.

@@ -80,7 +80,7 @@ def fit(logits: Tensor, labels: Tensor) -> float:
     right = logits.gather(1, labels[:, None]).mean()
 
     def slope(temperature: float) -> float:
-        """Of the cross-entropy, by 1 / T."""
+        """Derivative of the cross-entropy by 1 / T."""
         likely = probabilities("logits", logits, temperature)
         return float((likely * logits).sum(1).mean() - right)
 

@@ -1,4 +1,4 @@
-"""The metrics of a run for TensorBoard, for those who have it."""
+"""The metrics of a run for TensorBoard, if it is installed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def tensorboard_writer(folder: Path) -> Callable[[dict[str, Any]], None]:
-    """What writes each row of ``metrics.csv`` into the folder's ``tensorboard/`` as well.
+    """A function that also writes each row of ``metrics.csv`` into the folder's ``tensorboard/``.
 
     Raises:
         ModuleNotFoundError: TensorBoard is not installed.

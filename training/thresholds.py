@@ -13,9 +13,9 @@ class Reached(NamedTuple):
     """Precision and recall of a threshold for a class, on some images.
 
     Attributes:
-        images: with at least that probability.
-        precision: the share of them that are of the class; 0 where there are none.
-        recall: their share of all images of the class; likewise.
+        images: number of images with at least that probability.
+        precision: fraction of these that are of the class; 0 where there are none.
+        recall: fraction of the class's images that reach the threshold; likewise.
     """
 
     images: int
@@ -24,7 +24,7 @@ class Reached(NamedTuple):
 
     @classmethod
     def by(cls, threshold: float, likely: Probabilities, is_class: Flags) -> "Reached":
-        """Count them for a threshold.
+        """Compute them for a threshold.
 
         Args:
             threshold: on the probability.

@@ -32,8 +32,8 @@ from .run import Run
 from .selection import select
 
 WHITENING_IMAGES = 5000
-WHITENING_PIXELS = WHITENING_IMAGES * 32 * 32  # fewer images where they are larger
-CHECKPOINT_SECONDS = 10.0  # between two of them, at least; the last epoch always leaves one
+WHITENING_PIXELS = WHITENING_IMAGES * 32 * 32  # fewer, if images are larger
+CHECKPOINT_SECONDS = 10.0  # minimum between checkpoints; the last epoch always saves one
 
 Row = dict[str, Any]  # of metrics.csv
 
@@ -50,29 +50,28 @@ def train(
     cache: int = CACHE,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> Weights | None:
-    """Train a network and leave it in ``folder/weights.pt``.
+    """Train a network and save it as ``folder/weights.pt``.
 
-    Runs on a GPU where there is one, or on all that torchrun gives it. Only the training set is
-    read, unless the recipe holds out the ``"test"`` set. All chance is drawn anew each epoch from
-    the recipe's seed and the epoch's number, so that a run that is killed goes on to the same
-    weights.
+    Runs on a GPU if there is one, or on all that torchrun assigns. Only the training set is read,
+    unless the recipe holds out the ``"test"`` set. Random numbers are drawn per epoch from the seed
+    and the epoch number, so an interrupted run resumes to the same weights.
 
     Args:
-        recipe: what to do.
+        recipe: settings of the run.
         source: of the images, as in :func:`falconet.training.data.load`.
         folder: of the run; see :class:`falconet.training.run.Run`.
-        resume: go on from the folder's checkpoint.
+        resume: continue from the folder's checkpoint.
         init_from: weights to start from; layers of another shape, such as the last one for other
             classes, start at random. Or the name of the recipe's backbone, for its published
             weights.
         backbone_weights: a file with these, written by ``torch.save`` or safetensors.
         teacher: weights of the recipe's ``teacher``.
-        cache: bytes of resized images in memory, at most, for the training set and the images held
-            out each, in each process; above it, they are mapped from a file in the folder.
-        on_epoch: is given each row of ``metrics.csv``; what it raises ends the run.
+        cache: maximum bytes of resized images in memory, in each process, for the training set and
+            the held-out images each; larger sets are mapped from a file in the folder.
+        on_epoch: called with each row of ``metrics.csv``; an exception that it raises ends the run.
 
     Returns:
-        The weights; ``None`` in all processes of several but the one that writes the files.
+        The weights; ``None`` in all processes but the one that writes the files.
 
     Raises:
         FileExistsError, FileNotFoundError, ValueError: folder and ``resume`` do not fit, or the
@@ -122,7 +121,7 @@ def _train(
 
     # ---- Images: which of them are trained on --------------------------------------------------
     if not processes.main:
-        processes.wait()  # the first one may have to download
+        processes.wait()  # the main process may have to download
     chosen = select(recipe, source)
     dataset, labels = chosen.dataset, chosen.labels
     if processes.main:
@@ -134,7 +133,7 @@ def _train(
     if checkpoint is not None and checkpoint["teacher"] != teacher_digest:
         raise ValueError(f"{run.folder}: {teacher} is not the teacher that this run began with")
     if checkpoint is not None and checkpoint["finished"] and run.weights.exists():
-        # Somebody may have given them a temperature since then, which a checkpoint does not have.
+        # The weights may have a temperature that was fitted later; the checkpoint lacks it.
         return Weights.load(run.weights) if processes.main else None
     for path in (init_from, teacher):
         if isinstance(path, Path) and checkpoint is None:
@@ -145,18 +144,18 @@ def _train(
     network, arguments = recipe.build(len(dataset.classes))
     if isinstance(init_from, str) and checkpoint is None:
         load_backbone(network, recipe, init_from, backbone_weights)
-    if checkpoint is not None and "precision" in checkpoint:  # which 1.0 did not write
+    if checkpoint is not None and "precision" in checkpoint:  # version 1.0 lacks it
         precision = checkpoint["precision"]
     else:
         precision = processes.from_main(arithmetic.precision_of(recipe, network, device))
     dtype = arithmetic.dtype_of(precision, device)
-    # Where tensor cores are not used, cuDNN's kernels for channels first are the faster ones.
+    # Without tensor cores, cuDNN's kernels for channels first are faster.
     exact_on_gpu = device.type == "cuda" and dtype == torch.float32
     layout = torch.contiguous_format if exact_on_gpu else torch.channels_last
     if processes.main and recipe.precision == "auto":
         console.print(f"training in {str(dtype).removeprefix('torch.')}")
 
-    # ---- Data: brought to one size by the code that will serve, and kept on the device ---------
+    # ---- Data: resized by the serving code, and kept on the device -----------------------------
     images = Images.of(recipe, chosen, device, cache, run.folder)
     spec, train_x, held_x = images.spec, images.train_x, images.held_x
     normalize = Normalize(spec).to(device)
@@ -202,7 +201,7 @@ def _train(
         load_moments(optimizer, checkpoint["optimizer"]["state"])
         best_epoch, best_accuracy = checkpoint["best_epoch"], checkpoint["best_accuracy"]
         best_state, snapshots = checkpoint["best_state"], checkpoint["snapshots"]
-        if checkpoint.get("scaler"):  # empty, or not there, where nothing was scaled
+        if checkpoint.get("scaler"):  # empty or missing without gradient scaling
             scaler.load_state_dict(checkpoint["scaler"])
         first_epoch, finished = checkpoint["epoch"], checkpoint["finished"]
         init_from_name = checkpoint["init_from"]
@@ -228,12 +227,12 @@ def _train(
             "teacher": teacher_digest,
         }
 
-    total = torch.zeros(2, device=device)  # loss, right answers
+    total = torch.zeros(2, device=device)  # loss, correct predictions
 
     def step(
         index: Tensor, chance: Tensor, mirror: Tensor, place: Tensor, read: Tensor | None = None
     ) -> None:
-        """One step of the optimizer; all of it on the device, but for what is read from disk."""
+        """One optimizer step, entirely on the device except for images read from disk."""
         x, y = train_x[index] if read is None else read, images.train_y[index]
         x = normalize(
             recipe.augmentation.crop_and_jitter(x, chance, images.ratios[index], recipe.size)
@@ -276,7 +275,7 @@ def _train(
     ) as progress:
         for epoch in range(first_epoch, first_epoch if finished else recipe.epochs):
             began = time.perf_counter()
-            torch.manual_seed(recipe.seed + 1000 * epoch + processes.rank)  # dropout's
+            torch.manual_seed(recipe.seed + 1000 * epoch + processes.rank)  # for dropout
             parallel.train()
             total.zero_()
             drawn = [table.to(device) for table in draw(recipe, len(train_x), batches, epoch)]
@@ -373,7 +372,7 @@ def _copy(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _line(row: Row, epochs: int) -> str:
-    """An epoch as a line for whoever watches."""
+    """An epoch's metrics as a line for the terminal."""
     line = f"epoch {row['epoch']}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.2%}"
     if row["validation_accuracy"] is not None:
         line += f"  validation {row['validation_accuracy']:.2%}"

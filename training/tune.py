@@ -16,7 +16,7 @@ from .progress import console
 from .recipe import Recipe
 from .train import Row, train
 
-# A trial is stopped when it lies below the median of those before it, once so many are over.
+# A trial below the median of earlier trials is pruned, once this many are finished.
 TRIALS_BEFORE_PRUNING = 4
 
 
@@ -96,8 +96,8 @@ def tune(
 ) -> Mapping[str, Any]:
     """Train with values from the space, and return those with the best validation accuracy.
 
-    Each trial is a run in the folder; the study is in ``study.db`` there, and goes on from it. The
-    test set is not touched. The initial weights, the teacher and the cache are as in
+    Each trial is a run in the folder. The study is stored in ``study.db`` there, and resumes from
+    it. The test set is not used. The initial weights, the teacher and the cache are as in
     :func:`falconet.training.train.train`.
 
     Raises:
@@ -112,7 +112,7 @@ def tune(
         )
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # No pool: its connections would be left open, and there is nothing to gain beside a training.
+    # No pool: it would leave connections open, and its gain is negligible next to training.
     database = f"sqlite:///{folder / 'study.db'}"
     study = optuna.create_study(
         storage=optuna.storages.RDBStorage(database, engine_kwargs={"poolclass": NullPool}),
@@ -121,7 +121,7 @@ def tune(
         direction="maximize",
         pruner=optuna.pruners.MedianPruner(n_startup_trials=TRIALS_BEFORE_PRUNING),
     )
-    # A search that goes on must not draw again what it began with.
+    # A resumed search must not repeat its first samples.
     study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
     searched = {"recipe": recipe.to_json(), "space": [str(item) for item in space]}
     if init_from is not None:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 Verdict = Literal["reproduced", "higher", "lower", "lower, as in Keras", "higher, as in Keras"]
 
-# A run of fewer epochs has too few at its end to estimate a deviation from. It needs more seeds.
+# The end of a shorter run has too few epochs to estimate a deviation, so more seeds are needed.
 SHORT_EPOCHS = 50
 SHORT_RUNS = 3
 
@@ -52,13 +52,13 @@ def late_epochs(epochs: int) -> int:
 
 
 def late(accuracies: Sequence[float]) -> Late | None:
-    """Of a run's epochs in order; ``None`` where there are fewer than three."""
+    """The end of a run, given its epochs in order; ``None`` if there are fewer than three."""
     last = accuracies[-late_epochs(len(accuracies)) :]
     return Late(mean(last), stdev(last), len(last)) if len(last) >= 3 else None
 
 
 def spread(runs: Iterable[Late]) -> Spread | None:
-    """Of the last epochs of all runs together; ``None`` without any."""
+    """Spread of the last epochs of all runs together; ``None`` without runs."""
     runs = list(runs)
     if not runs:
         return None

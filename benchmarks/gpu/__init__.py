@@ -1,5 +1,5 @@
-"""What a machine with a GPU computes, and how fast, within a time limit."""
+"""Checks and measurements of a machine with a GPU, within a time limit."""
 
 import time
 
-BEGAN = time.monotonic()  # here, as importing torch takes seconds of the limit
+BEGAN = time.monotonic()  # before importing torch, which takes seconds of the limit

@@ -38,11 +38,11 @@ from .publications import Publications
 from .serving import ServerComparison
 from .steps import FAILED, Limit, Outcome, Step, run, status
 
-# The parts in order, and at which fraction of the time each ends. What one leaves is for the next;
-# the last one fills it, as its steps can be stopped and continued.
+# The parts in order, and the fraction of the time at which each ends. Unused time goes to the next
+# part. The last part uses all of it, because its steps can be stopped and continued.
 ENDS = {checks.PART: 1.0, fast.PART: 0.45, serving.PART: 0.6, publications.PART: 1.0}
 NEED_DATA = (fast.PART, publications.PART)
-# Small networks leave room for others on a GPU.
+# A GPU has capacity for several runs of small networks at a time.
 AT_ONCE = {"cuda": {publications.PART: 4}, "cpu": {}}
 DOWNLOAD = "cifar10"  # of torchvision
 INTERRUPTED = 130  # exit status, as of a shell
@@ -77,7 +77,7 @@ def find_data(source: str) -> str:
 
 
 def lock(output: Path) -> int:
-    """A descriptor that keeps other calls out of the folder while it is open.
+    """A file descriptor that locks the folder against other calls while it is open.
 
     Raises:
         SystemExit: another call is running.
@@ -94,7 +94,7 @@ def lock(output: Path) -> int:
 
 
 def slug(device_name: str) -> str:
-    """A device's name as a folder's."""
+    """A device's name as a folder name."""
     return re.sub(r"\W+", "-", device_name).strip("-").lower()
 
 
@@ -175,7 +175,7 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, _interrupt)
     made: dict[str, Callable[[], Iterable[Step]]] = {
         checks.PART: lambda: checks.steps(device, output / "checks"),

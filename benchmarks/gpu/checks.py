@@ -1,4 +1,4 @@
-"""Whether a device computes what a CPU does: in training, and in serving."""
+"""Checks that a device computes the same as a CPU, in training and in serving."""
 
 import os
 import shutil
@@ -41,17 +41,17 @@ GPU_ONLY = {
     "pins_memory": "only batches for a GPU are in pinned memory",
     "trains_as_cpu": "compares training on a GPU with training on the CPU",
 }
-# TF32 keeps ten bits of a factor, and bfloat16 seven: their errors are above 1e-4.
+# TF32 has ten mantissa bits, and bfloat16 seven: their errors are above 1e-4.
 FLOAT32_ERROR = 1e-5
-LOGITS_ERROR = 1e-3  # what folding may change, too
-# Without dropout, whose chance is the device's own, and without batch norm, which multiplies what
-# rounding makes of its inputs.
+LOGITS_ERROR = 1e-3  # includes changes by folding
+# Without dropout, whose random numbers differ between devices, and without batch norm, which
+# amplifies rounding errors of its inputs.
 SAME = (
     *("hold_out=stratified", "validation=64", "epochs=3", "batch_size=32", "learning_rate=0.01"),
     *("rotate=10", "shift=0.1", "flip=random", "translate=2", "cutout=6", "precision=float32"),
 )
 # Rounding in float32 changes the losses by up to 2e-4, and the weights after an epoch by up to 1e-4
-# of their norm, which the epoch itself changes by 1e-2. A learning rate that is 5 % larger changes
+# of their norm; the epoch itself changes them by 1e-2. A learning rate that is 5 % larger changes
 # the losses by 6e-3; training without augmentation changes the weights by 3e-3.
 LOSS_ERROR, WEIGHT_ERROR = 1e-3, 1e-3
 FIRST = "first.pt"  # the checkpoint after the first epoch
@@ -91,7 +91,7 @@ def _check(name: str, device: str, folder: Path, seconds_left: float) -> Finding
 
 @dataclass(frozen=True)
 class Checks:
-    """The checks of a device, each in a process of its own, as torch's flags last as long as that.
+    """The checks of a device, each in its own process, because torch's flags are process-wide.
 
     Attributes:
         device: ``"cuda"`` or ``"cpu"``.
@@ -116,11 +116,11 @@ class Checks:
 
     @cached_property
     def expected(self) -> Tensor:
-        """Logits of the images by the CPU in float32."""
+        """Logits of the images, computed by the CPU in float32."""
         return logits(Classifier(self.model, precision="float32"))
 
     def computes_in_float32(self) -> Findings:
-        """What a file in float32 computes, compared with float64: that no layer is in TF32."""
+        """Compare a model file in float32 with float64, so that no layer computes in TF32."""
         torch.manual_seed(0)
         layers = (nn.Conv2d(64, 64, 3, padding=1), nn.Flatten(), nn.Linear(64 * 64, 32))
         network = nn.Sequential(*layers).eval()
@@ -133,7 +133,7 @@ class Checks:
         served = Network(file, "float32", self.device)(x).double()
         error = ((served - exact).abs().max() / exact.abs().max()).item()
         figures = {"relative_error": error, "largest_allowed": FLOAT32_ERROR}
-        if not error <= FLOAT32_ERROR:  # nor NaN
+        if not error <= FLOAT32_ERROR:  # also fails on NaN
             raise CheckError(
                 f"expected an error of at most {FLOAT32_ERROR}, got {error:.2g}", figures
             )
@@ -161,7 +161,7 @@ class Checks:
         return Findings(f"same classes: {', '.join(same)}", figures)
 
     def pins_memory(self) -> Findings:
-        """Batches are in memory that a GPU reads by itself."""
+        """Batches are in pinned memory, which a GPU reads directly."""
         classifier = Classifier(self.model, device=self.device)
         pinned = [torch.from_numpy(classifier.batch(size)).is_pinned() for size in (1, 16)]
         if not all(pinned):
@@ -180,7 +180,7 @@ class Checks:
         return compare_runs(self._alike, Checks("cpu", self.folder)._alike)
 
     def train_alike(self) -> Findings:
-        """One of the two runs; no check by itself."""
+        """One of the two runs of :meth:`trains_as_cpu`; not a check."""
         run = self._alike
         shutil.rmtree(run.folder, ignore_errors=True)
 
@@ -221,7 +221,7 @@ class Checks:
 
 
 def compare_runs(gpu: Run, cpu: Run) -> Findings:
-    """The losses of all epochs, and the weights after the first: rounding grows in later ones."""
+    """Compare all epochs' losses, and the weights after the first: rounding errors grow later."""
     devices = [run.environment()["device"] for run in (gpu, cpu)]
     losses = [[float(row["loss"]) for row in run.rows()] for run in (gpu, cpu)]
     loss = max(abs(a - b) for a, b in zip(*losses, strict=True))

@@ -1,6 +1,4 @@
-"""Child processes that do the work of steps: each with a log, a time limit, and torch's flags of
-its own.
-"""
+"""Child processes that do the work of steps, each with its own log, time limit and torch flags."""
 
 import ctypes
 import json
@@ -22,7 +20,7 @@ POLL_SECONDS = 0.1
 PR_SET_PDEATHSIG = 1  # of Linux
 PARENT = "FALCONET_GPU_PARENT"  # pid of the process that starts children
 
-# Set to interrupt all children, by whoever is told to stop.
+# Set by the signal handler, to interrupt all children.
 interrupted = Event()
 
 
@@ -75,11 +73,11 @@ def python(
 
 
 def begin() -> None:
-    """Have this process, a child, interrupted when its parent is killed."""
+    """Have this child process interrupted when its parent is killed."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
     if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
-        raise KeyboardInterrupt  # it was killed before it could be asked for
+        raise KeyboardInterrupt  # the parent was killed before the call of prctl
 
 
 def measure(

@@ -13,8 +13,8 @@ from falconet.training.run import Run
 START_SECONDS = 15.0
 TRAINING_IMAGES, CLASSES = 50_000, 10
 OPERATIONS = 6  # of training, for each multiply-add: two forward, four backward
-# Where nothing was measured: seconds of a step besides its operations, and operations per second,
-# of an H200 with some runs at the same time, and of two cores.
+# Without measurements: overhead of a step in seconds, and operations per second, of an H200 with
+# some runs at the same time, and of two cores.
 STEP_SECONDS = {"cuda": 5e-3, "cpu": 2e-3}
 OPERATIONS_PER_SECOND = {
     "cuda": {"float32": 15e12, "bfloat16": 100e12},
@@ -29,21 +29,21 @@ def seconds(recipe: Recipe, device: str, run: Run, epochs: int) -> float:
         recipe: as it is run.
         device: ``"cuda"`` or ``"cpu"``.
         run: of the recipe, which may have epochs already.
-        epochs: that are to be trained.
+        epochs: number of epochs to train.
     """
     return START_SECONDS + epochs * epoch(recipe, device, run)
 
 
 def minimum(recipe: Recipe, device: str, run: Run) -> float:
-    """Seconds in which a process gets at least one epoch further, with some reserve."""
+    """Seconds in which a process finishes at least one epoch, with some reserve."""
     return START_SECONDS + max(5.0, 1.5 * epoch(recipe, device, run))
 
 
 def epoch(recipe: Recipe, device: str, run: Run) -> float:
     """Expected seconds of an epoch.
 
-    As in the run itself, if it has epochs; else as in training/measured/ on the same kind of
-    device; else from the numbers of steps and of multiply-adds.
+    Measured in the run itself, if it has epochs; else taken from training/measured/ for the same
+    kind of device; else computed from the numbers of steps and multiply-adds.
     """
     if rows := run.rows():
         return median(float(row["seconds"]) for row in rows)
@@ -60,7 +60,7 @@ def epoch(recipe: Recipe, device: str, run: Run) -> float:
 
 @cache
 def multiply_adds(name: str) -> int:
-    """Of a recipe's network, for one image."""
+    """Multiply-adds of a recipe's network for one image."""
     return recipes.load(name).cost().multiply_adds
 
 

@@ -57,9 +57,9 @@ class AirbenchComparison:
     folder: Path
 
     def steps(self) -> Iterator[Step]:
-        """Seed by seed, each expected to take as long as runs of earlier seeds did.
+        """Seed by seed, with durations estimated from runs of earlier seeds.
 
-        torch.compile follows the first run, to be measured before the time is over.
+        torch.compile is measured after the first run, before the time is over.
         """
         for seed in range(SEEDS):
             for name in AIRBENCH:
@@ -71,13 +71,13 @@ class AirbenchComparison:
     def _step(self, name: str, seed: int) -> Step:
         missing = recipes.load(name).epochs - len(self._run(name, seed).rows())
         expected = self._seconds(name, missing)
-        # Starts only if it is expected to end: a time in one piece is the better one.
+        # Starts only if it is expected to end: uninterrupted runs give more accurate times.
         return Step(
             f"{name}-{seed}", PART, expected, partial(self.run, name, seed), minimum=expected
         )
 
     def _seconds(self, name: str, epochs: int) -> float:
-        """As long as those of a run that there is of any seed."""
+        """Estimated from an existing run of any seed."""
         runs = [self._run(name, seed) for seed in range(SEEDS)]
         known = next((run for run in runs if run.rows()), runs[0])
         return estimate.seconds(recipes.load(name), self.device, known, epochs)
@@ -106,7 +106,7 @@ class AirbenchComparison:
         return Findings(f"{100 * measured.accuracy:.2f} % in {measured.seconds:.1f} s", figures)
 
     def compile(self, seconds_left: float) -> Findings:
-        """Epochs with torch.compile and without it, and from how many epochs it saves time."""
+        """Epoch times with and without torch.compile, and from how many epochs it saves time."""
         require_compiler()
         until = time.monotonic() + seconds_left
         figures: Figures = {"recipe": COMPILED, "epochs": COMPILED_EPOCHS}
@@ -132,7 +132,7 @@ class AirbenchComparison:
 
 
 def require_compiler() -> None:
-    """Make sure that torch.compile can build what it writes.
+    """Make sure that torch.compile can build its generated code.
 
     Raises:
         SkippedError: something is not installed.
@@ -148,7 +148,7 @@ def require_compiler() -> None:
 
 
 def saves_from(plain: Figures, compiled: Figures) -> int | None:
-    """The epochs from which compiling takes less time in all; ``None`` if it never does."""
+    """The number of epochs from which compiling saves time in total; ``None`` if it never does."""
     saved = plain["epoch"] - compiled["epoch"]
     if saved <= 0:
         return None

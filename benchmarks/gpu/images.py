@@ -16,7 +16,7 @@ def labelled() -> tuple[tuple[bytes, str], ...]:
 
 
 def write(folder: Path) -> Path:
-    """The folder, with a training and a test set of them, as training reads it."""
+    """Write them as a training and a test set, as training reads these; return the folder."""
     for i, (data, name) in enumerate(labelled()):
         split = "test" if i >= SMALL - TEST else "train"
         path = folder / split / name / f"{i}.jpg"

@@ -9,13 +9,13 @@ from falconet.native.decode import decode
 from . import images
 from .steps import Figures
 
-CLOSE = 0.1  # logits that differ less may change places when they are rounded
+CLOSE = 0.1  # the order of closer logits may change by rounding
 LEAST_AGREEMENT = 0.99
 BATCH = 64
 
 
 def logits(classifier: Classifier) -> Tensor:
-    """``(N, classes)``, for all images, in batches as served."""
+    """``(N, classes)``, for all images, in batches as in serving."""
     pixels = [decode(data, 10**6) for data, _ in images.labelled()]
     found = []
     for start in range(0, len(pixels), BATCH):

@@ -17,7 +17,7 @@ from .steps import Figures, Findings, Step, StoppedError
 from .train_recipe import kept
 
 PART = "publications"
-# The publications computed in float32. No larger network would be trained in time.
+# The publications computed in float32, in which larger networks would not be trained in time.
 FLOAT32_AT_MOST = 500e6  # multiply-adds
 
 
@@ -36,10 +36,10 @@ class Publications:
     folder: Path
 
     def steps(self) -> list[Step]:
-        """One for each recipe, or for those that go on with each other.
+        """One for each chain of recipes that continue each other.
 
-        First those without a result of the full length in training/measured/, and then the one
-        with the shortest time that remains.
+        Chains that lack a full-length result in training/measured/ come first, and among equals
+        the one with the shortest remaining time.
         """
         found = []
         for chain in chains([each for each in recipes.load_all() if each.reference is not None]):
@@ -57,7 +57,7 @@ class Publications:
         return [step for *_, step in sorted(found, key=lambda each: each[:2])]
 
     def run(self, chain: Sequence[Recipe], seconds_left: float) -> Findings:
-        """Run the recipes, of which each goes on with the one before it."""
+        """Run recipes, each of which continues the one before it."""
         until = time.monotonic() + seconds_left
         figures: Figures = {}
         summary: list[str] = []
@@ -93,7 +93,7 @@ class Publications:
         python("benchmarks.gpu.train_recipe", arguments, log, seconds_left)
 
     def _seconds(self, recipe: Recipe) -> float:
-        """Of the epochs that neither its run has nor the one that it goes on with."""
+        """Expected seconds of epochs that neither its run has nor the run that it continues."""
         run = self._run(recipe)
         missing = recipe.epochs - len(run.rows())
         if recipe.after and not run.rows():
@@ -112,7 +112,7 @@ class Publications:
 
 
 def chains(every: Sequence[Recipe]) -> list[list[Recipe]]:
-    """Recipes that go on with each other, in order; those that do not, alone."""
+    """Recipes grouped into chains in which each continues the one before; others alone."""
     found = {recipe.name: [recipe] for recipe in every if not recipe.after}
     rest = [recipe for recipe in every if recipe.after]
     while rest:

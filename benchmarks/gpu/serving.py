@@ -1,4 +1,4 @@
-"""Serving on the device, compared with TorchServe's own handler on the same one."""
+"""Serving on the device, compared with TorchServe's own handler on the same device."""
 
 import os
 import subprocess
@@ -33,8 +33,8 @@ TASKS: dict[str, Callable[[], AbstractContextManager[task.Task]]] = {
 }
 SECONDS = 75.0  # of a task: two servers start, and are warmed up for ten seconds each
 CONNECTIONS, ROUNDS, ROUND_SECONDS = (1, 32), 2, 2.0
-# Of the labels. They are those of float16 or the CPU's own precision, and batches of other sizes
-# round differently: of 64 images with 1,000 classes, some are close to a second class.
+# Fraction of right labels. Labels are those of float16 or the CPU's own precision, and batches of
+# other sizes round differently: of 64 images with 1,000 classes, some are close to a second class.
 LEAST_RIGHT = 0.9
 
 
@@ -45,7 +45,7 @@ class ServerComparison:
     Attributes:
         device: ``"cuda"`` or ``"cpu"``.
         folder: for logs.
-        missing: why a task was skipped, which is so for the next as well.
+        missing: why a task was skipped, which applies to the next one as well.
     """
 
     device: str
@@ -97,7 +97,7 @@ def compare_servers(name: str, device: str) -> Findings:
 
 
 def right_share(row: "Row") -> float:
-    """Of the responses, those with the right label, at the median round."""
+    """Fraction of responses with the right label, in the median round."""
     return median(float(each["good"] / max(1, each["requests"])) for each in row["rounds"])
 
 
@@ -123,7 +123,7 @@ def require() -> None:
     except ServerError as error:
         raise SkippedError(str(error)) from None
 
-    # Where there is no network, pip would try for minutes.
+    # Without a network, pip would retry for minutes.
     os.environ |= {"PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "5"}
     try:
         system.captum()

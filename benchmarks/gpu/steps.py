@@ -1,4 +1,4 @@
-"""Steps that run while there is time, and whose outcomes are written at once."""
+"""Steps that run while time is left, and whose outcomes are written immediately."""
 
 import json
 import time
@@ -59,9 +59,9 @@ class Step:
         run: does the work. Its argument is the seconds left to the part, after which it has to
             end. Raises :class:`CheckError`, :class:`SkippedError` or :class:`StoppedError`.
         always_run: whether to run it again where it passed in an earlier call.
-        minimum: seconds that must be left to start a step that the next call continues after a
-            stop. ``None`` for one that starts from the beginning, and so only if it is expected
-            to end in time.
+        minimum: seconds that must be left to start a step that the next call can continue.
+            ``None`` for a step that cannot be continued: it starts only if it is expected to end
+            in time.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Outcome:
     Attributes:
         name, part: of the step.
         state: ``"passed"``; ``"failed"``, by a check; ``"error"``; ``"stopped"``; ``"not
-            started"``, for want of time; ``"skipped"``, as something is missing; or ``"done
+            started"``, for lack of time; ``"skipped"``, as something is missing; or ``"done
             before"``, in an earlier call.
         expected: duration in seconds.
         seconds: measured duration in seconds.
@@ -110,7 +110,7 @@ def load(folder: Path, name: str) -> Outcome | None:
 
 @dataclass(frozen=True)
 class Limit:
-    """Until when steps may run.
+    """The time limit of the steps.
 
     Attributes:
         began: monotonic time in seconds.
@@ -139,18 +139,18 @@ def run(
     at_once: Mapping[str, int] | None = None,
     report: Callable[[list[Outcome]], None] = lambda outcomes: None,
 ) -> list[Outcome]:
-    """Run the steps in order, each if the time left to its part is enough.
+    """Run the steps in order, each only if its part has enough time left.
 
     Args:
-        steps: those of a part follow each other. Where they run one at a time, each is made when
-            it is its turn, and may be estimated from those before it.
-        limit: until when.
+        steps: grouped by part. Steps that run one at a time are taken from the iterable one by
+            one, so that their estimates can use earlier steps.
+        limit: the time limit.
         folder: for the outcomes.
-        at_once: how many steps of a part run at the same time; 1 if it is not named.
-        report: is given all outcomes after each step, the new one last.
+        at_once: number of concurrent steps of a part; 1 if it is not named.
+        report: called with all outcomes after each step, the new one last.
 
     Returns:
-        The outcomes in the order in which they came.
+        The outcomes in the order in which the steps ended.
     """
     outcomes: list[Outcome] = []
     lock = Lock()
@@ -167,7 +167,7 @@ def run(
             outcomes.append(outcome)
             try:
                 report(outcomes)
-            except Exception:  # the outcome is written; no report is worth the other steps
+            except Exception:  # the outcome is saved; a failed report must not stop other steps
                 traceback.print_exc()
 
     for part, group in groupby(steps, key=lambda step: step.part):

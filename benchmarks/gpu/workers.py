@@ -22,7 +22,7 @@ MEET_SECONDS = 60.0  # until all have loaded the model
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker did from when until when, by :func:`time.time`, and its last logits."""
+    """A worker's start and end by :func:`time.time`, its passes, and its last logits."""
 
     began: float
     ended: float
@@ -34,7 +34,7 @@ _start: Barrier
 
 
 def run(model: Path, device: str) -> list[Work]:
-    """What each worker did."""
+    """Run the workers, and return the work of each."""
     context = get_context("spawn")
     start = (context.Barrier(WORKERS),)
     with ProcessPoolExecutor(WORKERS, context, _meet_at, start) as processes:
@@ -61,7 +61,7 @@ def work(model: Path, device: str) -> Work:
 
 
 def together(expected: Tensor, done: Sequence[Work]) -> Findings:
-    """What workers did, compared with what was expected."""
+    """Check that workers ran at the same time and got the expected classes."""
     began, ended = max(each.began for each in done), min(each.ended for each in done)
     rates = [round(each.passes * len(expected) / (each.ended - each.began)) for each in done]
     figures: Figures = {

@@ -1,1 +1,1 @@
-"""Transfer to a small set of images, beside a script of the usual kind."""
+"""Transfer learning on a small data set, compared with a typical script."""

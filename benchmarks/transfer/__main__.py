@@ -74,7 +74,7 @@ def train_falconet(folder: Path, weights: Path, epochs: int, seed: int) -> tuple
 
 
 def train_script(folder: Path, weights: Path, epochs: int, seed: int) -> tuple[float, float]:
-    """The same of the script, which is given the settings of the recipe."""
+    """The same for the script, with the settings of the recipe."""
     command = [sys.executable, SCRIPT, folder / "set", folder / f"{seed}.pt", *settings(epochs)]
     command += ["--network", NETWORK, "--weights", weights, "--seed", seed]
     began = time.perf_counter()
@@ -91,7 +91,7 @@ SIDES: dict[str, Callable[[Path, Path, int, int], tuple[float, float]]] = {
 
 
 def settings(epochs: int) -> list[object]:
-    """Of the recipe `transfer`, as options of the script."""
+    """Settings of the recipe `transfer`, as options of the script."""
     recipe = recipes.load("transfer")
     moves, optimizer, schedule = recipe.augmentation, recipe.optimizer, recipe.schedule
     stated = preprocessing(f"timm:{NETWORK}", (SIZE, SIZE))

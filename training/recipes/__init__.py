@@ -9,7 +9,7 @@ from ..run import Run
 
 
 def load_all() -> list[Recipe]:
-    """Every recipe, by name; their networks are then registered, and weights of them can be loaded.
+    """All recipes, sorted by name. Loading registers their networks, as their weights need.
 
     Raises:
         ValueError: two have the same name.

@@ -21,10 +21,10 @@ SOURCE = "Abhijeet Kumar, appliedmachinelearning.blog, 2018"
 
 
 class Elu(nn.Module):
-    """``x`` above zero, ``exp(x) - 1`` below, to the rounding of ``x``'s type next to 1.
+    """``x`` above zero, ``exp(x) - 1`` below, with the rounding error of ``x``'s dtype near 1.
 
-    On a CPU nn.ELU takes five times as long, forward and backward, for the accuracy of its expm1
-    next to 0.
+    On a CPU nn.ELU takes five times as long, forward and backward, because its expm1 is accurate
+    near 0.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ ELU = Recipe(
     schedule=Steps(drops=(76, 101), multiples=(0.5, 0.3), decay=1e-6),
 )
 
-# A comment asks for it.
+# Requested in a comment.
 ELU_1000 = replace(
     ELU,
     name="elu_1000",
@@ -140,7 +140,7 @@ ELU_1000 = replace(
     validation=5000,
 )
 
-# The post gives the figure alone. Layers, dropout, the max-norm of 3, batch of 32, rate of 0.01,
+# The post gives only the figure. Layers, dropout, the max-norm of 3, batch of 32, rate of 0.01,
 # momentum of 0.9, decay of rate / epochs, 25 epochs and the tenth held out are those of
 # `cifar10.py` in the author's repository Object-recognition-CIFAR-10 on GitHub.
 SHALLOW = Recipe(

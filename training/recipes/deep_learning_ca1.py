@@ -1,8 +1,8 @@
 """The notebook Deep Learning CA1: CIFAR-10: from a fully connected network to an ensemble.
 
-Only its text is left, without the code. Each recipe lists as assumed what the text does not say.
-The notebook was made with Keras; the recipes have the defaults of Keras' layers. Batch norms of a
-network that is built without them are PyTorch's, as they were before the recipes named them.
+Only its text is available, not its code. Each recipe lists as assumed what the text does not say.
+The notebook used Keras; the recipes set the defaults of Keras' layers. Networks built without these
+arguments have PyTorch's batch norm defaults, as before the recipes set them.
 """
 
 from collections.abc import Callable

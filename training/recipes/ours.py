@@ -3,7 +3,7 @@
 Network, whitening, identity initialization, alternating flip and triangular schedule follow
 airbench94 and airbench96 (Keller Jordan, arXiv:2404.00498). Runs are longer, and accuracy is that
 of one view of each test image. The recipes train on all 50,000 images. Their values were chosen
-before, in shorter runs with 5,000 images held out.
+in earlier, shorter runs with 5,000 images held out.
 
 On one A100, with six views of each test image, airbench94 reaches 94.01 % (n = 1000) in 3.83 s,
 airbench95 95.01 % in 10.4 s, and airbench96 96.03 % (n = 400) in 34.7 s. fast94, fast95 and fast96
@@ -95,6 +95,6 @@ RECIPES = (
         optimizer=replace(SMALL.optimizer, learning_rate=0.02),
         epochs=4,
         int8=True,
-        precision="float32",  # in which serving adds up the products of rounded values
+        precision="float32",  # as serving accumulates products of rounded values
     ),
 )
