@@ -206,6 +206,7 @@ def test_a_process_that_takes_too_long_is_interrupted(
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.long
 def test_all_descendants_of_a_process_that_does_not_end_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +284,7 @@ def test_workers_have_to_work_at_the_same_time_and_rightly() -> None:
         together(right, [first, Work(1.0, 3.0, 4, right.flip(1))])
 
 
+@pytest.mark.long
 def test_runs_on_two_devices_are_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
 ) -> None:
@@ -302,6 +304,7 @@ def test_runs_on_two_devices_are_compared(
         checks.compare_runs(here, cpu)
 
 
+@pytest.mark.long
 def test_the_check_of_resumed_runs_can_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
 ) -> None:
