@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .importers import timm, torchvision
+from .importers.model import at_size
 from .importers.state import read_state
 from .registry import register
 
@@ -88,15 +89,7 @@ def own_preprocessing(backbone: str) -> dict[str, Any]:
 
 def preprocessing(backbone: str, size: tuple[int, int]) -> dict[str, Any]:
     """The same for an input of ``(height, width)``, with ``resize`` scaled in proportion."""
-    own = own_preprocessing(backbone)
-    resize = own["resize"]
-    if size == own["size"]:
-        return {**own}
-    if isinstance(resize, int):
-        resize = round(resize * min(size) / min(own["size"]))
-    elif resize is not None:
-        resize = tuple(round(r * s / o) for r, s, o in zip(resize, size, own["size"], strict=True))
-    return {**own, "size": size, "resize": resize}
+    return at_size(own_preprocessing(backbone), size)
 
 
 def published_state(backbone: str, weights: Path | None = None) -> Mapping[str, Tensor]:

@@ -149,6 +149,18 @@ def unique(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def at_size(fields: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """Fields of a spec for an input of ``(height, width)``, with ``resize`` in proportion."""
+    own, resize = fields["size"], fields["resize"]
+    if size == own:
+        return {**fields}
+    if isinstance(resize, int):
+        resize = round(resize * min(size) / min(own))
+    elif resize is not None:
+        resize = tuple(round(r * s / o) for r, s, o in zip(resize, size, own, strict=True))
+    return {**fields, "size": size, "resize": resize}
+
+
 def made(
     network: nn.Module,
     spec: Spec,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from falconet.native.from_torchvision import arguments
 
 from ..spec import Spec
-from .model import ImportOptions, Model, made, unique, with_weights
+from .model import ImportOptions, Model, at_size, made, unique, with_weights
 from .state import read_state
 
 
@@ -26,10 +26,9 @@ def load(name: str, wanted: ImportOptions) -> Model:
     network = models.get_model(name, weights=published if wanted.published else None, **options)
     transforms = published.transforms()
     stated = arguments(transforms)
-    crop, own_size = min(stated["size"]), stated["size"]
+    own_size = stated["size"]
     if wanted.size is not None:
-        shorter = round(stated["resize"] * min(wanted.size) / crop)
-        stated |= {"size": wanted.size, "resize": shorter}
+        stated = at_size(stated, wanted.size)
     spec = wanted.stated(Spec(classes=unique(published.meta["categories"]), **stated))
 
     def preprocess(image: Image.Image) -> Tensor:
