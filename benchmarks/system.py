@@ -147,10 +147,15 @@ def _pack_stock(task: Task, workers: int, device: str, output: Path) -> None:
 
 def captum() -> Path:
     """What TorchServe's image handlers import, and its packages do not bring."""
-    folder = INSTALLED / "captum"
+    return install("captum", "0.9.0")
+
+
+def install(package: str, version: str) -> Path:
+    """A folder with a package alone, installed if it is not there, to be put on a path."""
+    folder = INSTALLED / package
     if not folder.exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "--target", str(folder), "captum==0.9.0"], check=True)
+        subprocess.run([*pip, "--target", str(folder), f"{package}=={version}"], check=True)
     return folder
 
 

