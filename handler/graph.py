@@ -12,7 +12,7 @@ _CONVOLUTIONS = {
     "aten::conv2d": (3, 4, 5, 6),
     "aten::_convolution": (3, 4, 5, 8),
 }
-_TRANSPOSED = 6  # of aten::_convolution
+_TRANSPOSED, _ALLOW_TF32 = 6, 12  # of aten::_convolution
 _LINEAR = "aten::linear"
 
 
@@ -87,6 +87,17 @@ def simplify(graph: Any) -> None:
             if constant_value(inputs[2]) is False:
                 node.output().replaceAllUsesWith(inputs[0])
                 node.destroy()
+
+
+def forbid_tf32(graph: Any) -> None:
+    """Have all convolutions compute in the precision of their input on a GPU.
+
+    Traced convolutions have the settings of cuDNN of the process that traced them, by default with
+    TF32. Those of the process that runs them do not count.
+    """
+    for node in graph.findAllNodes("aten::_convolution", recurse=True):
+        if len(list(node.inputs())) > _ALLOW_TF32:  # files of old versions do not have it
+            node.replaceInput(_ALLOW_TF32, NodeInserter(graph, node).constant(False))
 
 
 def changes_values(graph: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from .graph import plain_additions, simplify
+from .graph import forbid_tf32, plain_additions, simplify
 from .packing import can_pack, convolutions, input_sizes, pack
 from .precision import Precision
 from .quantization import FILE_NAME, Quantization, QuantizationError
@@ -59,7 +59,8 @@ class Network:
             )
         self.device = torch.device(device)
         self.dtype = _dtype(precision, self.device)
-        torch.backends.cudnn.allow_tf32 = False  # on a GPU, which is less than float32
+        # On a GPU, TF32 is less precise than float32. Traced convolutions: see forbid_tf32().
+        torch.backends.cudnn.allow_tf32 = False
         dtype: Any = str(self.dtype).removeprefix("torch.")
         self.precision: Precision = "int8" if precision == "int8" else dtype
         self.packed = 0
@@ -120,6 +121,7 @@ def load_frozen(path: Path, device: torch.device | str = "cpu") -> Any:
         if any(True for _ in model.parameters()):
             model = torch.jit.freeze(model)
     simplify(model.graph)
+    forbid_tf32(model.graph)
     return model
 
 

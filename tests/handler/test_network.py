@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +51,23 @@ def test_float32_is_not_tf32(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     Network(file, "float32")
     assert not torch.backends.cudnn.allow_tf32
+
+
+def test_traced_convolutions_are_without_tf32(tmp_path: Path) -> None:
+    """They have the settings of the process that traced them."""
+    path, x = tmp_path / "traced.pt", torch.randn(2, 3, 9, 7)
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    traced = torch.jit.freeze(torch.jit.trace(layers.eval(), x))
+    assert allowed_tf32(traced.graph) == [True]
+    traced.save(str(path))
+    network = Network(path, "float32")
+    assert allowed_tf32(network._model.graph) == [False]
+    torch.testing.assert_close(network(x), traced(x), rtol=1e-5, atol=1e-5)
+
+
+def allowed_tf32(graph: Any) -> list[bool]:
+    nodes = graph.findAllNodes("aten::_convolution", recurse=True)
+    return [list(node.inputs())[-1].toIValue() for node in nodes]
 
 
 def test_float32_computes_what_the_file_does(file: Path) -> None:
