@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -214,19 +214,26 @@ def table(entries: Iterable[Entry], keras: Mapping[str, verdict.Spread] | None =
                 length = f"**{length}** of {recipe.epochs}"
             others = [f"{k}={v}" for k, v in result.changed.items() if k != "epochs"]
             here += "".join(f", {other}" for other in others)
-            environment = result.runs[0].environment
-            versions = f"torch {environment['torch']}, python {environment['python']}"
-            trained_on = f"{machine(environment)}; {versions}"
-            if trained_on not in machines:
-                machines.append(trained_on)
-            seconds = statistics.mean(run.seconds for run in result.runs)
-            training = f"{duration(seconds)} {'*' * machines.index(trained_on)}".strip()
+            training = ", ".join(_times(result.runs, machines))
         cells = [f"`{recipe.name}`", f"{parameters:,}", f"{multiply_adds / 1e6:.1f} M", published]
         cells += [protocol, here, chosen_on_test, late, str(in_keras or "")]
         cells += [verdict_of(recipe, result, in_keras), length, training]
         lines.append(f"| {' | '.join(cells)} |")
     notes = [f"{'*' * i}{' ' if i else ''}Trained on {name}." for i, name in enumerate(machines)]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _times(runs: Iterable[Measured], machines: list[str]) -> Iterator[str]:
+    """Mean training time on each machine, with its mark; appends new machines."""
+    times: dict[str, list[float]] = {}
+    for run in runs:
+        versions = f"torch {run.environment['torch']}, python {run.environment['python']}"
+        times.setdefault(f"{machine(run.environment)}; {versions}", []).append(run.seconds)
+    for trained_on, seconds in times.items():
+        if trained_on not in machines:
+            machines.append(trained_on)
+        mark = "*" * machines.index(trained_on)
+        yield f"{duration(statistics.mean(seconds))} {mark}".strip()
 
 
 def verdict_of(recipe: Recipe, result: Result | None, keras: verdict.Spread | None = None) -> str:

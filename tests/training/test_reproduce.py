@@ -140,6 +140,20 @@ def test_results_survive_a_file_and_make_a_table(tmp_path: Path) -> None:
     assert "Trained on Some, 2 threads; torch 2, python 3." in table
 
 
+def test_the_times_of_other_machines_are_apart(tmp_path: Path) -> None:
+    place = {"processor": "Some", "cpu_threads": 2, "torch": "2", "python": "3"}
+    cpu = results.Measured(
+        0, 0.8, 0.5, 10000, 50000, 0.81, 0.85, 100, 300.0, {**place, "device": "cpu"}
+    )
+    gpu = replace(cpu, seed=1, seconds=20.0, environment={**place, "device": "A GPU"})
+    runs = (cpu, gpu, replace(gpu, seed=2, seconds=40.0))
+    results.Result("vgg1", {}, runs).save(tmp_path)
+    table = results.table(results.entries([recipes.load("vgg1")], tmp_path))
+    assert "| 100 | 5 min, 30 s * |" in table
+    assert "\nTrained on Some, 2 threads;" in table
+    assert "\n* Trained on A GPU;" in table
+
+
 def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- x start: written by me -->\nold\n<!-- x end -->\nafter\n")
