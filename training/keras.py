@@ -1,9 +1,10 @@
 """Defaults of Keras' layers that differ from PyTorch's, for publications that used Keras.
 
-``python -m benchmarks.keras`` compares them with Keras itself. Two differences remain. After a
+``python -m benchmarks.keras`` compares them with Keras itself. Three differences remain. After a
 change of the learning rate, Keras' SGD keeps the steps in its momentum, while PyTorch's scales them
-by the new rate. With augmentation, Keras starts an epoch with the images that did not fill a batch
-in the previous epoch, while here they are dropped.
+by the new rate. Keras' Adam adds its epsilon before it corrects the second moment, so that it
+counts for more in the first thousand steps. With augmentation, Keras starts an epoch with the
+images that did not fill a batch in the previous epoch, while here they are dropped.
 """
 
 from torch import nn

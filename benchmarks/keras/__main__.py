@@ -1,4 +1,4 @@
-"""Trains the networks of two publications in Keras itself and by our recipes, epoch by epoch.
+"""Trains the networks of publications in Keras itself and by our recipes, epoch by epoch.
 
     .venv/bin/python -m benchmarks.keras --data DIR --python PYTHON [NETWORK]... [--seeds 3]
 
@@ -7,20 +7,22 @@ sides train on the same images in float32. Every epoch is written as it finishes
 RUNS/keras/NETWORK-SEED/epochs.jsonl, of ours into the run folders RUNS/RECIPE-SEED, which
 `falconet reproduce RECIPE precision=float32 --runs RUNS` uses as well. An interrupted run goes on.
 
-Writes benchmarks/results/keras.json, the table in docs/training.md, and the verdicts there, each
-time that both sides have finished a seed. With --epochs or --images, which make runs shorter, it
-prints the table and writes into build/keras/ instead. --steps only compares settings and first
-steps, which takes a minute.
+Writes benchmarks/results/keras.json, the tables in docs/training.md, and the verdicts there, each
+time that both sides have finished a seed, from all runs in RUNS. --seeds 0 trains none. With
+--epochs or --images, which make runs shorter, it prints the tables and writes into build/keras/
+instead. --steps only compares settings and first steps, which takes a minute.
+
+A GPU trains Keras' side with JAX: KERAS_BACKEND=jax PYTHON benchmarks/keras/source.py train ...
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +30,7 @@ from falconet.training import data, recipes
 from falconet.training.prepared import prepare
 from falconet.training.recipe import Recipe
 from falconet.training.reproduce import train_or_go_on
-from falconet.training.run import Run
+from falconet.training.run import Run, machine
 from falconet.training.selection import select
 from falconet.training.verdict import Late, late, spread
 
@@ -56,10 +58,8 @@ def images_of(recipe: Recipe, source: Path, file: Path) -> None:
     )
 
 
-def train_keras(
-    network: str, recipe: Recipe, given: argparse.Namespace, folder: Path
-) -> list[dict[str, Any]]:
-    """Keras' lines, trained if need be."""
+def train_keras(network: str, recipe: Recipe, given: argparse.Namespace, folder: Path) -> None:
+    """Train Keras' side, or finish what is trained."""
     log, images = folder / "epochs.jsonl", folder / "images.npz"
     lines = log.read_text().splitlines() if log.exists() else []
     if len(lines) < recipe.epochs:
@@ -68,22 +68,49 @@ def train_keras(
         command += ["--output", str(folder), "--epochs", str(recipe.epochs)]
         subprocess.run([*command, "--seed", str(recipe.seed)], check=True)
         images.unlink()
-    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-def compare(network: str, seed: int, given: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """The epochs of both sides, of one seed."""
+def train(network: str, seed: int, given: argparse.Namespace) -> None:
+    """Train both sides with a seed, or finish what is trained."""
     recipe = recipe_of(network).override([f"seed={seed}"])
     if given.epochs:
         recipe = recipe.override([f"epochs={given.epochs}"])
     if given.images:
         recipe = recipe.override([f"per_class={given.images // 10}"])
-    run = Run(given.runs / f"{recipe.name}-{seed}")
-    theirs = train_keras(network, recipe, given, given.runs / "keras" / f"{network}-{seed}")
-    train_or_go_on(recipe, given.data, run, given.runs)
-    numbers = ("accuracy", "validation_accuracy", "seconds")
-    ours = [{name: float(row[name]) for name in numbers} for row in run.rows()]
-    return {"keras": theirs, "falconet": ours}
+    train_keras(network, recipe, given, given.runs / "keras" / f"{network}-{seed}")
+    train_or_go_on(recipe, given.data, Run(given.runs / f"{recipe.name}-{seed}"), given.runs)
+
+
+class History(NamedTuple):
+    """A run of one side, finished or not.
+
+    Attributes:
+        epochs: accuracy on the images trained on and held out, of each.
+        about: how it was trained.
+    """
+
+    epochs: list[dict[str, float]]
+    about: str
+
+
+def histories(network: str, folder: Path) -> dict[str, list[History]]:
+    """The runs of both sides in a folder."""
+    found: dict[str, list[History]] = {side: [] for side in SIDES}
+    for log in sorted(folder.glob(f"keras/{network}-[0-9]*/epochs.jsonl")):
+        epochs = [_accuracies(json.loads(line)) for line in log.read_text().splitlines()]
+        environment = json.loads((log.parent / "environment.json").read_text())
+        about = ", ".join(f"{name} {value}" for name, value in environment.items())
+        found["keras"].append(History(epochs, about))
+    for run in map(Run, sorted(folder.glob(f"{recipe_of(network).name}-[0-9]*"))):
+        if rows := run.rows():
+            precision = json.loads(run.recipe.read_text())["precision"]
+            about = f"{precision}, {machine(run.environment())}"
+            found["falconet"].append(History([_accuracies(row) for row in rows], about))
+    return found
+
+
+def _accuracies(line: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(line[name]) for name in ("accuracy", "validation_accuracy")}
 
 
 def rows_of(network: str) -> list[Recipe]:
@@ -94,26 +121,34 @@ def rows_of(network: str) -> list[Recipe]:
     return found[::-1]
 
 
-def add(result: dict[str, Any], network: str, runs: Sequence[dict[str, Any]]) -> None:
-    """Put the finished seeds of a network into the result."""
-    for side in SIDES:
-        for recipe in rows_of(network):
-            ends = [
-                late([epoch["validation_accuracy"] for epoch in run[side][: recipe.epochs]])
-                for run in runs
-                if len(run[side]) >= recipe.epochs
+def add(result: dict[str, Any], network: str, runs: Mapping[str, Sequence[History]]) -> None:
+    """Put the runs of a network into the result."""
+    for recipe in rows_of(network):
+        result["recipes"][recipe.name] = {
+            side: [
+                list(end)
+                for run in runs[side]
+                if len(run.epochs) >= recipe.epochs
+                and (
+                    end := late(
+                        [each["validation_accuracy"] for each in run.epochs[: recipe.epochs]]
+                    )
+                )
             ]
-            place = result["recipes"].setdefault(recipe.name, {})
-            place[side] = [list(end) for end in ends if end is not None]
-        by_epoch = result["epochs"].setdefault(network, {}).setdefault(side, {})
+            for side in SIDES
+        }
+    found: dict[str, Any] = {side: {} for side in SIDES}
+    for side in SIDES:
         for epoch in SHOWN:
-            some = [run[side][epoch - 1] for run in runs if epoch <= len(run[side])]
+            some = [run.epochs[epoch - 1] for run in runs[side] if epoch <= len(run.epochs)]
             if some:
-                by_epoch[str(epoch)] = {
-                    name: round(mean(each[name] for each in some), 4)
-                    for name in ("accuracy", "validation_accuracy")
+                found[side][str(epoch)] = {
+                    name: round(mean(each[name] for each in some), 4) for name in some[0]
                 }
-        result["epochs"][network]["seeds"] = len(runs)
+    found["runs"] = {
+        side: [f"{len(run.epochs)} epochs ({run.about})" for run in runs[side]] for side in SIDES
+    }
+    result["epochs"][network] = found
 
 
 def agreement(network: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -148,28 +183,36 @@ def page(result: dict[str, Any]) -> str:
             text += (
                 f" Keras moves images with the fill `{said['fill']}` and interpolation of order "
                 f"{said['interpolation order']}. Images that both rotate and shift by the same "
-                f"numbers differ by at most {steps['moved images']:.1g} of the range of a pixel."
+                f"numbers differ by at most {steps['moved images']:.1g} of the range of a pixel. "
+                "Here Keras moves all images of an epoch at once, with a difference of at most "
+                f"{steps['moved at once']:.1g}."
             )
         parts += [f"`{network}`, the settings that the objects of both report:"]
         parts += [table(["", "Keras", "here"], rows), text]
     for network, found in result["epochs"].items():
+        if not all(found["runs"].values()):
+            continue
         rows = []
-        for epoch in found["keras"]:
-            cells = [
-                f"{100 * found[side][epoch][name]:.2f} %"
-                for name in ("accuracy", "validation_accuracy")
-                for side in SIDES
-            ]
-            rows.append([epoch, *cells])
+        for epoch in map(str, SHOWN):
+            if any(epoch in found[side] for side in SIDES):
+                cells = [
+                    f"{100 * found[side][epoch][name]:.2f} %" if epoch in found[side] else ""
+                    for name in ("accuracy", "validation_accuracy")
+                    for side in SIDES
+                ]
+                rows.append([epoch, *cells])
         for recipe in rows_of(network):
             runs = result["recipes"][recipe.name]
             ends = [str(spread(Late(*each) for each in runs[side]) or "") for side in SIDES]
             if any(ends):
                 rows.append([f"last tenth of {recipe.epochs}", "", "", *ends])
-        seeds = found["seeds"]
-        count = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
         head = ["epoch", "Keras, trained on", "here", "Keras, held out", "here"]
-        parts += [f"`{network}`, accuracy by epoch, {count}:", table(head, rows)]
+        of = "; ".join(
+            f"{side}: {', '.join(found['runs'][key]) or 'none'}"
+            for side, key in (("Keras", "keras"), ("here", "falconet"))
+        )
+        parts += [f"`{network}`, mean accuracy of the runs that reached an epoch. Runs of {of}."]
+        parts += [table(head, rows)]
     measured = document.measured("keras", f"{result['machine']}; {versions}")
     return "\n\n".join([*parts, measured]) + "\n"
 
@@ -198,7 +241,7 @@ def keep(result: dict[str, Any], quick: bool) -> None:
 
 def main() -> None:
     options = document.parser(__doc__)
-    options.add_argument("networks", nargs="*", metavar="NETWORK", help="episode2 or elu")
+    options.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(RECIPES))
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--python", type=Path, required=True)
     options.add_argument("--seeds", type=int, default=3)
@@ -220,10 +263,12 @@ def main() -> None:
         if given.steps:
             keep(result, quick)
             continue
-        runs = []
         for seed in range(given.seeds):
-            runs.append(compare(network, seed, given))
-            add(result, network, runs)
+            train(network, seed, given)
+            add(result, network, histories(network, given.runs))
+            keep(result, quick)
+        if not given.seeds:
+            add(result, network, histories(network, given.runs))
             keep(result, quick)
 
 

@@ -15,13 +15,19 @@ from torch import Tensor, nn
 
 from falconet.training import recipes
 from falconet.training.augment import affine
-from falconet.training.optimizer import SGD, RMSprop
+from falconet.training.optimizer import SGD, Adam, RMSprop
 from falconet.training.recipe import Recipe
 from falconet.training.schedule import Steps
 
 SOURCE = Path(__file__).parent / "source.py"
-RECIPES = {"episode2": "episode2_200", "elu": "elu"}
+RECIPES = {
+    "episode2": "episode2_200",
+    "elu": "elu",
+    "shallow": "shallow",
+    "vgg3_final_normalized": "vgg3_final_normalized",
+}
 STEPS = 10
+ADAM_EPSILON = 1e-7
 EPOCHS = (0, 75, 76, 100, 101, 124)
 
 Array = npt.NDArray[Any]
@@ -61,10 +67,12 @@ def our_settings(network: str) -> dict[str, Any]:
     norms = [each for each in modules if isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d)]
     running = sum(v.numel() for name, v in model.named_buffers() if "running" in name)
     optimizer, schedule, augmentation = recipe.optimizer, recipe.schedule, recipe.augmentation
-    assert isinstance(optimizer, SGD | RMSprop)
+    assert isinstance(optimizer, SGD | Adam | RMSprop)
     assert isinstance(schedule, Steps)
     groups = optimizer.build(model).param_groups
     decays = [group["weight_decay"] for group in groups for _ in group["params"]]
+    # Adam's two rates of smoothing are reported as momentum and smoothing of squares.
+    momentum, squares = groups[0].get("betas", (groups[0].get("momentum"), 0.0))
     batches = 50000 // recipe.batch_size
     rate = optimizer.learning_rate
     found: dict[str, Any] = {
@@ -78,8 +86,8 @@ def our_settings(network: str) -> dict[str, Any]:
         "dropout": [each.p for each in modules if isinstance(each, nn.Dropout)],
         "L2, in the loss": [decay / 2 for decay in decays if decay],  # a gradient is twice that
         "optimizer": type(optimizer).__name__.lower(),
-        "momentum": groups[0]["momentum"],
-        "smoothing of squares": groups[0].get("alpha", 0.0),
+        "momentum": momentum,
+        "smoothing of squares": groups[0].get("alpha", squares),
         "epsilon": groups[0].get("eps", 0.0),
         "rate after 0, 75, 76, 100, 101, 124 epochs": [
             rate * schedule.multiple(each * batches, batches, recipe.epochs) for each in EPOCHS
@@ -111,8 +119,8 @@ def first_steps(python: Path, network: str, pixels: Array, labels: Array) -> dic
 
     Returns:
         The largest differences: of the losses, as a share; of the probabilities after the last
-        step, for which batch norms use their running statistics; and of values of images, from 0
-        to 1, that both rotate and shift alike.
+        step, for which batch norms use their running statistics; of values of images, from 0 to 1,
+        that both rotate and shift alike; and of images that Keras moves one by one and at once.
     """
     recipe = recipe_of(network)
     torch.manual_seed(1)
@@ -153,6 +161,7 @@ def first_steps(python: Path, network: str, pixels: Array, labels: Array) -> dic
         "losses": float(np.abs(np.array(losses) / theirs["losses"] - 1).max()),
         "probabilities": float(np.abs(said - theirs["answers"]).max()),
         "moved images": float(difference.max()),
+        "moved at once": float(theirs["at_once"]),
     }
 
 
@@ -165,12 +174,27 @@ def _train(recipe: Recipe, model: nn.Module, x: Tensor, y: Tensor) -> list[float
         multiple = recipe.schedule.multiple(step, batches, recipe.epochs)
         for group in optimizer.param_groups:
             group["lr"] = recipe.optimizer.learning_rate * multiple
+            if isinstance(recipe.optimizer, Adam):
+                _correct_as_keras(group, step + 1)
         loss = F.cross_entropy(model.train()(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     return losses
+
+
+def _correct_as_keras(group: dict[str, Any], step: int) -> None:
+    """Adam's rate and epsilon, with which PyTorch takes the step of Keras.
+
+    Keras adds epsilon before it corrects the second moment, and corrects with betas of float32,
+    also in float64.
+    """
+    (first, second), (exact_first, exact_second) = (
+        [1 - float(kind(beta)) ** step for beta in group["betas"]] for kind in (np.float32, float)
+    )
+    group["lr"] *= (second / exact_second) ** 0.5 * exact_first / first
+    group["eps"] = ADAM_EPSILON / exact_second**0.5
 
 
 def _keras_weights(model: nn.Module) -> list[Array]:
@@ -188,7 +212,7 @@ def _keras_weights(model: nn.Module) -> list[Array]:
                 weight = weight.view(-1, channels, side, side).permute(0, 2, 3, 1).flatten(1)
                 channels = 0
             found.append(weight.T.numpy().copy())
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             found += [module.weight.detach().numpy().copy(), module.bias.detach().numpy().copy()]
             assert module.running_mean is not None
             assert module.running_var is not None

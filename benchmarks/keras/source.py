@@ -15,18 +15,23 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# With JAX as Keras' backend on a GPU: float32 without TF32, and only the memory that is needed.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import keras
 import numpy as np
 from keras import layers, ops
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-BATCH = 64
+BATCH = {"episode2": 64, "elu": 64, "shallow": 32, "vgg3_final_normalized": 64}
+IMAGES = 50000
 
 
 def episode2(dropout: bool = True) -> keras.Model:
@@ -70,7 +75,7 @@ class RMSprop(keras.optimizers.RMSprop):
         self.assign_sub(variable, rate * gradient / (ops.sqrt(velocity) + self.epsilon))
 
 
-def elu(dropout: bool = True, steps: int = 50000 // BATCH) -> keras.Model:
+def elu(dropout: bool = True, steps: int = IMAGES // BATCH["elu"]) -> keras.Model:
     """appliedmachinelearning.blog, 90 %."""
     stack: list[Any] = [keras.Input((32, 32, 3))]
     for width, rate in ((32, 0.2), (64, 0.3), (128, 0.4)):
@@ -83,6 +88,40 @@ def elu(dropout: bool = True, steps: int = 50000 // BATCH) -> keras.Model:
     return _compiled(stack, RMSprop(learning_rate=EluRate(steps)), dropout)
 
 
+def shallow(dropout: bool = True) -> keras.Model:
+    """appliedmachinelearning.blog, 76 %."""
+    stack: list[Any] = [keras.Input((32, 32, 3))]
+    stack += [layers.Conv2D(32, (3, 3), padding="same", activation="relu"), layers.Dropout(0.2)]
+    for width in (32, 64):
+        stack += [layers.Conv2D(width, (3, 3), padding="same", activation="relu")]
+        stack += [layers.MaxPooling2D(pool_size=(2, 2))]
+    limited = keras.constraints.MaxNorm(3)
+    stack += [layers.Flatten(), layers.Dropout(0.2)]
+    stack += [layers.Dense(512, activation="relu", kernel_constraint=limited), layers.Dropout(0.2)]
+    stack += [layers.Dense(10, activation="softmax")]
+    # Keras of 2018 had decay=0.01 / 25.
+    rate = keras.optimizers.schedules.InverseTimeDecay(0.01, decay_steps=1, decay_rate=0.01 / 25)
+    return _compiled(stack, keras.optimizers.SGD(learning_rate=rate, momentum=0.9), dropout)
+
+
+def vgg3_final_normalized(dropout: bool = True) -> keras.Model:
+    """TheKermitFrog, cifar10-CNN: the final VGG, normalized pixels."""
+
+    def l2() -> Any:
+        return keras.regularizers.L2(1e-4)
+
+    stack: list[Any] = [keras.Input((32, 32, 3))]
+    for width, rate in ((32, 0.2), (64, 0.3), (128, 0.4)):
+        for _ in range(2):
+            stack += [layers.Conv2D(width, (3, 3), padding="same", kernel_regularizer=l2())]
+            stack += [layers.Activation("relu"), layers.BatchNormalization()]
+        stack += [layers.MaxPooling2D(pool_size=(2, 2)), layers.Dropout(rate)]
+    stack += [layers.Flatten(), layers.Dense(128, kernel_regularizer=l2())]
+    stack += [layers.Activation("relu"), layers.BatchNormalization(), layers.Dropout(0.5)]
+    stack += [layers.Dense(10, activation="softmax")]
+    return _compiled(stack, keras.optimizers.Adam(learning_rate=1e-3), dropout)
+
+
 def _compiled(stack: list[Any], optimizer: Any, dropout: bool) -> keras.Model:
     if not dropout:
         stack = [layer for layer in stack if not isinstance(layer, layers.Dropout)]
@@ -93,21 +132,33 @@ def _compiled(stack: list[Any], optimizer: Any, dropout: bool) -> keras.Model:
     return model
 
 
-NETWORKS = {"episode2": episode2, "elu": elu}
+NETWORKS: dict[str, Callable[..., keras.Model]] = {
+    "episode2": episode2,
+    "elu": elu,
+    "shallow": shallow,
+    "vgg3_final_normalized": vgg3_final_normalized,
+}
 AUGMENTED = {
     "elu": {
         "rotation_range": 15,
         "width_shift_range": 0.1,
         "height_shift_range": 0.1,
         "horizontal_flip": True,
-    }
+    },
+    "vgg3_final_normalized": {
+        "rotation_range": 10,
+        "width_shift_range": 0.1,
+        "height_shift_range": 0.1,
+        "horizontal_flip": True,
+    },
 }
+CHUNK = 2000  # images that are moved at a time
 
 
 def prepared(network: str, images: Any, by: Any) -> Any:
     """Pixels as the source prepares them: from 0 to 1, or by the training set's z-score."""
     x = images.astype("float32")
-    if network == "episode2":
+    if network in ("episode2", "shallow"):
         return x / 255.0
     by = by.astype("float32")
     return (x - np.mean(by)) / (np.std(by) + 1e-7)
@@ -122,7 +173,8 @@ def settings(network: str) -> dict[str, Any]:
     optimizer = model.optimizer.get_config()
     epochs = (0, 75, 76, 100, 101, 124)
     rate = model.optimizer._learning_rate
-    rates = [float(rate(each * rate.steps)) if callable(rate) else float(rate) for each in epochs]
+    batches = IMAGES // BATCH[network]
+    rates = [float(rate(each * batches)) if callable(rate) else float(rate) for each in epochs]
     norms = {(1 - each.momentum, each.epsilon) for each in kinds[layers.BatchNormalization]}
     found: dict[str, Any] = {
         "parameters": model.count_params(),
@@ -135,11 +187,11 @@ def settings(network: str) -> dict[str, Any]:
             float(each.kernel_regularizer.l2) for each in weighted if each.kernel_regularizer
         ],
         "optimizer": type(model.optimizer).__name__.lower(),
-        "momentum": optimizer["momentum"],
-        "smoothing of squares": optimizer.get("rho", 0.0),
+        "momentum": optimizer.get("momentum", optimizer.get("beta_1")),
+        "smoothing of squares": optimizer.get("rho", optimizer.get("beta_2", 0.0)),
         "epsilon": optimizer.get("epsilon", 0.0),
         "rate after 0, 75, 76, 100, 101, 124 epochs": rates,
-        "batch size": BATCH,
+        "batch size": BATCH[network],
         "precision": keras.config.floatx(),
     }
     if network in AUGMENTED:
@@ -161,7 +213,7 @@ KINDS = (layers.Conv2D, layers.Dense, layers.BatchNormalization, layers.Dropout)
 def steps(network: str, images: Path, output: Path) -> None:
     """Some steps in float64, without chance: losses, then probabilities; and moved images.
 
-    The file holds the weights by number, batches ``x`` ``(steps, BATCH, 32, 32, 3)`` with ``y``,
+    The file holds the weights by number, batches ``x`` ``(steps, N, 32, 32, 3)`` with ``y``,
     and images with the degrees and shifts by which they are moved.
     """
     given = np.load(images)
@@ -173,15 +225,19 @@ def steps(network: str, images: Path, output: Path) -> None:
         model.reset_metrics()
         said = model.train_on_batch(x, y, return_dict=True)
         losses.append(said["sparse_categorical_crossentropy"])
-    generator = ImageDataGenerator()
-    moved = [
-        generator.apply_transform(image, {"theta": degrees, "tx": first, "ty": second})
-        for image, degrees, (first, second) in zip(
-            given["images"], given["degrees"], given["shifts"], strict=True
-        )
+    transforms = [
+        {"theta": degrees, "tx": first, "ty": second, "flip_horizontal": False}
+        for degrees, (first, second) in zip(given["degrees"], given["shifts"], strict=True)
     ]
+    transforms += [{**each, "flip_horizontal": True} for each in transforms]
+    both = np.concatenate([given["images"]] * 2)
+    generator = ImageDataGenerator()
+    pairs = zip(both, transforms, strict=True)
+    expected = np.stack([generator.apply_transform(*pair) for pair in pairs])
+    at_once = np.abs(expected - moved(both, transforms)).max()
     answers = model.predict(given["x"][-1], verbose=0)
-    np.savez(output, losses=losses, answers=answers, moved=np.stack(moved))
+    plain = expected[: len(given["images"])]
+    np.savez(output, losses=losses, answers=answers, moved=plain, at_once=at_once)
 
 
 def train(network: str, images: Path, output: Path, epochs: int, seed: int) -> None:
@@ -189,8 +245,10 @@ def train(network: str, images: Path, output: Path, epochs: int, seed: int) -> N
     given = np.load(images)
     x, held = (prepared(network, given[name], given["train_x"]) for name in ("train_x", "held_x"))
     y, held_y = given["train_y"], given["held_y"]
-    batches = len(x) // BATCH  # the rest of an epoch is dropped, as in our recipes
+    batch = BATCH[network]
+    batches = len(x) // batch  # the rest of an epoch is dropped, as in our recipes
     output.mkdir(parents=True, exist_ok=True)
+    (output / "environment.json").write_text(json.dumps(environment()))
     checkpoint, log = output / "checkpoint.keras", output / "epochs.jsonl"
     keras.utils.set_random_seed(seed)
     if checkpoint.exists():
@@ -206,12 +264,12 @@ def train(network: str, images: Path, output: Path, epochs: int, seed: int) -> N
         for place, layer in enumerate(model.layers):
             if isinstance(layer, layers.Dropout):
                 layer.seed_generator.state.assign([1000 * seed + epoch, place])
-        order = np.random.default_rng([seed, epoch]).permutation(len(x))[: batches * BATCH]
+        order = np.random.default_rng([seed, epoch]).permutation(len(x))[: batches * batch]
         shown = x[order]
         if network in AUGMENTED:  # as flow() does, whose number of draws depends on fit()
             generator = ImageDataGenerator(**AUGMENTED[network])
-            shown = np.stack([generator.random_transform(image) for image in shown])
-        fitted = model.fit(shown, y[order], batch_size=BATCH, shuffle=False, verbose=0)
+            shown = moved(shown, [generator.get_random_transform(x.shape[1:]) for _ in order])
+        fitted = model.fit(shown, y[order], batch_size=batch, shuffle=False, verbose=0)
         seconds = time.perf_counter() - began
         said = model.evaluate(held, held_y, batch_size=1000, verbose=0, return_dict=True)
         line = {
@@ -230,6 +288,49 @@ def train(network: str, images: Path, output: Path, epochs: int, seed: int) -> N
         print(f"keras {network}, seed {seed}: {lines[-1]}", flush=True)
 
 
+def moved(images: Any, transforms: Sequence[dict[str, Any]]) -> Any:
+    """Images ``(N, height, width, channels)``, transformed as ImageDataGenerator does, but at once.
+
+    ``ImageDataGenerator.apply_transform`` moves one channel at a time, which takes longer than
+    training. Only rotation, shifts and mirroring are implemented.
+    """
+    height, width = images.shape[1:3]
+    degrees, right, down, mirrored = (
+        np.array([each[name] for each in transforms], "float64")
+        for name in ("theta", "tx", "ty", "flip_horizontal")
+    )
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    # The position that a pixel at (x, y) is read from, with the rotation around the middle.
+    x0 = middle_x + cos * (right - middle_x) - sin * (down - middle_y)
+    y0 = middle_y + sin * (right - middle_x) + cos * (down - middle_y)
+    # A mirrored image has column x where the other has width - 1 - x.
+    x0, y0 = x0 + mirrored * cos * (width - 1), y0 + mirrored * sin * (width - 1)
+    sign, zero = 1 - 2 * mirrored, np.zeros_like(cos)
+    rows = [sign * cos, -sin, x0, sign * sin, cos, y0, zero, zero]
+    matrices = np.stack(rows, 1).astype("float32")
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
+    done = [
+        ops.image.affine_transform(
+            images[chunk],
+            matrices[chunk],
+            interpolation="bilinear",
+            fill_mode="nearest",
+            data_format="channels_last",
+        )
+        for chunk in chunks
+    ]
+    return np.concatenate([ops.convert_to_numpy(each) for each in done])
+
+
+def environment() -> dict[str, str]:
+    """Versions of Keras and its backend, and the device."""
+    backend = keras.backend.backend()
+    version = next(filter(None, map(_version, (f"{backend}-cpu", backend))))
+    device = keras.distribution.list_devices()[0]
+    return {"keras": keras.__version__, backend: version, "device": device.partition(":")[0]}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("action", choices=("settings", "steps", "train"))
@@ -240,10 +341,7 @@ def main() -> None:
     options.add_argument("--seed", type=int)
     given = options.parse_args()
     if given.action == "settings":
-        backend = keras.backend.backend()
-        installed = [name for name in (f"{backend}-cpu", backend) if _version(name)]
-        versions = {"keras": keras.__version__, backend: _version(installed[0])}
-        print(json.dumps({"versions": versions, **settings(given.network)}))
+        print(json.dumps({"versions": environment(), **settings(given.network)}))
     elif given.action == "steps":
         steps(given.network, given.images, given.output)
     else:
