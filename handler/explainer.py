@@ -1,7 +1,6 @@
 """A network with gradients, to see where it looks."""
 
 import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +21,7 @@ from .classifier import Classifier
 from .errors import bad_request, quoted
 from .explanation import Explanation
 from .gradients import MIN_STEPS, integrated_gradients, too_slow
+from .network import load_script
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +65,7 @@ class Explainer:
             RuntimeError: it cannot be loaded.
         """
         if self._model is None:
-            with warnings.catch_warnings():
-                # Deprecated since torch 2.11, and still the format that TorchServe loads.
-                warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
-                warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-                device = self._classifier.network.device
-                self._model = torch.jit.load(str(self._path), map_location=device).eval()
-            for parameter in self._model.parameters():
-                parameter.requires_grad_(False)
+            self._model = load_script(self._path, self._classifier.network.device)
             logger.info("explanations in float32, of a model of its own")
 
     def explain(self, pixels: Pixels, label: str | None, deadline: float) -> Explanation:

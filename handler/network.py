@@ -59,8 +59,6 @@ class Network:
             )
         self.device = torch.device(device)
         self.dtype = _dtype(precision, self.device)
-        # On a GPU, TF32 is less precise than float32. Traced convolutions: see forbid_tf32().
-        torch.backends.cudnn.allow_tf32 = False
         dtype: Any = str(self.dtype).removeprefix("torch.")
         self.precision: Precision = "int8" if precision == "int8" else dtype
         self.packed = 0
@@ -112,15 +110,26 @@ class Network:
 
 def load_frozen(path: Path, device: torch.device | str = "cpu") -> Any:
     """A TorchScript model as :mod:`.graph` takes it, in the precision that it was exported in."""
+    model = load_script(path, device)
+    simplify(model.graph)
+    return model
+
+
+def load_script(path: Path, device: torch.device | str) -> Any:
+    """A frozen TorchScript model in the precision that it was exported in.
+
+    On a GPU, its float32 is not TF32, also in other models of this process.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False  # an environment variable may enable it
     with warnings.catch_warnings():
         # Deprecated since torch 2.11, and still the format that TorchServe loads.
         warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         model = torch.jit.load(str(path), map_location=device).eval()
         # Folds batch norms in float32, before anything is rounded. A file may be frozen.
-        if any(True for _ in model.parameters()):
+        if model._c.hasattr("training"):
             model = torch.jit.freeze(model)
-    simplify(model.graph)
     forbid_tf32(model.graph)
     return model
 

@@ -21,7 +21,13 @@ def set_up(recipe: Recipe) -> None:
     """Configure torch's kernels for a recipe."""
     torch.use_deterministic_algorithms(recipe.deterministic)
     torch.backends.cudnn.benchmark = not recipe.deterministic
-    torch.backends.cudnn.allow_tf32 = False  # TF32 is less precise than float32
+    forbid_tf32()
+
+
+def forbid_tf32() -> None:
+    """Have GPUs compute float32 in float32, and not in TF32, which is less precise."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False  # an environment variable may enable it
 
 
 def precision_of(recipe: Recipe, network: nn.Module, device: torch.device) -> Precision:

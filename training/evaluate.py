@@ -12,6 +12,7 @@ from falconet.model.weights import Weights
 from falconet.native.data import Pixels
 
 from . import data
+from .arithmetic import forbid_tf32
 from .prepared import Normalize, prepare
 
 BATCH = 1000
@@ -34,7 +35,7 @@ def logits(network: nn.Module, images: Tensor, precision: torch.dtype = torch.fl
     """
     network.eval()
     device = next(chain(network.parameters(), network.buffers())).device
-    torch.backends.cudnn.allow_tf32 = False  # less precise than float32
+    forbid_tf32()
     found = []
     for x in images.split(min(BATCH, max(1, BATCH_PIXELS // images[0, 0].numel()))):
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from falconet.handler.network import Network, fast_bfloat16
+from falconet.handler.network import Network, fast_bfloat16, load_frozen, load_script
 
 
 class Small(nn.Module):
@@ -47,22 +47,48 @@ def weights(network: Network) -> list[Tensor]:
     return [value for value in found if value.is_floating_point() and value.ndim > 1]
 
 
-def test_float32_is_not_tf32(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+@pytest.mark.usefixtures("with_tf32")
+def test_float32_is_not_tf32(file: Path) -> None:
     Network(file, "float32")
     assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
-def test_traced_convolutions_are_without_tf32(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("with_tf32")
+@pytest.mark.parametrize("frozen", [True, False])
+def test_traced_convolutions_are_without_tf32(frozen: bool, tmp_path: Path) -> None:
     """They have the settings of the process that traced them."""
     path, x = tmp_path / "traced.pt", torch.randn(2, 3, 9, 7)
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    traced = torch.jit.freeze(torch.jit.trace(layers.eval(), x))
-    assert allowed_tf32(traced.graph) == [True]
-    traced.save(str(path))
-    network = Network(path, "float32")
-    assert allowed_tf32(network._model.graph) == [False]
-    torch.testing.assert_close(network(x), traced(x), rtol=1e-5, atol=1e-5)
+    traced = torch.jit.trace(layers.eval(), x)
+    assert allowed_tf32(traced.inlined_graph) == [True]
+    (torch.jit.freeze(traced) if frozen else traced).save(str(path))
+    for model in (load_frozen(path), load_script(path, "cpu")):  # to predict, and to explain
+        assert allowed_tf32(model.inlined_graph) == [False]
+        torch.testing.assert_close(model(x), traced(x), rtol=1e-5, atol=1e-5)
+
+
+class OnlyBuffers(nn.Module):
+    """A network whose weights are not trained any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        for layer in self.layers:
+            for name, parameter in list(layer.named_parameters()):
+                delattr(layer, name)
+                layer.register_buffer(name, parameter.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.layers(x)
+        return logits
+
+
+def test_a_network_of_buffers_is_rounded(tmp_path: Path) -> None:
+    path, x = tmp_path / "buffers.pt", torch.randn(2, 3, 9, 7)
+    network = OnlyBuffers().eval()
+    torch.jit.trace(network, x).save(str(path))
+    torch.testing.assert_close(Network(path, "bfloat16")(x), network(x), rtol=0.05, atol=0.05)
 
 
 def allowed_tf32(graph: Any) -> list[bool]:

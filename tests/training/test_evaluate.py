@@ -9,10 +9,11 @@ from torch import nn
 from falconet.training import evaluate
 
 
-def test_float32_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+@pytest.mark.usefixtures("with_tf32")
+def test_float32_is_not_tf32() -> None:
     evaluate.logits(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.rand(5, 3, 2, 2))
     assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_images_are_moved_to_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
