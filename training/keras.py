@@ -1,14 +1,16 @@
 """Defaults of Keras' layers that differ from PyTorch's, for publications that used Keras.
 
-``python -m benchmarks.keras`` compares them with Keras itself. Three differences remain. After a
+``python -m benchmarks.keras`` compares them with Keras itself. Four differences remain. After a
 change of the learning rate, Keras' SGD keeps the steps in its momentum, while PyTorch's scales them
-by the new rate. Keras' Adam adds its epsilon before it corrects the second moment, so that it
-counts for more in the first thousand steps. With augmentation, Keras starts an epoch with the
-images that did not fill a batch in the previous epoch, while here they are dropped.
+by the new rate. Keras' Adam adds its epsilon before it corrects the second moment, PyTorch's after
+it, so that Keras' epsilon counts for more in the first thousand steps. The running variance of
+Keras 3 is biased, that of PyTorch is not. With augmentation, Keras starts an epoch with the images
+that did not fill a batch in the previous epoch, while here they are dropped.
 """
 
 from torch import nn
 
+EPSILON = 1e-7  # of optimizers
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01  # of batch norms; Keras calls the latter a momentum of 0.99
 
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from falconet.model.backbone import Backbone
 
+from . import keras
+
 Decayed = Literal["all", "weights", "hidden", "convolutions"]
 
 # With ``on_gpu``, the learning rate and the step count are tensors on the GPU, so that a step can
@@ -62,7 +64,7 @@ class Adam:
 
     def build(self, network: nn.Module, *, on_gpu: bool = False) -> torch.optim.Optimizer:
         groups = _groups(network, self.decayed, self.weight_decay)
-        return torch.optim.Adam(groups, lr=self.learning_rate, eps=1e-7, capturable=on_gpu)
+        return torch.optim.Adam(groups, lr=self.learning_rate, eps=keras.EPSILON, capturable=on_gpu)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class RMSprop:
     def build(self, network: nn.Module, *, on_gpu: bool = False) -> torch.optim.Optimizer:
         groups = _groups(network, self.decayed, self.weight_decay)
         return torch.optim.RMSprop(
-            groups, lr=self.learning_rate, alpha=0.9, eps=1e-7, capturable=on_gpu
+            groups, lr=self.learning_rate, alpha=0.9, eps=keras.EPSILON, capturable=on_gpu
         )
 
 

@@ -219,7 +219,8 @@ def table(entries: Iterable[Entry], keras: Mapping[str, verdict.Spread] | None =
         cells += [protocol, here, chosen_on_test, late, str(in_keras or "")]
         cells += [verdict_of(recipe, result, in_keras), length, training]
         lines.append(f"| {' | '.join(cells)} |")
-    notes = [f"{'*' * i}{' ' if i else ''}Trained on {name}." for i, name in enumerate(machines)]
+    marks = [f"`{'*' * i}`" if i else "without a mark" for i in range(len(machines))]
+    notes = [f"- {mark}: trained on {each}" for mark, each in zip(marks, machines, strict=True)]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 

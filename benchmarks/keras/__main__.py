@@ -2,17 +2,17 @@
 
     .venv/bin/python -m benchmarks.keras --data DIR --python PYTHON [NETWORK]... [--seeds 3]
 
-PYTHON is that of another environment, made with `pip install keras tensorflow-cpu scipy`. Both
-sides train on the same images in float32. Every epoch is written as it finishes: of Keras into
+PYTHON is that of another environment, made with `pip install keras tensorflow-cpu scipy`; for a
+GPU, with `pip install keras 'jax[cuda13]' scipy` and KERAS_BACKEND=jax set. Both sides train on the
+same images in float32. Every epoch is written as it finishes: of Keras into
 RUNS/keras/NETWORK-SEED/epochs.jsonl, of ours into the run folders RUNS/RECIPE-SEED, which
-`falconet reproduce RECIPE precision=float32 --runs RUNS` uses as well. An interrupted run goes on.
+`falconet reproduce RECIPE precision=float32 --runs RUNS` uses as well. The same command continues
+an interrupted run.
 
-Writes benchmarks/results/keras.json, the tables in docs/training.md, and the verdicts there, each
-time that both sides have finished a seed, from all runs in RUNS. --seeds 0 trains none. With
---epochs or --images, which make runs shorter, it prints the tables and writes into build/keras/
-instead. --steps only compares settings and first steps, which takes a minute.
-
-A GPU trains Keras' side with JAX: KERAS_BACKEND=jax PYTHON benchmarks/keras/source.py train ...
+After each seed, or without training after --seeds 0, all runs in RUNS are written into
+benchmarks/results/keras.json, the tables in docs/training.md, and the verdicts there. With --epochs
+or --images, which make runs shorter, the tables are printed and written into build/keras/ instead.
+--steps only compares settings and first steps, which takes a minute.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ import numpy as np
 from falconet.training import data, recipes
 from falconet.training.prepared import prepare
 from falconet.training.recipe import Recipe
+from falconet.training.recipe_file import from_json
 from falconet.training.reproduce import train_or_go_on
 from falconet.training.run import Run, machine
 from falconet.training.selection import select
@@ -41,7 +43,7 @@ from .agreement import RECIPES, SOURCE, STEPS, first_steps, keras_settings, our_
 PAGE = document.DOCS / "training.md"
 SHOWN = (1, 2, 5, 10, 20, 50, 75, 100, 125, 150, 200)  # epochs
 SIDES = ("keras", "falconet")
-UNSHOWN = ("versions", "fill", "interpolation order")  # not in the table, which has both sides
+HIDDEN = ("versions", "fill", "interpolation order")  # reported by Keras only
 
 
 def images_of(recipe: Recipe, source: Path, file: Path) -> None:
@@ -59,7 +61,7 @@ def images_of(recipe: Recipe, source: Path, file: Path) -> None:
 
 
 def train_keras(network: str, recipe: Recipe, given: argparse.Namespace, folder: Path) -> None:
-    """Train Keras' side, or finish what is trained."""
+    """Train Keras' side, or continue an interrupted run."""
     log, images = folder / "epochs.jsonl", folder / "images.npz"
     lines = log.read_text().splitlines() if log.exists() else []
     if len(lines) < recipe.epochs:
@@ -71,7 +73,7 @@ def train_keras(network: str, recipe: Recipe, given: argparse.Namespace, folder:
 
 
 def train(network: str, seed: int, given: argparse.Namespace) -> None:
-    """Train both sides with a seed, or finish what is trained."""
+    """Train both sides with a seed, or continue interrupted runs."""
     recipe = recipe_of(network).override([f"seed={seed}"])
     if given.epochs:
         recipe = recipe.override([f"epochs={given.epochs}"])
@@ -85,7 +87,7 @@ class History(NamedTuple):
     """A run of one side, finished or not.
 
     Attributes:
-        epochs: accuracy on the images trained on and held out, of each.
+        epochs: accuracy on the images trained on and on those held out, of each epoch.
         about: how it was trained.
     """
 
@@ -94,17 +96,22 @@ class History(NamedTuple):
 
 
 def histories(network: str, folder: Path) -> dict[str, list[History]]:
-    """The runs of both sides in a folder."""
+    """The runs of both sides in a folder, finished or not.
+
+    Ours have the recipe's fields except for seed, precision and number of epochs.
+    """
+    recipe = recipe_of(network)
     found: dict[str, list[History]] = {side: [] for side in SIDES}
     for log in sorted(folder.glob(f"keras/{network}-[0-9]*/epochs.jsonl")):
         epochs = [_accuracies(json.loads(line)) for line in log.read_text().splitlines()]
-        environment = json.loads((log.parent / "environment.json").read_text())
-        about = ", ".join(f"{name} {value}" for name, value in environment.items())
+        environments = json.loads((log.parent / "environments.json").read_text())
+        about = "; then ".join(map(_versions, environments))
         found["keras"].append(History(epochs, about))
-    for run in map(Run, sorted(folder.glob(f"{recipe_of(network).name}-[0-9]*"))):
-        if rows := run.rows():
-            precision = json.loads(run.recipe.read_text())["precision"]
-            about = f"{precision}, {machine(run.environment())}"
+    for run in map(Run, sorted(folder.glob(f"{recipe.name}-[0-9]*"))):
+        trained = from_json(run.recipe.read_text(), recipe)
+        may_differ = {"seed": recipe.seed, "precision": recipe.precision, "epochs": recipe.epochs}
+        if replace(trained, **may_differ) == recipe and (rows := run.rows()):
+            about = f"{trained.precision}, {machine(run.environment())}"
             found["falconet"].append(History([_accuracies(row) for row in rows], about))
     return found
 
@@ -113,7 +120,11 @@ def _accuracies(line: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(line[name]) for name in ("accuracy", "validation_accuracy")}
 
 
-def rows_of(network: str) -> list[Recipe]:
+def _versions(environment: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in environment.items())
+
+
+def recipes_in(network: str) -> list[Recipe]:
     """The recipe, and the shorter ones with which it has its first epochs in common."""
     found = [recipe_of(network)]
     while found[-1].after:
@@ -121,34 +132,26 @@ def rows_of(network: str) -> list[Recipe]:
     return found[::-1]
 
 
-def add(result: dict[str, Any], network: str, runs: Mapping[str, Sequence[History]]) -> None:
-    """Put the runs of a network into the result."""
-    for recipe in rows_of(network):
-        result["recipes"][recipe.name] = {
-            side: [
-                list(end)
-                for run in runs[side]
-                if len(run.epochs) >= recipe.epochs
-                and (
-                    end := late(
-                        [each["validation_accuracy"] for each in run.epochs[: recipe.epochs]]
-                    )
-                )
-            ]
-            for side in SIDES
-        }
-    found: dict[str, Any] = {side: {} for side in SIDES}
+def add_runs(result: dict[str, Any], network: str, runs: Mapping[str, Sequence[History]]) -> None:
+    """Put the runs of a network into the result, in place of earlier ones of the same side."""
+    found = result["epochs"].setdefault(network, {"runs": {side: [] for side in SIDES}})
     for side in SIDES:
+        if not runs[side]:
+            continue  # keeps earlier results
+        for recipe in recipes_in(network):
+            ends = result["recipes"].setdefault(recipe.name, {each: [] for each in SIDES})
+            ends[side] = []
+            for run in runs[side]:
+                accuracies = [each["validation_accuracy"] for each in run.epochs[: recipe.epochs]]
+                end = late(accuracies) if len(accuracies) == recipe.epochs else None
+                ends[side] += [list(end)] if end else []
+        found[side] = {}
         for epoch in SHOWN:
             some = [run.epochs[epoch - 1] for run in runs[side] if epoch <= len(run.epochs)]
             if some:
-                found[side][str(epoch)] = {
-                    name: round(mean(each[name] for each in some), 4) for name in some[0]
-                }
-    found["runs"] = {
-        side: [f"{len(run.epochs)} epochs ({run.about})" for run in runs[side]] for side in SIDES
-    }
-    result["epochs"][network] = found
+                means = {name: round(mean(each[name] for each in some), 4) for name in some[0]}
+                found[side][str(epoch)] = {**means, "runs": len(some)}
+        found["runs"][side] = [f"{len(run.epochs)} epochs ({run.about})" for run in runs[side]]
 
 
 def agreement(network: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -165,27 +168,28 @@ def agreement(network: str, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def page(result: dict[str, Any]) -> str:
-    """What was compared: settings, first steps, and the epochs of finished runs."""
+    """Settings, first steps, and accuracy by epoch."""
     parts, versions = [], ""
     for network, found in result["agreement"].items():
-        versions = ", ".join(f"{k} {v}" for k, v in found["keras"]["versions"].items())
+        versions = _versions(found["keras"]["versions"])
         said, steps = found["keras"], found["steps"]
-        names = [name for name in said if name not in UNSHOWN and said[name] != []]
+        names = [name for name in said if name not in HIDDEN and said[name] != []]
         rows = [[name, *(shown(found[side][name]) for side in SIDES)] for name in names]
         text = (
             f"Both take {steps['steps']} steps from the same weights on the same batches, in "
             "float64, without dropout and augmentation. The loss goes from "
             f"{steps['first loss']:.3f} to {steps['last loss']:.3f}. The losses of the two differ "
-            f"by at most {steps['losses']:.1g} of their value, and the probabilities after the "
-            f"last step by at most {steps['probabilities']:.1g}."
+            f"by at most {steps['losses']:.2g} of their value, and the probabilities after the "
+            f"last step by at most {steps['probabilities']:.2g}."
         )
         if "fill" in said:
             text += (
-                f" Keras moves images with the fill `{said['fill']}` and interpolation of order "
-                f"{said['interpolation order']}. Images that both rotate and shift by the same "
-                f"numbers differ by at most {steps['moved images']:.1g} of the range of a pixel. "
-                "Here Keras moves all images of an epoch at once, with a difference of at most "
-                f"{steps['moved at once']:.1g}."
+                f" Keras transforms images with the fill `{said['fill']}` and interpolation of "
+                f"order {said['interpolation order']}. Images that both rotate and shift by the "
+                f"same numbers differ by at most {steps['transformed images']:.2g} of the range of "
+                "a pixel. For speed, this comparison transforms Keras' images in batches, which "
+                f"changes {recipe_of(network).batch_size} images and their mirror images by at "
+                f"most {steps['transformed in batches']:.2g}."
             )
         parts += [f"`{network}`, the settings that the objects of both report:"]
         parts += [table(["", "Keras", "here"], rows), text]
@@ -195,26 +199,34 @@ def page(result: dict[str, Any]) -> str:
         rows = []
         for epoch in map(str, SHOWN):
             if any(epoch in found[side] for side in SIDES):
-                cells = [
-                    f"{100 * found[side][epoch][name]:.2f} %" if epoch in found[side] else ""
-                    for name in ("accuracy", "validation_accuracy")
-                    for side in SIDES
-                ]
-                rows.append([epoch, *cells])
-        for recipe in rows_of(network):
+                names = ("accuracy", "validation_accuracy")
+                rows.append(
+                    [epoch, *(cell(found, side, epoch, n) for n in names for side in SIDES)]
+                )
+        for recipe in recipes_in(network):
             runs = result["recipes"][recipe.name]
             ends = [str(spread(Late(*each) for each in runs[side]) or "") for side in SIDES]
             if any(ends):
                 rows.append([f"last tenth of {recipe.epochs}", "", "", *ends])
-        head = ["epoch", "Keras, trained on", "here", "Keras, held out", "here"]
-        of = "; ".join(
-            f"{side}: {', '.join(found['runs'][key]) or 'none'}"
+        head = ["epoch", "training images, Keras", "here", "images held out, Keras", "here"]
+        theirs, ours = (
+            "\n".join(f"- {side}: {run}" for run in found["runs"][key])
             for side, key in (("Keras", "keras"), ("here", "falconet"))
         )
-        parts += [f"`{network}`, mean accuracy of the runs that reached an epoch. Runs of {of}."]
-        parts += [table(head, rows)]
+        parts += [f"`{network}`, mean accuracy of the runs that reached an epoch:"]
+        parts += [f"{theirs}\n{ours}", table(head, rows)]
     measured = document.measured("keras", f"{result['machine']}; {versions}")
+    measured = measured.replace("Measured", "Settings and first steps measured")
     return "\n\n".join([*parts, measured]) + "\n"
+
+
+def cell(found: Mapping[str, Any], side: str, epoch: str, name: str) -> str:
+    """A mean accuracy, with the number of runs if not all reached the epoch."""
+    if epoch not in found[side]:
+        return ""
+    reached = found[side][epoch]["runs"]
+    few = f" (n = {reached})" if reached < len(found["runs"][side]) else ""
+    return f"{100 * found[side][epoch][name]:.2f} %{few}"
 
 
 def shown(value: Any) -> str:
@@ -263,12 +275,10 @@ def main() -> None:
         if given.steps:
             keep(result, quick)
             continue
-        for seed in range(given.seeds):
-            train(network, seed, given)
-            add(result, network, histories(network, given.runs))
-            keep(result, quick)
-        if not given.seeds:
-            add(result, network, histories(network, given.runs))
+        for seed in range(given.seeds or 1):
+            if given.seeds:
+                train(network, seed, given)
+            add_runs(result, network, histories(network, given.runs))
             keep(result, quick)
 
 

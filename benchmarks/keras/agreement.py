@@ -1,4 +1,4 @@
-"""Our side of what is compared without training: settings, first steps, moved images."""
+"""Our side of what is compared without training: settings, first steps, transformed images."""
 
 import json
 import subprocess
@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from falconet.training import recipes
+from falconet.training import keras, recipes
 from falconet.training.augment import affine
 from falconet.training.optimizer import SGD, Adam, RMSprop
 from falconet.training.recipe import Recipe
+from falconet.training.recipes.abhijeet_kumar import MaxNormLinear
 from falconet.training.schedule import Steps
 
 SOURCE = Path(__file__).parent / "source.py"
@@ -27,15 +28,26 @@ RECIPES = {
     "vgg3_final_normalized": "vgg3_final_normalized",
 }
 STEPS = 10
-ADAM_EPSILON = 1e-7
-EPOCHS = (0, 75, 76, 100, 101, 124)
 
 Array = npt.NDArray[Any]
 
 
 def recipe_of(network: str) -> Recipe:
-    """Ours, in the precision of Keras."""
+    """Our recipe in float32."""
     return recipes.load(RECIPES[network]).override(["precision=float32"])
+
+
+def batches_of(recipe: Recipe) -> int:
+    """The number of batches of an epoch on CIFAR-10."""
+    held_out = 0 if recipe.hold_out == "test" else recipe.validation
+    return (50000 - held_out) // recipe.batch_size
+
+
+def epochs_of(recipe: Recipe) -> list[int]:
+    """The first and the last epoch, and those around changes of the learning rate."""
+    assert isinstance(recipe.schedule, Steps)
+    changes = [epoch for drop in recipe.schedule.drops for epoch in (drop - 1, drop)]
+    return [0, *changes, recipe.epochs - 1]
 
 
 def call(python: Path, *arguments: str) -> str:
@@ -52,13 +64,16 @@ def call(python: Path, *arguments: str) -> str:
 
 
 def keras_settings(python: Path, network: str) -> dict[str, Any]:
-    """Of Keras' objects."""
-    found: dict[str, Any] = json.loads(call(python, "settings", network))
+    """Settings that Keras reports."""
+    recipe = recipe_of(network)
+    epochs = ",".join(map(str, epochs_of(recipe)))
+    arguments = ["--epochs", epochs, "--batches", str(batches_of(recipe))]
+    found: dict[str, Any] = json.loads(call(python, "settings", network, *arguments))
     return found
 
 
 def our_settings(network: str) -> dict[str, Any]:
-    """Of ours, under the same names."""
+    """Our settings under the same names."""
     recipe = recipe_of(network)
     torch.manual_seed(0)
     model, _ = recipe.build(10)
@@ -73,7 +88,7 @@ def our_settings(network: str) -> dict[str, Any]:
     decays = [group["weight_decay"] for group in groups for _ in group["params"]]
     # Adam's two rates of smoothing are reported as momentum and smoothing of squares.
     momentum, squares = groups[0].get("betas", (groups[0].get("momentum"), 0.0))
-    batches = 50000 // recipe.batch_size
+    batches, epochs = batches_of(recipe), epochs_of(recipe)
     rate = optimizer.learning_rate
     found: dict[str, Any] = {
         "parameters": sum(v.numel() for v in model.parameters()) + running,
@@ -85,12 +100,15 @@ def our_settings(network: str) -> dict[str, Any]:
         ],
         "dropout": [each.p for each in modules if isinstance(each, nn.Dropout)],
         "L2, in the loss": [decay / 2 for decay in decays if decay],  # a gradient is twice that
+        "limit of the norms of a layer's outputs": [
+            each.limit for each in modules if isinstance(each, MaxNormLinear)
+        ],
         "optimizer": type(optimizer).__name__.lower(),
         "momentum": momentum,
         "smoothing of squares": groups[0].get("alpha", squares),
         "epsilon": groups[0].get("eps", 0.0),
-        "rate after 0, 75, 76, 100, 101, 124 epochs": [
-            rate * schedule.multiple(each * batches, batches, recipe.epochs) for each in EPOCHS
+        f"rate after {', '.join(map(str, epochs))} epochs": [
+            rate * schedule.multiple(each * batches, batches, recipe.epochs) for each in epochs
         ],
         "batch size": recipe.batch_size,
         "precision": recipe.precision,
@@ -120,7 +138,8 @@ def first_steps(python: Path, network: str, pixels: Array, labels: Array) -> dic
     Returns:
         The largest differences: of the losses, as a share; of the probabilities after the last
         step, for which batch norms use their running statistics; of values of images, from 0 to 1,
-        that both rotate and shift alike; and of images that Keras moves one by one and at once.
+        that both rotate and shift alike; and of images that Keras transforms one by one and in
+        batches.
     """
     recipe = recipe_of(network)
     torch.manual_seed(1)
@@ -153,22 +172,22 @@ def first_steps(python: Path, network: str, pixels: Array, labels: Array) -> dic
     ours = np.stack([cos * right - sin * down, sin * right + cos * down], 1)
     originals = torch.from_numpy(images).permute(0, 3, 1, 2)
     moved = affine(originals, torch.from_numpy(degrees), torch.from_numpy(ours / 32))
-    difference = np.abs(moved.permute(0, 2, 3, 1).numpy() - theirs["moved"])
+    difference = np.abs(moved.permute(0, 2, 3, 1).numpy() - theirs["transformed"])
     return {
         "steps": STEPS,
         "first loss": losses[0],
         "last loss": losses[-1],
         "losses": float(np.abs(np.array(losses) / theirs["losses"] - 1).max()),
         "probabilities": float(np.abs(said - theirs["answers"]).max()),
-        "moved images": float(difference.max()),
-        "moved at once": float(theirs["at_once"]),
+        "transformed images": float(difference.max()),
+        "transformed in batches": float(theirs["batch_difference"]),
     }
 
 
 def _train(recipe: Recipe, model: nn.Module, x: Tensor, y: Tensor) -> list[float]:
     """The loss of each step."""
     optimizer = recipe.optimizer.build(model)
-    batches = 50000 // recipe.batch_size
+    batches = batches_of(recipe)
     losses = []
     for step, (images, labels) in enumerate(islice(zip(x, y, strict=True), STEPS)):
         multiple = recipe.schedule.multiple(step, batches, recipe.epochs)
@@ -185,7 +204,7 @@ def _train(recipe: Recipe, model: nn.Module, x: Tensor, y: Tensor) -> list[float
 
 
 def _correct_as_keras(group: dict[str, Any], step: int) -> None:
-    """Adam's rate and epsilon, with which PyTorch takes the step of Keras.
+    """Set PyTorch's rate and epsilon so that its Adam step equals Keras'.
 
     Keras adds epsilon before it corrects the second moment, and corrects with betas of float32,
     also in float64.
@@ -194,7 +213,7 @@ def _correct_as_keras(group: dict[str, Any], step: int) -> None:
         [1 - float(kind(beta)) ** step for beta in group["betas"]] for kind in (np.float32, float)
     )
     group["lr"] *= (second / exact_second) ** 0.5 * exact_first / first
-    group["eps"] = ADAM_EPSILON / exact_second**0.5
+    group["eps"] = keras.EPSILON / exact_second**0.5
 
 
 def _keras_weights(model: nn.Module) -> list[Array]:

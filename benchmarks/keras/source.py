@@ -2,13 +2,13 @@
 
 Run by a Python that has keras, tensorflow and scipy, which needs nothing of this repository:
 
-    PYTHON source.py settings NETWORK
+    PYTHON source.py settings NETWORK --epochs N,N --batches N
     PYTHON source.py steps NETWORK --images FILE --output FILE
     PYTHON source.py train NETWORK --images FILE --output FOLDER --epochs N --seed N
 
-``settings`` prints what Keras' objects say about themselves. ``steps`` takes some steps from given
-weights. ``train`` writes a line for each epoch into FOLDER/epochs.jsonl as it finishes, and goes on
-from FOLDER/checkpoint.keras.
+``settings`` prints what Keras' objects report, with the learning rate after the given epochs.
+``steps`` takes some steps from given weights. ``train`` writes a line for each epoch into
+FOLDER/epochs.jsonl as it finishes, and continues from FOLDER/checkpoint.keras.
 """
 
 import argparse
@@ -31,7 +31,6 @@ from keras import layers, ops
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 BATCH = {"episode2": 64, "elu": 64, "shallow": 32, "vgg3_final_normalized": 64}
-IMAGES = 50000
 
 
 def episode2(dropout: bool = True) -> keras.Model:
@@ -75,16 +74,9 @@ class RMSprop(keras.optimizers.RMSprop):
         self.assign_sub(variable, rate * gradient / (ops.sqrt(velocity) + self.epsilon))
 
 
-def elu(dropout: bool = True, steps: int = IMAGES // BATCH["elu"]) -> keras.Model:
+def elu(dropout: bool = True, steps: int = 50000 // 64) -> keras.Model:
     """appliedmachinelearning.blog, 90 %."""
-    stack: list[Any] = [keras.Input((32, 32, 3))]
-    for width, rate in ((32, 0.2), (64, 0.3), (128, 0.4)):
-        for _ in range(2):
-            l2 = keras.regularizers.L2(1e-4)
-            stack += [layers.Conv2D(width, (3, 3), padding="same", kernel_regularizer=l2)]
-            stack += [layers.Activation("elu"), layers.BatchNormalization()]
-        stack += [layers.MaxPooling2D(pool_size=(2, 2)), layers.Dropout(rate)]
-    stack += [layers.Flatten(), layers.Dense(10, activation="softmax")]
+    stack = [*_blocks("elu"), layers.Flatten(), layers.Dense(10, activation="softmax")]
     return _compiled(stack, RMSprop(learning_rate=EluRate(steps)), dropout)
 
 
@@ -106,20 +98,24 @@ def shallow(dropout: bool = True) -> keras.Model:
 
 def vgg3_final_normalized(dropout: bool = True) -> keras.Model:
     """TheKermitFrog, cifar10-CNN: the final VGG, normalized pixels."""
-
-    def l2() -> Any:
-        return keras.regularizers.L2(1e-4)
-
-    stack: list[Any] = [keras.Input((32, 32, 3))]
-    for width, rate in ((32, 0.2), (64, 0.3), (128, 0.4)):
-        for _ in range(2):
-            stack += [layers.Conv2D(width, (3, 3), padding="same", kernel_regularizer=l2())]
-            stack += [layers.Activation("relu"), layers.BatchNormalization()]
-        stack += [layers.MaxPooling2D(pool_size=(2, 2)), layers.Dropout(rate)]
-    stack += [layers.Flatten(), layers.Dense(128, kernel_regularizer=l2())]
+    stack = [*_blocks("relu"), layers.Flatten(), layers.Dense(128, kernel_regularizer=_l2())]
     stack += [layers.Activation("relu"), layers.BatchNormalization(), layers.Dropout(0.5)]
     stack += [layers.Dense(10, activation="softmax")]
     return _compiled(stack, keras.optimizers.Adam(learning_rate=1e-3), dropout)
+
+
+def _blocks(activation: str) -> list[Any]:
+    stack: list[Any] = [keras.Input((32, 32, 3))]
+    for width, rate in ((32, 0.2), (64, 0.3), (128, 0.4)):
+        for _ in range(2):
+            stack += [layers.Conv2D(width, (3, 3), padding="same", kernel_regularizer=_l2())]
+            stack += [layers.Activation(activation), layers.BatchNormalization()]
+        stack += [layers.MaxPooling2D(pool_size=(2, 2)), layers.Dropout(rate)]
+    return stack
+
+
+def _l2() -> Any:
+    return keras.regularizers.L2(1e-4)
 
 
 def _compiled(stack: list[Any], optimizer: Any, dropout: bool) -> keras.Model:
@@ -138,42 +134,46 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "shallow": shallow,
     "vgg3_final_normalized": vgg3_final_normalized,
 }
-AUGMENTED = {
-    "elu": {
-        "rotation_range": 15,
+AUGMENTATION = {
+    network: {
+        "rotation_range": degrees,
         "width_shift_range": 0.1,
         "height_shift_range": 0.1,
         "horizontal_flip": True,
-    },
-    "vgg3_final_normalized": {
-        "rotation_range": 10,
-        "width_shift_range": 0.1,
-        "height_shift_range": 0.1,
-        "horizontal_flip": True,
-    },
+    }
+    for network, degrees in (("elu", 15), ("vgg3_final_normalized", 10))
 }
-CHUNK = 2000  # images that are moved at a time
+CHUNK = 2000  # images that are transformed at a time
 
 
-def prepared(network: str, images: Any, by: Any) -> Any:
+def built(network: str, batches: int) -> keras.Model:
+    """A network that trains for so many batches in each epoch."""
+    return elu(steps=batches) if network == "elu" else NETWORKS[network]()
+
+
+def prepared(network: str, images: Any, training_images: Any) -> Any:
     """Pixels as the source prepares them: from 0 to 1, or by the training set's z-score."""
     x = images.astype("float32")
     if network in ("episode2", "shallow"):
         return x / 255.0
-    by = by.astype("float32")
-    return (x - np.mean(by)) / (np.std(by) + 1e-7)
+    training = training_images.astype("float32")
+    return (x - np.mean(training)) / (np.std(training) + 1e-7)
 
 
-def settings(network: str) -> dict[str, Any]:
-    """What the objects say that training depends on, under the names that both sides use."""
+def settings(network: str, epochs: list[int], batches: int) -> dict[str, Any]:
+    """Settings that Keras' objects report, under the names that both sides use.
+
+    Args:
+        network: one of :data:`NETWORKS`.
+        epochs: after which to report the learning rate.
+        batches: of an epoch.
+    """
     keras.utils.set_random_seed(0)
-    model = NETWORKS[network]()
+    model = built(network, batches)
     kinds = {kind: [each for each in model.layers if isinstance(each, kind)] for kind in KINDS}
     weighted = [*kinds[layers.Conv2D], *kinds[layers.Dense]]
     optimizer = model.optimizer.get_config()
-    epochs = (0, 75, 76, 100, 101, 124)
     rate = model.optimizer._learning_rate
-    batches = IMAGES // BATCH[network]
     rates = [float(rate(each * batches)) if callable(rate) else float(rate) for each in epochs]
     norms = {(1 - each.momentum, each.epsilon) for each in kinds[layers.BatchNormalization]}
     found: dict[str, Any] = {
@@ -186,16 +186,19 @@ def settings(network: str) -> dict[str, Any]:
         "L2, in the loss": [
             float(each.kernel_regularizer.l2) for each in weighted if each.kernel_regularizer
         ],
+        "limit of the norms of a layer's outputs": [
+            float(each.kernel_constraint.max_value) for each in weighted if each.kernel_constraint
+        ],
         "optimizer": type(model.optimizer).__name__.lower(),
         "momentum": optimizer.get("momentum", optimizer.get("beta_1")),
         "smoothing of squares": optimizer.get("rho", optimizer.get("beta_2", 0.0)),
         "epsilon": optimizer.get("epsilon", 0.0),
-        "rate after 0, 75, 76, 100, 101, 124 epochs": rates,
+        f"rate after {', '.join(map(str, epochs))} epochs": rates,
         "batch size": BATCH[network],
         "precision": keras.config.floatx(),
     }
-    if network in AUGMENTED:
-        generator = ImageDataGenerator(**AUGMENTED[network])
+    if network in AUGMENTATION:
+        generator = ImageDataGenerator(**AUGMENTATION[network])
         shifts = [generator.height_shift_range, generator.width_shift_range]
         found["rotation, shifts, mirrored"] = [
             generator.rotation_range,
@@ -211,10 +214,10 @@ KINDS = (layers.Conv2D, layers.Dense, layers.BatchNormalization, layers.Dropout)
 
 
 def steps(network: str, images: Path, output: Path) -> None:
-    """Some steps in float64, without chance: losses, then probabilities; and moved images.
+    """Some steps in float64, without chance: losses, then probabilities; and transformed images.
 
     The file holds the weights by number, batches ``x`` ``(steps, N, 32, 32, 3)`` with ``y``,
-    and images with the degrees and shifts by which they are moved.
+    and images with the degrees and shifts of their transforms.
     """
     given = np.load(images)
     keras.config.set_floatx("float64")
@@ -234,10 +237,11 @@ def steps(network: str, images: Path, output: Path) -> None:
     generator = ImageDataGenerator()
     pairs = zip(both, transforms, strict=True)
     expected = np.stack([generator.apply_transform(*pair) for pair in pairs])
-    at_once = np.abs(expected - moved(both, transforms)).max()
+    difference = np.abs(expected - transform_images(both, transforms)).max()
     answers = model.predict(given["x"][-1], verbose=0)
     plain = expected[: len(given["images"])]
-    np.savez(output, losses=losses, answers=answers, moved=plain, at_once=at_once)
+    results = {"losses": losses, "answers": answers, "transformed": plain}
+    np.savez(output, **results, batch_difference=difference)
 
 
 def train(network: str, images: Path, output: Path, epochs: int, seed: int) -> None:
@@ -248,13 +252,11 @@ def train(network: str, images: Path, output: Path, epochs: int, seed: int) -> N
     batch = BATCH[network]
     batches = len(x) // batch  # the rest of an epoch is dropped, as in our recipes
     output.mkdir(parents=True, exist_ok=True)
-    (output / "environment.json").write_text(json.dumps(environment()))
+    note_environment(output / "environments.json")
     checkpoint, log = output / "checkpoint.keras", output / "epochs.jsonl"
     keras.utils.set_random_seed(seed)
-    if checkpoint.exists():
-        model = keras.models.load_model(checkpoint)
-    else:
-        model = elu(steps=batches) if network == "elu" else NETWORKS[network]()
+    started = checkpoint.exists()
+    model = keras.models.load_model(checkpoint) if started else built(network, batches)
     done = int(model.optimizer.iterations) // batches
     lines = log.read_text().splitlines()[:done] if log.exists() else []
     for epoch in range(done, epochs):
@@ -265,11 +267,12 @@ def train(network: str, images: Path, output: Path, epochs: int, seed: int) -> N
             if isinstance(layer, layers.Dropout):
                 layer.seed_generator.state.assign([1000 * seed + epoch, place])
         order = np.random.default_rng([seed, epoch]).permutation(len(x))[: batches * batch]
-        shown = x[order]
-        if network in AUGMENTED:  # as flow() does, whose number of draws depends on fit()
-            generator = ImageDataGenerator(**AUGMENTED[network])
-            shown = moved(shown, [generator.get_random_transform(x.shape[1:]) for _ in order])
-        fitted = model.fit(shown, y[order], batch_size=batch, shuffle=False, verbose=0)
+        inputs = x[order]
+        if network in AUGMENTATION:  # as flow() does, whose number of draws depends on fit()
+            generator = ImageDataGenerator(**AUGMENTATION[network])
+            drawn = [generator.get_random_transform(x.shape[1:]) for _ in order]
+            inputs = transform_images(inputs, drawn)
+        fitted = model.fit(inputs, y[order], batch_size=batch, shuffle=False, verbose=0)
         seconds = time.perf_counter() - began
         said = model.evaluate(held, held_y, batch_size=1000, verbose=0, return_dict=True)
         line = {
@@ -281,31 +284,32 @@ def train(network: str, images: Path, output: Path, epochs: int, seed: int) -> N
             "seconds": round(seconds, 2),
         }
         lines.append(json.dumps(line))
-        log.write_text("\n".join(lines) + "\n")
+        (output / "next.jsonl").write_text("\n".join(lines) + "\n")
+        (output / "next.jsonl").replace(log)
         # Last: an epoch that is not in the checkpoint is run again, and its line replaced.
         model.save(output / "next.keras")
         (output / "next.keras").replace(checkpoint)
         print(f"keras {network}, seed {seed}: {lines[-1]}", flush=True)
 
 
-def moved(images: Any, transforms: Sequence[dict[str, Any]]) -> Any:
-    """Images ``(N, height, width, channels)``, transformed as ImageDataGenerator does, but at once.
+def transform_images(images: Any, transforms: Sequence[dict[str, Any]]) -> Any:
+    """Square images ``(N, side, side, channels)``, transformed as ImageDataGenerator does.
 
-    ``ImageDataGenerator.apply_transform`` moves one channel at a time, which takes longer than
-    training. Only rotation, shifts and mirroring are implemented.
+    ``ImageDataGenerator.apply_transform`` transforms one channel at a time, which on a GPU takes
+    longer than training. Only rotation, shifts and mirroring are implemented.
     """
-    height, width = images.shape[1:3]
+    side = images.shape[1]
     degrees, right, down, mirrored = (
         np.array([each[name] for each in transforms], "float64")
         for name in ("theta", "tx", "ty", "flip_horizontal")
     )
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    middle = (side - 1) / 2
     # The position that a pixel at (x, y) is read from, with the rotation around the middle.
-    x0 = middle_x + cos * (right - middle_x) - sin * (down - middle_y)
-    y0 = middle_y + sin * (right - middle_x) + cos * (down - middle_y)
-    # A mirrored image has column x where the other has width - 1 - x.
-    x0, y0 = x0 + mirrored * cos * (width - 1), y0 + mirrored * sin * (width - 1)
+    x0 = middle + cos * (right - middle) - sin * (down - middle)
+    y0 = middle + sin * (right - middle) + cos * (down - middle)
+    # A mirrored image has column x where the other has side - 1 - x.
+    x0, y0 = x0 + mirrored * cos * (side - 1), y0 + mirrored * sin * (side - 1)
     sign, zero = 1 - 2 * mirrored, np.zeros_like(cos)
     rows = [sign * cos, -sin, x0, sign * sin, cos, y0, zero, zero]
     matrices = np.stack(rows, 1).astype("float32")
@@ -323,6 +327,13 @@ def moved(images: Any, transforms: Sequence[dict[str, Any]]) -> Any:
     return np.concatenate([ops.convert_to_numpy(each) for each in done])
 
 
+def note_environment(file: Path) -> None:
+    """Add this environment to those that a run was trained in, if it is not the last one."""
+    known = json.loads(file.read_text()) if file.exists() else []
+    if known[-1:] != [environment()]:
+        file.write_text(json.dumps([*known, environment()]))
+
+
 def environment() -> dict[str, str]:
     """Versions of Keras and its backend, and the device."""
     backend = keras.backend.backend()
@@ -337,15 +348,18 @@ def main() -> None:
     options.add_argument("network", choices=NETWORKS)
     options.add_argument("--images", type=Path)
     options.add_argument("--output", type=Path)
-    options.add_argument("--epochs", type=int)
+    options.add_argument("--epochs")
+    options.add_argument("--batches", type=int)
     options.add_argument("--seed", type=int)
     given = options.parse_args()
     if given.action == "settings":
-        print(json.dumps({"versions": environment(), **settings(given.network)}))
+        epochs = [int(each) for each in given.epochs.split(",")]
+        found = settings(given.network, epochs, given.batches)
+        print(json.dumps({"versions": environment(), **found}))
     elif given.action == "steps":
         steps(given.network, given.images, given.output)
     else:
-        train(given.network, given.images, given.output, given.epochs, given.seed)
+        train(given.network, given.images, given.output, int(given.epochs), given.seed)
 
 
 def _version(package: str) -> str:

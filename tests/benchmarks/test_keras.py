@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from benchmarks.keras import agreement
-from benchmarks.keras.__main__ import History, add, histories, page, rows_of
+from benchmarks.keras.__main__ import History, add_runs, histories, page, recipes_in
+from falconet.training import recipes
 from falconet.training.run import Run, describe_environment
 
 PYTHON = "FALCONET_KERAS_PYTHON"
@@ -30,14 +31,14 @@ def history(epochs: int, seed: int) -> History:
 
 
 def test_one_run_answers_for_the_shorter_recipes_in_it() -> None:
-    assert [each.name for each in rows_of("episode2")] == [
+    assert [each.name for each in recipes_in("episode2")] == [
         "episode2_100",
         "episode2_150",
         "episode2_200",
     ]
     runs = {"keras": [history(200, s) for s in (0, 1)], "falconet": [history(200, 9)]}
     result: dict[str, Any] = {"agreement": {}, "recipes": {}, "epochs": {}, "machine": "Some"}
-    add(result, "episode2", runs)
+    add_runs(result, "episode2", runs)
     last = [epoch["validation_accuracy"] for epoch in runs["keras"][1].epochs[90:100]]
     expected = [mean(last), stdev(last), 10]
     assert result["recipes"]["episode2_100"]["keras"][1] == pytest.approx(expected)
@@ -47,18 +48,21 @@ def test_one_run_answers_for_the_shorter_recipes_in_it() -> None:
     text = page(json.loads(json.dumps(result)))
     assert f"| {100 * first:.2f} % |" in text
     assert "last tenth of 150" in text
-    assert "Keras: 200 epochs (seed 0), 200 epochs (seed 1); here: 200 epochs (seed 9)." in text
+    assert "- Keras: 200 epochs (seed 0)\n- Keras: 200 epochs (seed 1)\n- here: 200" in text
 
 
 def test_a_run_that_is_shorter_than_its_recipe_has_no_end() -> None:
     runs = {"keras": [history(120, 0)], "falconet": [history(90, 1)]}
     result: dict[str, Any] = {"agreement": {}, "recipes": {}, "epochs": {}, "machine": "Some"}
-    add(result, "episode2", runs)
+    add_runs(result, "episode2", runs)
     assert len(result["recipes"]["episode2_100"]["keras"]) == 1
     assert result["recipes"]["episode2_150"]["keras"] == []
     assert "last tenth of 200" not in page(result)
     assert "| 100 | 7" in page(result)
-    add(result, "episode2", {**runs, "falconet": []})
+    add_runs(result, "episode2", {**runs, "falconet": []})
+    assert "| 100 | 7" in page(result)  # no run in the folder: earlier results are kept
+    result["epochs"].clear()
+    add_runs(result, "episode2", {**runs, "falconet": []})
     assert "| 100 |" not in page(result)  # nothing to compare
 
 
@@ -69,18 +73,21 @@ def test_all_runs_in_a_folder_count(tmp_path: Path) -> None:
         folder = tmp_path / "keras" / f"elu-{seed}"
         folder.mkdir(parents=True)
         (folder / "epochs.jsonl").write_text(f"{json.dumps(row)}\n" * count)
-        (folder / "environment.json").write_text('{"keras": "3", "device": "gpu"}')
+        (folder / "environments.json").write_text('[{"keras": "3", "device": "gpu"}]')
+    other = Run(tmp_path / "elu-2")
     run = Run(tmp_path / "elu-1")
-    run.folder.mkdir()
-    run.recipe.write_text('{"precision": "bfloat16"}')
+    for each, fields in ((run, ["seed=1"]), (other, ["seed=2", "per_class=10"])):
+        each.folder.mkdir()
+        each.recipe.write_text(recipes.load("elu").override(fields).to_json())
+        each.log({"epoch": 1, **row})
     environment = {**describe_environment(), "device": "NVIDIA H200"}
     run.environment_file.write_text(json.dumps(environment))
-    run.log({"epoch": 1, **row})
     found = histories("elu", tmp_path)
     assert [len(each.epochs) for each in found["keras"]] == [2, 1]
     assert found["keras"][0].about == "keras 3, device gpu"
-    assert found["falconet"][0].epochs == [{"accuracy": 0.5, "validation_accuracy": 0.6}]
-    assert found["falconet"][0].about.startswith("bfloat16, NVIDIA H200")
+    (ours,) = found["falconet"]
+    assert ours.epochs == [{"accuracy": 0.5, "validation_accuracy": 0.6}]
+    assert ours.about.startswith("bfloat16, NVIDIA H200")
 
 
 @with_keras
@@ -99,9 +106,10 @@ def test_both_sides_have_the_same_settings_and_first_steps(
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (3 * 64, 32, 32, 3), dtype=np.uint8)
     found = agreement.first_steps(python, network, pixels, random.integers(0, 10, 3 * 64))
-    assert found["losses"] < 1e-6  # Keras has some numbers in float32
-    assert found["moved images"] < 1e-4
-    assert found["moved at once"] < 1e-4
+    # With shallow's rate, which changes each step, the momentum differs.
+    assert found["losses"] < 1e-6
+    assert found["transformed images"] < 1e-4
+    assert found["transformed in batches"] < 1e-4
 
 
 @with_keras

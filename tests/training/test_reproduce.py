@@ -137,7 +137,7 @@ def test_results_survive_a_file_and_make_a_table(tmp_path: Path) -> None:
     # Its best epoch was not one on the test set, and what was changed is said.
     assert "**85.00 % ± 7.07 (n = 2)**, validation=5000, hold_out=stratified" in rows[2]
     assert "85.00 % ± 0.00 (n = 2)" not in rows[2]
-    assert "Trained on Some, 2 threads; torch 2, python 3." in table
+    assert "- without a mark: trained on Some, 2 threads; torch 2, python 3\n" in table
 
 
 def test_the_times_of_other_machines_are_apart(tmp_path: Path) -> None:
@@ -150,8 +150,8 @@ def test_the_times_of_other_machines_are_apart(tmp_path: Path) -> None:
     results.Result("vgg1", {}, runs).save(tmp_path)
     table = results.table(results.entries([recipes.load("vgg1")], tmp_path))
     assert "| 100 | 5 min, 30 s * |" in table
-    assert "\nTrained on Some, 2 threads;" in table
-    assert "\n* Trained on A GPU;" in table
+    assert "- without a mark: trained on Some, 2 threads;" in table
+    assert "- `*`: trained on A GPU;" in table
 
 
 def test_a_page_without_markers_is_refused(tmp_path: Path) -> None:
