@@ -21,6 +21,7 @@ from .classifier import Classifier
 from .errors import bad_request, quoted
 from .explanation import Explanation
 from .gradients import MIN_STEPS, integrated_gradients, too_slow
+from .graph import forbid_tf32
 from .network import load_script
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Explainer:
         """
         if self._model is None:
             self._model = load_script(self._path, self._classifier.network.device)
+            forbid_tf32(self._model.graph)
             logger.info("explanations in float32, of a model of its own")
 
     def explain(self, pixels: Pixels, label: str | None, deadline: float) -> Explanation:

@@ -75,6 +75,7 @@ class Network:
         model = load_frozen(path, self.device)
         if self._quantization is not None:
             quantize(model.graph, self._quantization, self.dtype)
+        forbid_tf32(model.graph)  # after a quantization, which is for the graph in the file
         _lay_out(model.graph, self.dtype)
         return model
 
@@ -118,7 +119,8 @@ def load_frozen(path: Path, device: torch.device | str = "cpu") -> Any:
 def load_script(path: Path, device: torch.device | str) -> Any:
     """A frozen TorchScript model in the precision that it was exported in.
 
-    On a GPU, its float32 is not TF32, also in other models of this process.
+    Disables TF32 in this process, but for convolutions that have it in their graph; see
+    :func:`.graph.forbid_tf32`.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False  # an environment variable may enable it
@@ -130,7 +132,6 @@ def load_script(path: Path, device: torch.device | str) -> Any:
         # Folds batch norms in float32, before anything is rounded. A file may be frozen.
         if model._c.hasattr("training"):
             model = torch.jit.freeze(model)
-    forbid_tf32(model.graph)
     return model
 
 

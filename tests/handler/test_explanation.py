@@ -298,3 +298,11 @@ def test_a_network_too_large_to_explain(tmp_path: Path) -> None:
     Spec((512, 513), ("bright", "dark")).save(tmp_path)
     with pytest.raises(ValueError, match=r"at most 262144 pixels.* has 512 x 513"):
         Explainer(tmp_path / "model.pt", Classifier(tmp_path))
+
+
+def test_explanations_are_without_tf32(exported: Path) -> None:
+    """Traced convolutions have it enabled in the file."""
+    explainer = Explainer(exported / "model.pt", Classifier(exported))
+    explainer.load()
+    nodes = explainer._model.graph.findAllNodes("aten::_convolution", recurse=True)
+    assert {list(node.inputs())[-1].toIValue() for node in nodes} == {False}
