@@ -145,7 +145,8 @@ def test_an_archive_says_what_it_is_computed_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In bfloat16 unless that changes classes; and `predict` computes as the archive says."""
-    monkeypatch.setattr("falconet.handler.network.fast_bfloat16", lambda: True)
+    for module in ("network", "fastest"):  # each has the function under its own name
+        monkeypatch.setattr(f"falconet.handler.{module}.fast_bfloat16", lambda: True)
     weights = tmp_path / "pets.pt"
     small_weights.save(weights)
 
