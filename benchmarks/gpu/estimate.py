@@ -50,12 +50,17 @@ def epoch(recipe: Recipe, device: str, run: Run) -> float:
     result = Result.load(recipe.name)
     if result is not None and (known := list(_on(device, result.runs))):
         return mean(run.seconds / run.epochs for run in known)
-    images = TRAINING_IMAGES - (0 if recipe.hold_out == "test" else recipe.validation)
-    images = min(images, recipe.per_class * CLASSES or images)
+    images = training_images(recipe)
     operations = OPERATIONS * multiply_adds(recipe.name) * images
     steps = images // recipe.batch_size
     rate = OPERATIONS_PER_SECOND[device][recipe.precision]
     return steps * STEP_SECONDS[device] + operations / rate
+
+
+def training_images(recipe: Recipe) -> int:
+    """How many of CIFAR-10's images a recipe trains on."""
+    images = TRAINING_IMAGES - (0 if recipe.hold_out == "test" else recipe.validation)
+    return min(images, recipe.per_class * CLASSES or images)
 
 
 @cache

@@ -20,6 +20,8 @@ from falconet.training.recipe import Recipe
 from falconet.training.recipes.abhijeet_kumar import MaxNormLinear
 from falconet.training.schedule import Steps
 
+from ..gpu.estimate import training_images
+
 SOURCE = Path(__file__).parent / "source.py"
 RECIPES = {
     "episode2": "episode2_200",
@@ -39,8 +41,7 @@ def recipe_of(network: str) -> Recipe:
 
 def batches_of(recipe: Recipe) -> int:
     """The number of batches of an epoch on CIFAR-10."""
-    held_out = 0 if recipe.hold_out == "test" else recipe.validation
-    return (50000 - held_out) // recipe.batch_size
+    return training_images(recipe) // recipe.batch_size
 
 
 def epochs_of(recipe: Recipe) -> list[int]:
