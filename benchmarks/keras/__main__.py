@@ -216,7 +216,9 @@ def page(result: dict[str, Any]) -> str:
         parts += [f"`{network}`, mean accuracy of the runs that reached an epoch:"]
         parts += [f"{theirs}\n{ours}", table(head, rows)]
     measured = document.measured("keras", f"{result['machine']}; {versions}")
-    measured = measured.replace("Measured", "Settings and first steps measured")
+    measured += (
+        " This is where settings and first steps were compared; runs name their own devices."
+    )
     return "\n\n".join([*parts, measured]) + "\n"
 
 
